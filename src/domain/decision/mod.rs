@@ -1,0 +1,308 @@
+//! The decision: may this agent have what it asks for, now?
+//!
+//! A pure function of the agent, the guardrails, the request and the kill switch. It refuses or it
+//! grants all that was asked: it never trims a request in silence. Each refusal names every word
+//! that failed, for the agent is known and may be told (law 8).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::domain::agent::Agent;
+use crate::domain::grant::Grant;
+use crate::domain::guardrails::Guardrails;
+use crate::domain::pattern::Pattern;
+use crate::domain::permission::{
+    Action, GrantedPermission, Location, Origin, Permission, ResourceKind, Tier, patterns_cover,
+};
+use crate::domain::reason::Reason;
+use crate::domain::request::{DetailRequest, TokenRequest};
+use crate::domain::revocation::Target;
+
+/// Why a request was refused, in words that its sender may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub description: String,
+}
+
+impl Refusal {
+    fn new(reason: Reason, description: impl Into<String>) -> Self {
+        Self { reason, description: description.into() }
+    }
+
+    fn naming(reason: Reason, failed: &[String], what: &str) -> Self {
+        Self::new(reason, format!("{}: {what}", failed.join(", ")))
+    }
+}
+
+/// Decides `request` by `agent`; `stopped` is the widest stopped level that covers it.
+pub fn decide(
+    agent: &Agent,
+    guardrails: &Guardrails,
+    request: &TokenRequest,
+    stopped: Option<&Target>,
+) -> Result<Grant, Refusal> {
+    if let Some(target) = stopped {
+        return Err(Refusal::new(
+            Reason::Revoked,
+            format!("{target} is stopped; {} or an admin can lift the stop", agent.owner),
+        ));
+    }
+    let selection = Selection::of(agent, &request.resources)?;
+    let wanted = if request.scope.is_empty() && request.details.is_empty() {
+        selection.everything_free(guardrails)?
+    } else {
+        let mut wanted = selection.by_scope(&request.scope)?;
+        for element in selection.by_details(&request.details)? {
+            join(&mut wanted, element);
+        }
+        refuse_stricter(&wanted, agent, guardrails)?;
+        wanted
+    };
+    selection.every_resource_used(&wanted)?;
+    let limit = guardrails.lifetime(agent.max_ttl);
+    let ttl = request.ttl.map_or(limit, |ttl| limit.min(Duration::from_secs(u64::from(ttl))));
+    Ok(Grant { permissions: wanted, ttl })
+}
+
+/// Adds an element unless it is there already, and drops what it makes superfluous.
+fn join(wanted: &mut Vec<GrantedPermission>, element: GrantedPermission) {
+    if wanted.iter().any(|present| present.covers(&element)) {
+        return;
+    }
+    wanted.retain(|present| !element.covers(present));
+    wanted.push(element);
+}
+
+/// The tier of `action`: the stricter of what the file and the guardrails say.
+fn tier(permission: &Permission, guardrails: &Guardrails, action: &Action, patterns: &[Pattern]) -> Tier {
+    permission.tier(action).max(guardrails.tier(action, permission.environment.as_deref(), patterns))
+}
+
+/// Refuses the forbidden first, then what a person has to approve.
+fn refuse_stricter(
+    wanted: &[GrantedPermission],
+    agent: &Agent,
+    guardrails: &Guardrails,
+) -> Result<(), Refusal> {
+    let words_of = |strict: Tier| -> Vec<String> {
+        let elements =
+            wanted.iter().filter_map(|element| Some((element, agent.permission(&element.identifier)?)));
+        elements
+            .flat_map(|(element, permission)| {
+                let held = move |action: &&Action| {
+                    tier(permission, guardrails, action, element.patterns()) == strict
+                };
+                element.actions.iter().filter(held).map(|action| format!("{}:{action}", element.identifier))
+            })
+            .collect()
+    };
+    let forbidden = words_of(Tier::Forbidden);
+    if !forbidden.is_empty() {
+        return Err(Refusal::naming(Reason::Forbidden, &forbidden, "the guardrails forbid it"));
+    }
+    let gated = words_of(Tier::Gated);
+    if !gated.is_empty() {
+        let what = format!("gated: it needs an approval by {}", agent.owner);
+        return Err(Refusal::naming(Reason::ApprovalRequired, &gated, &what));
+    }
+    Ok(())
+}
+
+/// The agent's permissions at the origins that `resource` and `audience` named; all without any.
+struct Selection<'a> {
+    agent: &'a Agent,
+    origins: BTreeSet<Origin>,
+}
+
+impl<'a> Selection<'a> {
+    fn of(agent: &'a Agent, resources: &[String]) -> Result<Self, Refusal> {
+        let registered: BTreeSet<&Origin> = agent.permissions.iter().map(|p| p.location.origin()).collect();
+        let mut origins = BTreeSet::new();
+        let mut failed = Vec::new();
+        for resource in resources {
+            match resource.parse::<Origin>() {
+                Ok(origin) if registered.contains(&origin) => {
+                    origins.insert(origin);
+                }
+                _ => failed.push(resource.clone()),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(Self { agent, origins });
+        }
+        let what = format!("not an origin that {} is registered for", agent.id);
+        Err(Refusal::naming(Reason::TargetNotRegistered, &failed, &what))
+    }
+
+    fn holds(&self, permission: &Permission) -> bool {
+        self.origins.is_empty() || self.origins.contains(permission.location.origin())
+    }
+
+    fn named(&self, identifier: &str) -> Option<&'a Permission> {
+        self.agent.permissions.iter().find(|p| p.name.as_str() == identifier && self.holds(p))
+    }
+
+    fn everything_free(&self, guardrails: &Guardrails) -> Result<Vec<GrantedPermission>, Refusal> {
+        let mut wanted = Vec::new();
+        for permission in self.agent.permissions.iter().filter(|p| self.holds(p)) {
+            let free =
+                |action: &&Action| tier(permission, guardrails, action, &permission.patterns) == Tier::Free;
+            let actions: Vec<Action> = permission.free.iter().filter(free).cloned().collect();
+            if !actions.is_empty() {
+                wanted.push(permission.granting(actions));
+            }
+        }
+        if wanted.is_empty() {
+            return Err(Refusal::new(
+                Reason::NothingFree,
+                "no action that was asked for is free; name the gated ones in `scope`",
+            ));
+        }
+        Ok(wanted)
+    }
+
+    fn by_scope(&self, words: &[String]) -> Result<Vec<GrantedPermission>, Refusal> {
+        let mut asked: Vec<(&Permission, BTreeSet<Action>)> = Vec::new();
+        let mut failed = Vec::new();
+        for word in words {
+            let Some((permission, action)) = self.word(word) else {
+                failed.push(word.clone());
+                continue;
+            };
+            match asked.iter_mut().find(|(known, _)| known.name == permission.name) {
+                Some((_, actions)) => {
+                    actions.insert(action);
+                }
+                None => asked.push((permission, BTreeSet::from([action]))),
+            }
+        }
+        if !failed.is_empty() {
+            let what = format!("not registered for {}", self.place());
+            return Err(Refusal::naming(Reason::ScopeNotRegistered, &failed, &what));
+        }
+        Ok(asked.into_iter().map(|(permission, actions)| permission.granting(actions)).collect())
+    }
+
+    /// A scope word, `<permission name>:<action>`.
+    fn word(&self, word: &str) -> Option<(&'a Permission, Action)> {
+        let (name, action) = word.split_once(':')?;
+        let permission = self.named(name)?;
+        let action = action.parse().ok()?;
+        (permission.tier(&action) != Tier::Forbidden).then_some((permission, action))
+    }
+
+    fn place(&self) -> String {
+        if self.origins.is_empty() {
+            return self.agent.id.to_string();
+        }
+        let origins: Vec<&str> = self.origins.iter().map(Origin::as_str).collect();
+        format!("{} at {}", self.agent.id, origins.join(", "))
+    }
+
+    fn by_details(&self, details: &[DetailRequest]) -> Result<Vec<GrantedPermission>, Refusal> {
+        let mut wanted = Vec::with_capacity(details.len());
+        let mut failed = Vec::new();
+        for detail in details {
+            match self.detail(detail) {
+                Ok(element) => wanted.push(element),
+                Err(refusal) if refusal.reason == Reason::DetailsInvalid => return Err(refusal),
+                Err(refusal) => failed.push(refusal.description),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(wanted);
+        }
+        let what = format!("not registered for {}", self.place());
+        Err(Refusal::naming(Reason::DetailsNotRegistered, &failed, &what))
+    }
+
+    fn detail(&self, asked: &DetailRequest) -> Result<GrantedPermission, Refusal> {
+        let name = &asked.identifier;
+        let beyond = |what: String| Refusal::new(Reason::DetailsNotRegistered, what);
+        let Some(permission) = self.named(name).filter(|p| p.kind.as_str() == asked.kind) else {
+            return Err(beyond(format!("{} {name}", asked.kind)));
+        };
+        let registered = permission.granting(permission.free.union(&permission.gated).cloned());
+        let element = narrow(&registered, &permission.free, asked)?;
+        if registered.covers(&element) {
+            return Ok(element);
+        }
+        let actions =
+            element.actions.difference(&registered.actions).map(|action| format!("{name}:{action}"));
+        let places =
+            element.locations.iter().filter(|l| !registered.locations.contains(l)).map(Location::to_string);
+        let limits = element
+            .patterns()
+            .iter()
+            .filter(|p| !patterns_cover(registered.patterns(), std::slice::from_ref(p)))
+            .map(|pattern| format!("{name} {pattern}"));
+        let environment =
+            element.environment.iter().filter(|_| element.environment != registered.environment);
+        let failed: Vec<String> = actions
+            .chain(places)
+            .chain(limits)
+            .chain(environment.map(|environment| format!("{name} in {environment}")))
+            .collect();
+        Err(beyond(failed.join(", ")))
+    }
+
+    fn every_resource_used(&self, wanted: &[GrantedPermission]) -> Result<(), Refusal> {
+        let used: BTreeSet<&Origin> =
+            wanted.iter().flat_map(|p| &p.locations).map(Location::origin).collect();
+        let idle: Vec<String> =
+            self.origins.iter().filter(|origin| !used.contains(origin)).map(Origin::to_string).collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::naming(Reason::TargetNotRegistered, &idle, "no permission that was asked for is there"))
+    }
+}
+
+/// `registered` with every member that `asked` names put in its place. A member left out is not narrowed;
+/// `actions` left out are the `free` ones.
+fn narrow(
+    registered: &GrantedPermission,
+    free: &BTreeSet<Action>,
+    asked: &DetailRequest,
+) -> Result<GrantedPermission, Refusal> {
+    let invalid = |what: &str| Refusal::new(Reason::DetailsInvalid, format!("{}: {what}", asked.identifier));
+    fn parsed<T: std::str::FromStr, C: FromIterator<T>>(texts: &[String]) -> Option<C> {
+        let all: Option<C> = texts.iter().map(|text| text.parse().ok()).collect();
+        all.filter(|_| !texts.is_empty())
+    }
+    let mut element = registered.clone();
+    element.actions = match &asked.actions {
+        Some(actions) => parsed(actions).ok_or_else(|| invalid("`actions` must list one action or more"))?,
+        None if free.is_empty() => {
+            return Err(invalid("no action is free; name the gated ones in `actions`"));
+        }
+        None => free.clone(),
+    };
+    if let Some(locations) = &asked.locations {
+        element.locations =
+            parsed(locations).ok_or_else(|| invalid("`locations` must list one URL or more"))?;
+    }
+    let wrong_kind = match registered.kind {
+        ResourceKind::GitRepository => {
+            asked.paths.as_ref().map(|_| "a git_repository has `refs`, not `paths`")
+        }
+        ResourceKind::HttpEndpoint => asked.refs.as_ref().map(|_| "an http_endpoint has `paths`, not `refs`"),
+    };
+    if let Some(what) = wrong_kind {
+        return Err(invalid(what));
+    }
+    if let Some(refs) = &asked.refs {
+        element.refs = parsed(refs).ok_or_else(|| invalid("`refs` must list one pattern or more"))?;
+    }
+    if let Some(paths) = &asked.paths {
+        element.paths = parsed(paths).ok_or_else(|| invalid("`paths` must list one pattern or more"))?;
+    }
+    if let Some(environment) = &asked.environment {
+        element.environment = Some(environment.clone());
+    }
+    Ok(element)
+}
+
+#[cfg(test)]
+mod tests;

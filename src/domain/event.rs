@@ -1,0 +1,175 @@
+//! One line of the audit log, and what it can be found by.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::digest::Digest;
+use crate::domain::id::{AgentId, OperatorName, Owner, RequestId, TokenId};
+use crate::domain::identity::Workload;
+use crate::domain::permission::GrantedPermission;
+use crate::domain::revocation::Target;
+use crate::domain::time::Timestamp;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $type:ident { $($variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $type {
+            $(#[serde(rename = $text)] $variant,)*
+        }
+
+        impl $type {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                let names: Vec<_> = Self::ALL.iter().map(|word| word.as_str()).collect();
+                let found = Self::ALL.iter().find(|word| word.as_str() == text);
+                found.copied().ok_or_else(|| format!("one of {}", names.join(", ")))
+            }
+        }
+    };
+}
+
+words!(
+    /// What happened.
+    Kind {
+        TokenIssued = "token.issued",
+        TokenRefused = "token.refused",
+        RevocationStopped = "revocation.stopped",
+        RevocationLifted = "revocation.lifted",
+        RegistryLoaded = "registry.loaded",
+        RegistryRejected = "registry.rejected",
+        KeyRotated = "key.rotated",
+        BrokerStarted = "broker.started",
+        BrokerStopped = "broker.stopped",
+    }
+);
+
+words!(
+    /// How it ended.
+    Outcome {
+        Issued = "issued",
+        Refused = "refused",
+        Done = "done",
+    }
+);
+
+/// One event, before the log gives it its `seq`. Holds no secret: a token is its id and its hash.
+///
+/// The log stores the JSON of this with `seq` as its first member, byte for byte as it was hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    pub at: Timestamp,
+    pub kind: Kind,
+    pub outcome: Outcome,
+    /// A reason code for a refusal, a person's words for a stop or a lift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_sha256: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TokenId>,
+    /// The token's `authorization_details`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<GrantedPermission>,
+    /// Seconds from `at`, whose whole second is the token's `iat`, to its `exp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u64>,
+    /// `sha256:…` of the registry revision that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// The address the call came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// What else a reader should know, in words that hallpass wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Event {
+    pub fn new(at: Timestamp, kind: Kind, outcome: Outcome) -> Self {
+        Self {
+            at,
+            kind,
+            outcome,
+            reason: None,
+            agent: None,
+            owner: None,
+            workload: None,
+            token: None,
+            token_sha256: None,
+            parent: None,
+            permissions: Vec::new(),
+            ttl: None,
+            registry: None,
+            request: None,
+            peer: None,
+            operator: None,
+            approval: None,
+            target: None,
+            detail: None,
+        }
+    }
+
+    /// When the issued token expires, in seconds since the epoch.
+    pub fn expires(&self) -> Option<i64> {
+        let ttl = i64::try_from(self.ttl?).ok()?;
+        (self.kind == Kind::TokenIssued).then(|| self.at.seconds().saturating_add(ttl))
+    }
+
+    /// The names and URLs by which the event is found with the filter `resource`.
+    pub fn resources(&self) -> Vec<&str> {
+        let mut resources: Vec<&str> = self
+            .permissions
+            .iter()
+            .flat_map(|p| {
+                std::iter::once(p.identifier.as_str()).chain(p.locations.iter().map(|l| l.as_str()))
+            })
+            .collect();
+        resources.sort_unstable();
+        resources.dedup();
+        resources
+    }
+}
+
+/// What an auditor asks for. Every part that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    pub agent: Option<AgentId>,
+    pub owner: Option<Owner>,
+    pub kind: Option<Kind>,
+    pub outcome: Option<Outcome>,
+    /// A permission's name or URL, exactly.
+    pub resource: Option<String>,
+    pub token: Option<TokenId>,
+    pub request: Option<RequestId>,
+    /// At or after.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+}

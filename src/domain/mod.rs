@@ -1,0 +1,22 @@
+//! What hallpass knows and decides, without doing: ids, permissions, agents, the decision, the
+//! revocation rules, events and the Merkle tree of the audit log.
+//!
+//! Everything here is pure. There is no I/O, no runtime and no clock: `now` and random bytes are
+//! arguments. Any layer may use it; it uses none of them.
+
+pub mod agent;
+pub mod decision;
+pub mod diagnostic;
+pub mod digest;
+pub mod event;
+pub mod grant;
+pub mod guardrails;
+pub mod id;
+pub mod identity;
+pub mod key;
+pub mod pattern;
+pub mod permission;
+pub mod reason;
+pub mod request;
+pub mod revocation;
+pub mod time;
