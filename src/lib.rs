@@ -6,4 +6,12 @@
 //! main → cli → app → config → http → broker → { identity token registry revocation store } → domain
 //! ```
 
+pub mod broker;
+pub mod config;
 pub mod domain;
+pub mod http;
+pub mod identity;
+pub mod registry;
+pub mod revocation;
+pub mod store;
+pub mod token;

@@ -1,1 +1,6 @@
+//! One binary: each module is one behaviour of hallpass as its users see it.
 
+mod layout;
+mod revocation;
+mod support;
+mod vectors;

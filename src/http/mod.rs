@@ -1,0 +1,3 @@
+//! Listeners, extractors that are the authorization, thin handlers.
+
+pub mod settings;

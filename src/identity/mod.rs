@@ -1,0 +1,3 @@
+//! Proof → [`VerifiedIdentity`](crate::domain::identity::VerifiedIdentity).
+
+pub mod settings;

@@ -1,0 +1,78 @@
+//! `[[issuer]]`, after `config` has checked it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::id::IssuerName;
+
+/// One OIDC issuer whose tokens are proofs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerSettings {
+    pub name: IssuerName,
+    /// Compared with `iss` byte for byte.
+    pub url: String,
+    /// Must be among the proof's `aud`.
+    pub audience: String,
+    /// Never empty.
+    pub algorithms: Vec<ProofAlgorithm>,
+    /// The greatest age of `iat`; none where an operator wrote `max_age = "0s"`.
+    pub max_age: Option<Duration>,
+    pub leeway: Duration,
+    pub keys: KeySource,
+    /// Extra roots to trust for this issuer's https, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// How long keys still serve after the issuer stopped answering.
+    pub stale_keys: Duration,
+}
+
+/// Where an issuer's JWK set comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// `<url>/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4).
+    Discovery,
+    Url(url::Url),
+    File(PathBuf),
+}
+
+/// A signature algorithm of a proof (RFC 7518 §3.1, RFC 8037 §3.1). Symmetric ones and `none` do not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProofAlgorithm {
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    EdDsa,
+}
+
+impl ProofAlgorithm {
+    pub const ALL: &[Self] = &[
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::EdDsa,
+    ];
+
+    /// As `alg` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}

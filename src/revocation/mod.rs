@@ -1,0 +1,3 @@
+//! The live kill switch.
+
+pub mod settings;

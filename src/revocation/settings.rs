@@ -1,0 +1,26 @@
+//! `[revocation]`, after `config` has checked it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+#[derive(Debug, Clone)]
+pub struct RevocationSettings {
+    pub backend: Backend,
+    /// An enforcement point with an older view refuses.
+    pub max_staleness: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// `memory:`: one broker, whose store is the only memory.
+    Memory,
+    Redis {
+        /// `redis://` or `rediss://`, without credentials.
+        url: url::Url,
+        username: Option<String>,
+        password: Option<SecretString>,
+        /// Extra roots to trust for `rediss://`, PEM.
+        ca_file: Option<std::path::PathBuf>,
+    },
+}

@@ -1,0 +1,18 @@
+//! `[token]`, after `config` has checked it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::domain::signing::SigningAlgorithm;
+
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    pub algorithm: SigningAlgorithm,
+    /// PKCS#8 or PKCS#1 PEM, given with RS256 and with nothing else.
+    pub rsa_key: Option<SecretString>,
+    /// A new key signs this often.
+    pub rotate_every: Duration,
+    /// The next key is published this long before it signs, so that every verifier has it.
+    pub publish_ahead: Duration,
+}

@@ -1,0 +1,3 @@
+//! Real parts that the tests start themselves.
+
+pub mod redis;
