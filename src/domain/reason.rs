@@ -4,11 +4,11 @@
 use serde::{Serialize, Serializer};
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $code:literal, $error:ident;)*) => {
+    ($($variant:ident = $code:literal, $error:ident, $meaning:literal;)*) => {
         /// A stable reason code.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
-            $($(#[$doc])* $variant,)*
+            $(#[doc = $meaning] $variant,)*
         }
 
         impl Reason {
@@ -22,6 +22,11 @@ macro_rules! reasons {
             /// The `error` code that goes with it.
             pub const fn error(self) -> OAuthError {
                 match self { $(Self::$variant => OAuthError::$error,)* }
+            }
+
+            /// What it means, for anyone to read: it tells nothing that the code does not.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
             }
         }
     };
@@ -74,54 +79,53 @@ impl OAuthError {
 
 reasons! {
     // The form of the request.
-    ParameterMissing = "parameter_missing", InvalidRequest;
-    ParameterRepeated = "parameter_repeated", InvalidRequest;
-    ParameterUnknown = "parameter_unknown", InvalidRequest;
-    ParameterInvalid = "parameter_invalid", InvalidRequest;
-    GrantTypeUnsupported = "grant_type_unsupported", UnsupportedGrantType;
-    BodyInvalid = "body_invalid", InvalidRequest;
-    TooLarge = "too_large", InvalidRequest;
+    ParameterMissing = "parameter_missing", InvalidRequest, "a required parameter is missing";
+    ParameterRepeated = "parameter_repeated", InvalidRequest, "a parameter was given more than once";
+    ParameterUnknown = "parameter_unknown", InvalidRequest, "a parameter that this endpoint does not know";
+    ParameterInvalid = "parameter_invalid", InvalidRequest, "a parameter has a value that it cannot have";
+    GrantTypeUnsupported = "grant_type_unsupported", UnsupportedGrantType, "this grant_type is not supported";
+    BodyInvalid = "body_invalid", InvalidRequest, "the body is not an application/x-www-form-urlencoded form in UTF-8";
+    TooLarge = "too_large", InvalidRequest, "the token is over 16 KiB or the body over 64 KiB";
 
     // The proof.
-    ProofMalformed = "proof_malformed", InvalidRequest;
-    AlgorithmNotAllowed = "algorithm_not_allowed", InvalidRequest;
-    IssuerUnknown = "issuer_unknown", InvalidRequest;
-    IssuerUnavailable = "issuer_unavailable", TemporarilyUnavailable;
-    KeyUnknown = "key_unknown", InvalidRequest;
-    SignatureInvalid = "signature_invalid", InvalidRequest;
-    AudienceMismatch = "audience_mismatch", InvalidRequest;
-    ClaimMissing = "claim_missing", InvalidRequest;
-    ClaimInvalid = "claim_invalid", InvalidRequest;
-    Expired = "expired", InvalidRequest;
-    NotYetValid = "not_yet_valid", InvalidRequest;
-    TooOld = "too_old", InvalidRequest;
-    LifetimeTooLong = "lifetime_too_long", InvalidRequest;
-    Replayed = "replayed", InvalidRequest;
+    ProofMalformed = "proof_malformed", InvalidRequest, "the proof is not a JWT as RFC 7515 writes it";
+    AlgorithmNotAllowed = "algorithm_not_allowed", InvalidRequest, "the proof's alg is not allowed for its issuer";
+    IssuerUnknown = "issuer_unknown", InvalidRequest, "the proof's issuer is not configured";
+    IssuerUnavailable = "issuer_unavailable", TemporarilyUnavailable, "the issuer's keys cannot be had at the moment";
+    KeyUnknown = "key_unknown", InvalidRequest, "the issuer has no key by the proof's kid";
+    SignatureInvalid = "signature_invalid", InvalidRequest, "the proof's signature is not good";
+    AudienceMismatch = "audience_mismatch", InvalidRequest, "the proof's aud does not name this broker";
+    ClaimMissing = "claim_missing", InvalidRequest, "the proof lacks a claim that it must have";
+    ClaimInvalid = "claim_invalid", InvalidRequest, "a claim of the proof has the wrong type or value";
+    Expired = "expired", InvalidRequest, "the proof has expired";
+    NotYetValid = "not_yet_valid", InvalidRequest, "the proof is not valid yet: compare the clocks";
+    TooOld = "too_old", InvalidRequest, "the proof was issued too long ago: fetch a fresh one";
+    LifetimeTooLong = "lifetime_too_long", InvalidRequest, "the proof lives longer than 5 minutes";
+    Replayed = "replayed", InvalidRequest, "the proof was used before: sign a new one for each call";
 
     // The agent.
-    /// A good proof that no registered agent, or more than one, is known by.
-    NoAgent = "no_agent", InvalidRequest;
+    NoAgent = "no_agent", InvalidRequest, "no registered agent is known by this proof";
 
     // The decision.
-    ScopeNotRegistered = "scope_not_registered", InvalidScope;
-    TargetNotRegistered = "target_not_registered", InvalidTarget;
-    DetailsInvalid = "details_invalid", InvalidAuthorizationDetails;
-    DetailsNotRegistered = "details_not_registered", InvalidAuthorizationDetails;
-    ApprovalRequired = "approval_required", AccessDenied;
-    Forbidden = "forbidden", AccessDenied;
-    NothingFree = "nothing_free", InvalidScope;
-    Revoked = "revoked", AccessDenied;
+    ScopeNotRegistered = "scope_not_registered", InvalidScope, "a scope word that is not registered";
+    TargetNotRegistered = "target_not_registered", InvalidTarget, "a resource that is not registered";
+    DetailsInvalid = "details_invalid", InvalidAuthorizationDetails, "authorization_details is not what RFC 9396 and this broker know";
+    DetailsNotRegistered = "details_not_registered", InvalidAuthorizationDetails, "authorization_details beyond the registration";
+    ApprovalRequired = "approval_required", AccessDenied, "a person has to approve this first";
+    Forbidden = "forbidden", AccessDenied, "the guardrails forbid it";
+    NothingFree = "nothing_free", InvalidScope, "nothing that was asked for is free";
+    Revoked = "revoked", AccessDenied, "a stop is in effect";
 
     // The broker.
-    RateLimited = "rate_limited", SlowDown;
-    JournalUnavailable = "journal_unavailable", TemporarilyUnavailable;
-    RevocationUnavailable = "revocation_unavailable", TemporarilyUnavailable;
-    ShuttingDown = "shutting_down", TemporarilyUnavailable;
-    Internal = "internal", ServerError;
+    RateLimited = "rate_limited", SlowDown, "too many calls: wait as Retry-After says";
+    JournalUnavailable = "journal_unavailable", TemporarilyUnavailable, "the audit log cannot take an event, so no token is released";
+    RevocationUnavailable = "revocation_unavailable", TemporarilyUnavailable, "the kill switch cannot be asked, so no token is released";
+    ShuttingDown = "shutting_down", TemporarilyUnavailable, "the broker is stopping";
+    Internal = "internal", ServerError, "a fault in the broker; its log has the request id";
 
     // Callers of introspection and of the admin listener.
-    CredentialMissing = "credential_missing", InvalidClient;
-    CredentialInvalid = "credential_invalid", InvalidClient;
+    CredentialMissing = "credential_missing", InvalidClient, "no credential was given";
+    CredentialInvalid = "credential_invalid", InvalidClient, "the credential is not known";
 }
 
 impl Serialize for Reason {
