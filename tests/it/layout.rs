@@ -354,6 +354,24 @@ fn every_reason_code_is_documented_and_no_other() {
     nothing_found(&wrong);
 }
 
+/// The paths in back quotes that `document` names and that `exists` says are not there.
+fn missing_paths(document: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let quoted = document.split('`').skip(1).step_by(2);
+    let paths = quoted.filter(|text| {
+        let plain = text.chars().all(|c| is_name(c) || "./-".contains(c));
+        plain && !text.starts_with('/') && (text.ends_with(".rs") || text.ends_with('/'))
+    });
+    paths.filter(|path| !exists(path)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let exists = |path: &str| root().join(path).exists() || root().join("src").join(path).exists();
+    let sample = "see `store/gone.rs`, `src/main.rs`, `domain/`, `/etc/x/`, `cargo test`, `nowhere/`";
+    assert_eq!(missing_paths(sample, exists), ["store/gone.rs", "nowhere/"]);
+    nothing_found(&missing_paths(&read("docs/ARCHITECTURE.md"), exists));
+}
+
 #[test]
 fn every_script_can_be_run_and_says_what_it_does() {
     let scripts = files("scripts");
