@@ -15,6 +15,7 @@ use hallpass::domain::time::{Clock, Timestamp};
 use hallpass::revocation::settings::{Backend, RevocationSettings};
 use hallpass::revocation::{Revocation, RevocationError};
 use hallpass::token::KeyEncryptionKey;
+use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
 use crate::support::redis::{Options, RedisServer};
@@ -72,6 +73,34 @@ fn secrets_differ(one: &TempDir, other: &TempDir) -> bool {
     ["redis_password", "key_encryption_key", "operator_key"]
         .iter()
         .all(|name| made(one, name) != made(other, name))
+}
+
+#[test]
+fn the_stacks_configuration_is_right_with_the_agents_it_mounts() {
+    let folder = secrets();
+    let place = |text: &str| folder.path().join(text).display().to_string();
+    let config = made(&folder, "hallpass.toml").replace("/run/secrets/", &place(""));
+    let config = config.replace("sqlite:///data/", &format!("sqlite://{}", place("")));
+    fs::write(folder.path().join("hallpass.toml"), config).unwrap();
+    fs::create_dir(folder.path().join("agents")).unwrap();
+    let agents = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/agents");
+    for agent in fs::read_dir(agents).unwrap() {
+        let agent = agent.unwrap();
+        fs::copy(agent.path(), folder.path().join("agents").join(agent.file_name())).unwrap();
+    }
+
+    let checked = hallpass::config::check(&folder.path().join("hallpass.toml"), []);
+    let config = checked.unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).config;
+
+    let operators: Vec<Digest> = config.admin.operators.iter().map(|operator| operator.key).collect();
+    assert_eq!(operators, [Digest::of(made(&folder, "operator_key").as_bytes())]);
+    // Published ports reach no listener on the container's own loopback.
+    assert!(config.server.listen.ip().is_unspecified() && config.admin.listen.ip().is_unspecified());
+    let Backend::Redis { username, password, .. } = config.revocation.backend else {
+        panic!("the stack has a Redis");
+    };
+    assert_eq!(username.as_deref(), Some("hallpass"));
+    assert_eq!(password.unwrap().expose_secret(), made(&folder, "redis_password"));
 }
 
 /// Redis as the stack runs it, but for its folder and its port.
