@@ -101,3 +101,37 @@ pub fn words<T: ToString>(words: &[T]) -> String {
 pub fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn controls_are_written_out_and_text_is_left_alone() {
+        assert_eq!(safe("\u{1b}[31mred\u{7}\r\n"), "\\u{1b}[31mred\\u{7}\\u{d}\\u{a}");
+        assert_eq!(
+            safe("\u{9b}2J\u{7f}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}").matches("\\u{").count(),
+            7
+        );
+        assert!(matches!(safe("zażółć — «日本» 🔑"), Cow::Borrowed(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unsafe_gets_through(text in any::<String>()) {
+            prop_assert!(!safe(&text).contains(is_unsafe));
+        }
+
+        /// A terminal sees the same value, and no terminal sees the same bytes.
+        #[test]
+        fn json_keeps_its_value(text in any::<String>()) {
+            let raw = serde_json::to_string(&serde_json::json!([text])).unwrap();
+            let shown = json_line(&raw, true).into_owned();
+            prop_assert!(!shown.contains(is_unsafe));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), serde_json::json!([text]));
+            prop_assert_eq!(json_line(&raw, false).into_owned(), raw);
+        }
+    }
+}
