@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::client::{BrokerUrl, Client};
+use crate::cli::broker_url::BrokerUrl;
+use crate::cli::client::Client;
 use crate::cli::key_file::{self, Readers};
 use crate::cli::{Host, Outcome};
 

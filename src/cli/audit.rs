@@ -1,11 +1,15 @@
 //! `hallpass audit`: what was issued, refused, stopped and lifted, and the signed state of the log.
 
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::cli::admin::{ADMIN_URL, OperatorKey};
 use crate::cli::agents::parse;
-use crate::cli::client::{BrokerUrl, Client, wait};
+use crate::cli::broker_url::BrokerUrl;
+use crate::cli::client::{Client, wait};
 use crate::cli::moment::Moment;
 use crate::cli::show::{json_line, or_dash, table};
 use crate::cli::{Failure, Host, Outcome};
@@ -36,6 +40,7 @@ Examples:
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Broker")]
 pub struct SourceArgs {
     /// The broker's admin listener
     #[arg(long, value_name = "URL", env = "HALLPASS_ADMIN_URL", hide_env_values = true, default_value = ADMIN_URL)]
@@ -76,11 +81,11 @@ pub struct FilterArgs {
     /// Of agents that this team answers for
     #[arg(long, value_name = "TEAM")]
     owner: Option<Owner>,
-    /// What happened, such as token.issued or revocation.stopped
-    #[arg(long)]
+    /// What happened
+    #[arg(long, value_parser = one_of(Kind::ALL, Kind::as_str))]
     kind: Option<Kind>,
-    /// How it ended: issued, refused or done
-    #[arg(long)]
+    /// How it ended
+    #[arg(long, value_parser = one_of(EventOutcome::ALL, EventOutcome::as_str))]
     outcome: Option<EventOutcome>,
     /// With a permission of exactly this name or URL
     #[arg(long, value_name = "NAME|URL")]
@@ -97,6 +102,14 @@ pub struct FilterArgs {
     /// Before: 15m, 2h or 7d ago, or an instant such as 2026-11-23T09:30:00Z
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
+}
+
+/// A parser that help and completions can list the words of.
+fn one_of<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(|value| word(*value))).try_map(|text| text.parse())
 }
 
 impl FilterArgs {

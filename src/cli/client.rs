@@ -2,8 +2,6 @@
 //! environment, 5 s to connect, 30 s in all, answers of at most 8 MiB. TLS trusts what the
 //! system trusts (`SSL_CERT_FILE` names another bundle).
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
@@ -14,9 +12,9 @@ use serde_json::value::RawValue;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::cli::broker_url::BrokerUrl;
 use crate::cli::problem::Problem;
 use crate::cli::{Failure, Outcome, link};
-use crate::domain::permission::is_secure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,44 +29,6 @@ const MAX_PAGES: usize = 10_000;
 pub fn wait<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?.block_on(work)
-}
-
-/// The address of one of the broker's listeners: https, or http on loopback; a path is a prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerUrl(Url);
-
-impl BrokerUrl {
-    /// The address of `path`, which starts with `/`.
-    pub fn join(&self, path: &str) -> Url {
-        let mut url = self.0.clone();
-        url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
-        url
-    }
-
-    pub fn is_origin_of(&self, url: &Url) -> bool {
-        self.0.origin() == url.origin()
-    }
-}
-
-impl FromStr for BrokerUrl {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url: Url = text.parse().map_err(|_| "not a URL such as https://hallpass.acme.internal")?;
-        let bare = url.username().is_empty() && url.password().is_none();
-        if !is_secure(&url) {
-            return Err("must be https, or http on a loopback host: keys and tokens travel to it");
-        }
-        if !bare || url.query().is_some() || url.fragment().is_some() {
-            return Err("must not hold a user, password, query or fragment");
-        }
-        Ok(Self(url))
-    }
-}
-
-impl fmt::Display for BrokerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
-    }
 }
 
 /// Speaks to one listener of one broker.
@@ -210,8 +170,12 @@ impl Client {
             return Failure::failed(format!("no whole answer from the broker at {}: {cause}", self.base))
                 .remedy("what was asked may have been done or not; look before you ask again");
         }
-        Failure::failed(format!("cannot reach the broker at {}: {cause}", self.base))
-            .remedy(format!("start it (hallpass serve), or name another address with {}", self.named_by))
+        let failure = Failure::failed(format!("cannot reach the broker at {}: {cause}", self.base));
+        if chain(error).any(is_tls) {
+            return failure
+                .remedy("name the broker as its certificate does, and trust who signed it: SSL_CERT_FILE");
+        }
+        failure.remedy(format!("start it (hallpass serve), or name another address with {}", self.named_by))
     }
 }
 
@@ -288,11 +252,19 @@ pub fn is_bearer_token(text: &str) -> bool {
     !body.is_empty() && body.bytes().all(inner)
 }
 
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+fn chain(error: Cause<'_>) -> impl Iterator<Item = Cause<'_>> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// What lies at the bottom of an error: «connection refused», not «error sending request».
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
+fn root_cause(error: Cause<'_>) -> String {
+    chain(error).last().unwrap_or(error).to_string()
+}
+
+/// Whether it is TLS that failed, which hides within I/O errors that do not name it as their source.
+fn is_tls(cause: Cause<'_>) -> bool {
+    let hidden = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    cause.is::<rustls::Error>() || hidden.is_some_and(|hidden| is_tls(hidden))
 }

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod agents;
 pub mod args;
 pub mod audit;
+pub mod broker_url;
 pub mod client;
 pub mod completions;
 pub mod failure;

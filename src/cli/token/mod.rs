@@ -11,7 +11,8 @@ use serde::Deserialize;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use crate::cli::client::{Answer, BrokerUrl, Client, is_bearer_token, wait};
+use crate::cli::broker_url::BrokerUrl;
+use crate::cli::client::{Answer, Client, is_bearer_token, wait};
 use crate::cli::show::json_line;
 use crate::cli::{Failure, Host, Outcome, moment};
 use proof::{Proof, ProofArgs};
