@@ -71,6 +71,13 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_read_without_a_panic(header in "[<>;,=\"a-z/é ]{0,40}|(<x>; *rel=\"?next\"?[,;é]*){0,3}") {
+            let _ = next_of(&[&header]);
+        }
+    }
+
     #[test]
     fn no_relation_no_page() {
         for header in

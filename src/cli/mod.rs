@@ -118,6 +118,8 @@ Examples:
 }
 
 /// Runs one command line, the program's name first, and gives the process its exit code.
+///
+/// Not to be called on a thread of an event loop: commands that speak HTTP start their own.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host<'_>) -> u8 {
     let parsed = Cli::command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
     let outcome = match parsed {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::domain::digest::Digest;
 use crate::domain::key::PublicKey;
+use crate::http::settings::Role;
 
 fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -38,7 +39,7 @@ fn keygen_writes_once_for_its_owner_and_prints_what_to_register() {
 fn a_new_operators_hash_is_of_the_key_that_was_made() {
     let machine = Machine::new();
     let path = machine.path("oncall.key");
-    let args = ["operator", "new", "oncall", "--roles", "auditor,admin,admin"];
+    let args = ["operator", "new", "oncall", "--roles", "auditor,admin,approver,admin"];
     let filed = machine.run(&[&args as &[_], &["--out", path.to_str().unwrap()]].concat());
     assert_eq!((filed.code, mode(&path)), (0, 0o600), "{}", filed.err);
     let key = std::fs::read_to_string(&path).unwrap();
@@ -47,7 +48,8 @@ fn a_new_operators_hash_is_of_the_key_that_was_made() {
     let config: toml::Table = filed.out.parse().expect("with --out, standard output is configuration alone");
     let operator = &config["admin"]["operator"][0];
     assert_eq!(operator["key_sha256"].as_str(), Some(Digest::of(key.as_bytes()).to_string().as_str()));
-    assert_eq!(operator["roles"].to_string(), r#"["admin", "auditor"]"#);
+    let roles: Vec<Role> = operator["roles"].clone().try_into().expect("roles that the broker knows");
+    assert_eq!(roles, [Role::Admin, Role::Approver, Role::Auditor]);
     assert!(!format!("{filed:?}").contains(&key[4..]));
 
     let shown = machine.run(&args);
