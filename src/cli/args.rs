@@ -1,0 +1,51 @@
+//! Flags of the commands that run or read the broker on this machine.
+
+use std::path::PathBuf;
+
+/// Where the configuration is, for every command that reads it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HALLPASS_CONFIG",
+        hide_env_values = true,
+        default_value = "config/hallpass.toml"
+    )]
+    pub config: PathBuf,
+}
+
+/// `hallpass serve`
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `hallpass check-config`
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckArgs {
+    /// Print the mistakes as a JSON array instead of lines
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `hallpass demo`
+#[derive(Debug, Clone, clap::Args)]
+pub struct DemoArgs {}
+
+/// `hallpass audit verify`
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    /// A checkpoint that you kept (`hallpass audit checkpoint`); the log must still contain what it covers
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}

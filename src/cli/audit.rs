@@ -1,0 +1,230 @@
+//! `hallpass audit`: what was issued, refused, stopped and lifted, and the signed state of the log.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cli::admin::{ADMIN_URL, OperatorKey};
+use crate::cli::agents::parse;
+use crate::cli::broker_url::BrokerUrl;
+use crate::cli::client::{Client, wait};
+use crate::cli::moment::Moment;
+use crate::cli::show::{json_line, or_dash, table};
+use crate::cli::{Failure, Host, Outcome};
+use crate::domain::event::{EventFilter, Kind, Outcome as EventOutcome};
+use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum AuditCommand {
+    /// Events, newest first
+    #[command(after_help = "\
+Examples:
+  hallpass audit search --since 1h
+  hallpass audit search --agent payments-refactorer --outcome refused --since 7d
+  hallpass audit search --resource https://github.com/acme/payments --limit 500
+  hallpass audit search --token 01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11
+  hallpass audit search --since 2026-11-23T09:00:00Z --json | jq .reason")]
+    Search(SearchArgs),
+    /// The signed size and root of the log, for an auditor to keep
+    #[command(after_help = "\
+Keep what it prints where nobody who runs the broker can change it. `hallpass audit verify
+--checkpoint FILE` then proves that nothing it covers was changed, removed or inserted.
+
+Examples:
+  hallpass audit checkpoint > checkpoint-2026-11-23
+  hallpass audit checkpoint --key")]
+    Checkpoint(CheckpointArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Broker")]
+pub struct SourceArgs {
+    /// The broker's admin listener
+    #[arg(long, value_name = "URL", env = "HALLPASS_ADMIN_URL", hide_env_values = true, default_value = ADMIN_URL)]
+    pub admin_url: BrokerUrl,
+    #[command(flatten)]
+    pub key: OperatorKey,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// At most so many events
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Print one stored event a line, byte for byte, instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CheckpointArgs {
+    /// Print the verifier key that checkpoints are signed with, instead
+    #[arg(long)]
+    pub key: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// Which events. Every one that is given must hold.
+#[derive(Debug, clap::Args)]
+pub struct FilterArgs {
+    /// Of this agent
+    #[arg(long, value_name = "ID")]
+    agent: Option<AgentId>,
+    /// Of agents that this team answers for
+    #[arg(long, value_name = "TEAM")]
+    owner: Option<Owner>,
+    /// What happened
+    #[arg(long, value_parser = one_of(Kind::ALL, Kind::as_str))]
+    kind: Option<Kind>,
+    /// How it ended
+    #[arg(long, value_parser = one_of(EventOutcome::ALL, EventOutcome::as_str))]
+    outcome: Option<EventOutcome>,
+    /// With a permission of exactly this name or URL
+    #[arg(long, value_name = "NAME|URL")]
+    resource: Option<String>,
+    /// About the token with this `jti`
+    #[arg(long, value_name = "JTI")]
+    token: Option<TokenId>,
+    /// Of the call with this request id
+    #[arg(long, value_name = "ID")]
+    request: Option<RequestId>,
+    /// At or after: 15m, 2h or 7d ago, or an instant such as 2026-11-23T09:30:00Z
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Moment>,
+    /// Before: 15m, 2h or 7d ago, or an instant such as 2026-11-23T09:30:00Z
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Moment>,
+}
+
+/// A parser that help and completions can list the words of.
+fn one_of<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(|value| word(*value))).try_map(|text| text.parse())
+}
+
+impl FilterArgs {
+    /// The filter, as it is meant at `now`.
+    pub fn filter(&self, now: Timestamp) -> EventFilter {
+        EventFilter {
+            agent: self.agent.clone(),
+            owner: self.owner.clone(),
+            kind: self.kind,
+            outcome: self.outcome,
+            resource: self.resource.clone(),
+            token: self.token,
+            request: self.request,
+            since: self.since.map(|moment| moment.at(now)),
+            until: self.until.map(|moment| moment.at(now)),
+        }
+    }
+}
+
+/// One stored event, as far as the table shows it.
+#[derive(Deserialize)]
+struct Row {
+    seq: u64,
+    at: String,
+    kind: String,
+    outcome: String,
+    reason: Option<String>,
+    agent: Option<String>,
+    owner: Option<String>,
+    token: Option<String>,
+    target: Option<String>,
+    operator: Option<String>,
+}
+
+/// # Errors
+/// See [`crate::cli::failure::Exit`].
+pub fn run(command: &AuditCommand, host: &mut Host<'_>) -> Outcome {
+    match command {
+        AuditCommand::Search(args) => search(args, host),
+        AuditCommand::Checkpoint(args) => checkpoint(args, host),
+    }
+}
+
+fn search(args: &SearchArgs, host: &mut Host<'_>) -> Outcome {
+    let client = args.source.key.connect(&args.source.admin_url, host)?;
+    let want = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let query = query(&args.filter.filter(host.clock.now()), args.limit);
+    let events = wait(client.list("/v1/audit/events", &query, "events", want))?;
+    show_events(&events, args.json, host)
+}
+
+/// Prints events that came newest first, as they are stored: a table, or JSON Lines.
+///
+/// # Errors
+/// When one of them is not an event, or standard output cannot be written.
+pub fn show_events(events: &[Box<RawValue>], json: bool, host: &mut Host<'_>) -> Outcome {
+    if json {
+        for event in events {
+            writeln!(host.out, "{}", json_line(event.get(), host.terminal))?;
+        }
+        return Ok(());
+    }
+    let rows = parse::<Row>(events)?;
+    if rows.is_empty() {
+        host.note("no event matches");
+        return Ok(());
+    }
+    let header = ["SEQ", "AT", "KIND", "OUTCOME", "REASON", "AGENT", "OWNER", "TOKEN", "TARGET", "OPERATOR"];
+    let rows = rows.into_iter().map(|row| {
+        let optional = [row.reason, row.agent, row.owner, row.token, row.target, row.operator];
+        let shown = [row.seq.to_string(), row.at, row.kind, row.outcome].into_iter();
+        shown.chain(optional.map(|cell| or_dash(cell.as_deref()))).collect::<Vec<_>>()
+    });
+    Ok(host.out.write_all(table(&header, rows).as_bytes())?)
+}
+
+/// The filter as the admin listener takes it (DESIGN §6).
+fn query(filter: &EventFilter, limit: u32) -> Vec<(&'static str, String)> {
+    /// What the listener gives in one page.
+    const PAGE: u32 = 500;
+    let optional = [
+        ("agent", filter.agent.as_ref().map(ToString::to_string)),
+        ("owner", filter.owner.as_ref().map(ToString::to_string)),
+        ("kind", filter.kind.map(|kind| kind.as_str().to_owned())),
+        ("outcome", filter.outcome.map(|outcome| outcome.as_str().to_owned())),
+        ("resource", filter.resource.clone()),
+        ("token", filter.token.map(|id| id.to_string())),
+        ("request", filter.request.map(|id| id.to_string())),
+        ("since", filter.since.map(|at| at.to_string())),
+        ("until", filter.until.map(|at| at.to_string())),
+    ];
+    let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    given.chain([("limit", limit.min(PAGE).to_string())]).collect()
+}
+
+fn checkpoint(args: &CheckpointArgs, host: &mut Host<'_>) -> Outcome {
+    let client = args.source.key.connect(&args.source.admin_url, host)?;
+    let path = if args.key { "/v1/audit/key" } else { "/v1/audit/checkpoint" };
+    let note = wait(fetch_note(&client, path))?;
+    host.out.write_all(note.as_bytes())?;
+    if !note.ends_with('\n') {
+        writeln!(host.out)?;
+    }
+    Ok(())
+}
+
+/// A note or a key must be printed byte for byte, and neither ever holds a control character but
+/// the newline (C2SP signed-note). One that does is refused instead of made safe.
+async fn fetch_note(client: &Client, path: &str) -> Outcome<String> {
+    let answer = client.get(path, &[]).await?.success()?;
+    match answer.text()? {
+        "" => Err(answer.foreign("it is empty")),
+        note if note.contains(|c: char| c.is_control() && c != '\n') => {
+            Err(Failure::failed("the broker's note holds control characters, which no signed note does"))
+        }
+        note => Ok(note.to_owned()),
+    }
+}

@@ -1,0 +1,46 @@
+//! Where a broker listens, as a person names it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::Url;
+
+use crate::domain::permission::is_secure;
+
+/// The address of one of the broker's listeners: https, or http on loopback; a path is a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerUrl(Url);
+
+impl BrokerUrl {
+    /// The address of `path`, which starts with `/`.
+    pub fn join(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
+        url
+    }
+
+    pub fn is_origin_of(&self, url: &Url) -> bool {
+        self.0.origin() == url.origin()
+    }
+}
+
+impl FromStr for BrokerUrl {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url: Url = text.parse().map_err(|_| "not a URL such as https://hallpass.acme.internal")?;
+        let bare = url.username().is_empty() && url.password().is_none();
+        if !is_secure(&url) {
+            return Err("must be https, or http on a loopback host: keys and tokens travel to it");
+        }
+        if !bare || url.query().is_some() || url.fragment().is_some() {
+            return Err("must not hold a user, password, query or fragment");
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}

@@ -1,0 +1,270 @@
+//! The HTTP client of every command: one broker, one origin, no redirects, no proxies from the
+//! environment, 5 s to connect, 30 s in all, answers of at most 8 MiB. TLS trusts what the
+//! system trusts (`SSL_CERT_FILE` names another bundle).
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Request};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::cli::broker_url::BrokerUrl;
+use crate::cli::problem::Problem;
+use crate::cli::{Failure, Outcome, link};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_BODY: usize = 8 * 1024 * 1024;
+/// A list longer than this is a broker that turns in circles.
+const MAX_PAGES: usize = 10_000;
+
+/// Runs what a command asks of the network.
+///
+/// # Errors
+/// What `work` fails with, or that the machine gives no event loop.
+pub fn wait<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?.block_on(work)
+}
+
+/// Speaks to one listener of one broker.
+pub struct Client {
+    http: reqwest::Client,
+    base: BrokerUrl,
+    /// The flag and variable that name `base`.
+    named_by: &'static str,
+    bearer: Option<HeaderValue>,
+}
+
+impl Client {
+    /// # Errors
+    /// When TLS cannot be set up.
+    #[expect(clippy::disallowed_methods, reason = "the one client of the command line, and its limits")]
+    pub fn new(base: BrokerUrl, named_by: &'static str) -> Outcome<Self> {
+        let built = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let http = built.map_err(|e| Failure::failed(format!("cannot set up HTTP: {}", root_cause(&e))))?;
+        Ok(Self { http, base, named_by, bearer: None })
+    }
+
+    /// The same, with a credential in every request (RFC 6750 §2.1).
+    ///
+    /// # Errors
+    /// When the credential holds characters that no credential has.
+    pub fn with_bearer(mut self, credential: &SecretString) -> Outcome<Self> {
+        let credential = credential.expose_secret();
+        if !is_bearer_token(credential) {
+            return Err(Failure::failed("the key is not one line of letters, digits and - . _ ~ + /"));
+        }
+        let text = Zeroizing::new(format!("Bearer {credential}"));
+        let header = HeaderValue::from_str(&text);
+        let mut header = header.map_err(|_| Failure::failed("the key does not fit into a header"))?;
+        header.set_sensitive(true);
+        self.bearer = Some(header);
+        Ok(self)
+    }
+
+    pub fn base(&self) -> &BrokerUrl {
+        &self.base
+    }
+
+    /// # Errors
+    /// See [`Client::send`].
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Outcome<Answer> {
+        let mut url = self.base.join(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(Request::new(Method::GET, url)).await
+    }
+
+    /// # Errors
+    /// See [`Client::send`].
+    pub async fn post_json(&self, path: &str, body: &serde_json::Value) -> Outcome<Answer> {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let mut url = self.base.join(path);
+        url.set_query(query);
+        self.post(url, "application/json", body.to_string()).await
+    }
+
+    /// # Errors
+    /// See [`Client::send`].
+    pub async fn post_form(&self, path: &str, body: String) -> Outcome<Answer> {
+        self.post(self.base.join(path), "application/x-www-form-urlencoded", body).await
+    }
+
+    async fn post(&self, url: Url, media_type: &'static str, body: String) -> Outcome<Answer> {
+        let mut request = Request::new(Method::POST, url);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        *request.body_mut() = Some(body.into());
+        self.send(request).await
+    }
+
+    /// The first `want` elements of the list `member`, page by page (RFC 8288 `next`), as they were sent.
+    ///
+    /// # Errors
+    /// As [`Client::send`] and [`Answer::success`]; also when the next page is not at the broker itself,
+    /// for the key must not go elsewhere.
+    pub async fn list(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        member: &str,
+        want: usize,
+    ) -> Outcome<Vec<Box<RawValue>>> {
+        let mut items = Vec::new();
+        let mut answer = self.get(path, query).await?.success()?;
+        for _ in 0..MAX_PAGES {
+            let mut page = answer.member(member)?;
+            let empty = page.is_empty();
+            page.truncate(want - items.len());
+            items.append(&mut page);
+            let Some(next) = answer.next_page().filter(|_| !empty && items.len() < want) else {
+                return Ok(items);
+            };
+            if !self.base.is_origin_of(&next) {
+                return Err(Failure::failed(format!("the next page is at {next}, which is not the broker"))
+                    .remedy(
+                        "nothing was sent there; ask whoever runs the broker why its Link header names it",
+                    ));
+            }
+            answer = self.send(Request::new(Method::GET, next)).await?.success()?;
+        }
+        Err(Failure::failed(format!("the list has over {MAX_PAGES} pages; narrow the question")))
+    }
+
+    /// # Errors
+    /// When no whole answer came: refused, timed out, TLS, or over 8 MiB. Any status is an answer.
+    async fn send(&self, mut request: Request) -> Outcome<Answer> {
+        if let Some(bearer) = &self.bearer {
+            request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+        }
+        let url = request.url().clone();
+        let mut response = self.http.execute(request).await.map_err(|error| self.unreachable(&error))?;
+        let mut body = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(Failure::failed(format!("the answer of {} is over 8 MiB", self.base)));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), url, body })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let cause = match error.is_timeout() {
+            true => "no answer in time".to_owned(),
+            false => root_cause(error),
+        };
+        if !error.is_connect() {
+            return Failure::failed(format!("no whole answer from the broker at {}: {cause}", self.base))
+                .remedy("what was asked may have been done or not; look before you ask again");
+        }
+        let failure = Failure::failed(format!("cannot reach the broker at {}: {cause}", self.base));
+        if chain(error).any(is_tls) {
+            return failure
+                .remedy("name the broker as its certificate does, and trust who signed it: SSL_CERT_FILE");
+        }
+        failure.remedy(format!("start it (hallpass serve), or name another address with {}", self.named_by))
+    }
+}
+
+/// One answer of the broker, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: HeaderMap,
+    url: Url,
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    /// The answer, if it is a yes.
+    ///
+    /// # Errors
+    /// Refused for 4xx, with the broker's own words; failed for 5xx, and for a redirect.
+    pub fn success(self) -> Outcome<Self> {
+        match self.status {
+            200..=299 => Ok(self),
+            300..=399 => Err(self.redirected()),
+            status => {
+                let retry_after = self.header(RETRY_AFTER.as_str());
+                Err(Problem::read(&self.body).failure(status, retry_after, &self.url))
+            }
+        }
+    }
+
+    /// # Errors
+    /// When the body is not what hallpass answers here.
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Outcome<T> {
+        serde_json::from_slice(&self.body).map_err(|error| self.foreign(&error.to_string()))
+    }
+
+    /// # Errors
+    /// When the body is not UTF-8.
+    pub fn text(&self) -> Outcome<&str> {
+        std::str::from_utf8(&self.body).map_err(|_| self.foreign("the body is not text"))
+    }
+
+    fn member<T: DeserializeOwned>(&self, name: &str) -> Outcome<Vec<T>> {
+        let mut members: std::collections::HashMap<&str, &RawValue> = self.json()?;
+        let list = members.remove(name).ok_or_else(|| self.foreign(&format!("it has no {name}")))?;
+        serde_json::from_str(list.get()).map_err(|error| self.foreign(&error.to_string()))
+    }
+
+    fn next_page(&self) -> Option<Url> {
+        let links = self.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        link::next(links, &self.url).filter(|next| *next != self.url)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn redirected(&self) -> Failure {
+        let there = self.header(LOCATION.as_str()).unwrap_or("nowhere");
+        Failure::failed(format!("{} redirects to {there}; redirects are not followed", self.url))
+            .remedy("give the broker's own address")
+    }
+
+    /// The failure of an answer that this version cannot read.
+    pub fn foreign(&self, why: &str) -> Failure {
+        Failure::failed(format!("the answer of {} is not hallpass's: {why}", self.url))
+            .remedy("check that the address is the broker's, and the right one of its two listeners")
+    }
+}
+
+/// Whether `text` can stand in `Authorization: Bearer` (the `b64token` of RFC 6750 §2.1). Such a
+/// text can stand unquoted in a header and in a shell, too.
+pub fn is_bearer_token(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
+    let body = text.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(inner)
+}
+
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+fn chain(error: Cause<'_>) -> impl Iterator<Item = Cause<'_>> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// What lies at the bottom of an error: «connection refused», not «error sending request».
+fn root_cause(error: Cause<'_>) -> String {
+    chain(error).last().unwrap_or(error).to_string()
+}
+
+/// Whether it is TLS that failed, which hides within I/O errors that do not name it as their source.
+fn is_tls(cause: Cause<'_>) -> bool {
+    let hidden = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    cause.is::<rustls::Error>() || hidden.is_some_and(|hidden| is_tls(hidden))
+}

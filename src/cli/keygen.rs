@@ -1,0 +1,71 @@
+//! `hallpass keygen`: a key pair by which an agent is registered.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use zeroize::Zeroizing;
+
+use crate::cli::key_file::write_new;
+use crate::cli::{Failure, Host, Outcome};
+use crate::domain::key::PublicKey;
+
+#[derive(Debug, clap::Args)]
+pub struct KeygenArgs {
+    /// Where the private key goes, readable by you alone; an existing file is never overwritten
+    #[arg(long, value_name = "FILE", default_value = "agent.key")]
+    out: PathBuf,
+    /// Print JSON instead of TOML
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// When the file exists or cannot be written.
+pub fn run(args: &KeygenArgs, host: &mut Host<'_>) -> Outcome {
+    let no_key = |_| Failure::failed("the operating system gave no random bytes");
+    let document = Ed25519KeyPair::generate_pkcs8(host.random.source()).map_err(no_key)?;
+    let key = Ed25519KeyPair::from_pkcs8(document.as_ref())
+        .map_err(|error| Failure::failed(format!("the new key cannot be read back: {error}")))?;
+    write_new(&args.out, &pem(document.as_ref()))?;
+    let public = public_key(&key);
+    if args.json {
+        let made = serde_json::json!({ "key_file": args.out, "key": public });
+        writeln!(host.out, "{made}")?;
+    } else {
+        let PublicKey { kty, crv, x, .. } = &public;
+        writeln!(host.out, "[[identity]]\nkey = {{ kty = \"{kty}\", crv = \"{crv}\", x = \"{x}\" }}")?;
+    }
+    host.note(&format!(
+        "wrote the private key to {}; it stays with the agent, the lines above go into the agent's file",
+        args.out.display()
+    ));
+    Ok(())
+}
+
+/// The public half as the agent's file has it (RFC 8037 §2).
+pub fn public_key(key: &Ed25519KeyPair) -> PublicKey {
+    PublicKey {
+        kty: "OKP".to_owned(),
+        crv: "Ed25519".to_owned(),
+        x: URL_SAFE_NO_PAD.encode(key.public_key().as_ref()),
+        y: None,
+    }
+}
+
+/// A PKCS#8 key as PEM (RFC 7468 §10).
+fn pem(pkcs8: &[u8]) -> Zeroizing<String> {
+    let body = Zeroizing::new(STANDARD.encode(pkcs8));
+    let mut text = Zeroizing::new(String::with_capacity(body.len() * 2 + 64));
+    text.push_str("-----BEGIN PRIVATE KEY-----\n");
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str("-----END PRIVATE KEY-----\n");
+    text
+}

@@ -1,0 +1,166 @@
+//! The command line: one file a command family, each a thin client of a broker or a local tool.
+//!
+//! Promises: what was asked for goes to standard output and everything else to standard error;
+//! exit codes are 0 done, 1 failed, 2 usage, 3 refused by the broker; text that came from elsewhere
+//! cannot act on the terminal; a secret is printed only where it was asked for. `main` calls [`run`].
+
+pub mod admin;
+pub mod agents;
+pub mod args;
+pub mod audit;
+pub mod broker_url;
+pub mod client;
+pub mod completions;
+pub mod failure;
+pub mod host;
+pub mod key_file;
+pub mod keygen;
+pub mod link;
+pub mod moment;
+pub mod operator;
+pub mod problem;
+pub mod ready;
+pub mod revoke;
+pub mod show;
+#[cfg(test)]
+mod tests;
+pub mod token;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches};
+
+pub use failure::{Exit, Failure, Outcome};
+pub use host::Host;
+
+/// The command line, as clap reads it.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "hallpass",
+    version,
+    about = "A short-lived credential broker for autonomous coding agents",
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the broker.
+
+Start here:
+  hallpass token --scope payments:read --format json
+  hallpass revoke agent:payments-refactorer --reason \"pushes to the wrong branch\"
+  hallpass audit search --since 1h"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Proves this workload's identity and gets a token
+    #[command(after_long_help = token::AFTER_HELP)]
+    Token(token::TokenArgs),
+    /// Asks the broker whether it can issue tokens: exit code 0 if so, else 1
+    #[command(after_help = "\
+Examples:
+  hallpass ready
+  hallpass ready -v --url https://hallpass.acme.internal")]
+    Ready(ready::ReadyArgs),
+    /// The registered agents
+    #[command(subcommand, arg_required_else_help = true)]
+    Agents(agents::AgentsCommand),
+    /// Stops a token, an agent, a team's agents, an issuer's, or everything
+    #[command(after_help = "\
+No token is issued to the target from the moment this returns, and tokens issued before are dead.
+Exit code 0 says that every enforcement point has confirmed it. With one missing the stop is in
+effect, standard error names who did not confirm, and the exit code is 1.
+
+Examples:
+  hallpass revoke agent:payments-refactorer --reason \"pushes to the wrong branch\"
+  hallpass revoke owner:team-payments --reason \"incident 4711\" --dry-run
+  hallpass revoke token:01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11 --reason \"seen in a build log\"
+  hallpass revoke everything --reason \"incident 4711\"")]
+    Revoke(revoke::RevokeArgs),
+    /// Ends a stop; tokens issued before it stay dead
+    #[command(after_help = "\
+Examples:
+  hallpass revocations
+  hallpass lift 01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11 --reason \"fixed in 4712\"")]
+    Lift(revoke::LiftArgs),
+    /// What is stopped, since when, and why
+    #[command(after_help = "\
+Examples:
+  hallpass revocations
+  hallpass revocations --all --json | jq -r '.revocations[].target'")]
+    Revocations(revoke::RevocationsArgs),
+    /// The audit log
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(audit::AuditCommand),
+    /// Makes a key pair by which an agent is registered
+    #[command(after_help = "\
+An Ed25519 key as PKCS#8 PEM. Where a workload has an identity of its own (a CI job, a pod), use
+that instead: it leaves nothing to steal.
+
+Examples:
+  hallpass keygen --out agent.key >> config/agents/payments-refactorer.toml
+  hallpass token --key-file agent.key --agent payments-refactorer --format json")]
+    Keygen(keygen::KeygenArgs),
+    /// Operators: who may stop agents and read the audit log
+    #[command(subcommand, arg_required_else_help = true)]
+    Operator(operator::OperatorCommand),
+    /// Prints a completion script for your shell
+    #[command(after_help = "\
+Examples:
+  hallpass completions bash > ~/.local/share/bash-completion/completions/hallpass
+  hallpass completions zsh > ~/.zfunc/_hallpass
+  hallpass completions fish > ~/.config/fish/completions/hallpass.fish")]
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs one command line, the program's name first, and gives the process its exit code.
+///
+/// Not to be called on a thread of an event loop: commands that speak HTTP start their own.
+pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host<'_>) -> u8 {
+    let parsed = Cli::command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    let outcome = match parsed {
+        Ok(cli) => dispatch(cli.command, host).and_then(|()| Ok(host.out.flush()?)),
+        Err(error) => return say(&error, host),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            if failure.exit != Exit::Unread {
+                // Nobody is left to tell where standard error cannot be written.
+                let _ = write!(host.err, "{failure}");
+            }
+            failure.exit.code()
+        }
+    }
+}
+
+/// Help and version go to standard output, a wrong command line to standard error.
+fn say(error: &clap::Error, host: &mut Host<'_>) -> u8 {
+    let text = error.render();
+    let written = match error.use_stderr() {
+        true => write!(host.err, "{text}"),
+        false => write!(host.out, "{text}").and_then(|()| host.out.flush()),
+    };
+    // Whether or not anyone could read it, the code says what it was.
+    drop(written);
+    u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code())
+}
+
+fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
+    match command {
+        Command::Token(args) => token::run(&args, host),
+        Command::Ready(args) => ready::run(&args, host),
+        Command::Agents(command) => agents::run(command, host),
+        Command::Revoke(args) => revoke::revoke(&args, host),
+        Command::Lift(args) => revoke::lift(&args, host),
+        Command::Revocations(args) => revoke::revocations(&args, host),
+        Command::Audit(command) => audit::run(&command, host),
+        Command::Keygen(args) => keygen::run(&args, host),
+        Command::Operator(command) => operator::run(&command, host),
+        Command::Completions(args) => completions::run(&args, host),
+    }
+}

@@ -1,0 +1,123 @@
+//! A broker's no, in the broker's words, with what to do about it.
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::cli::Failure;
+use crate::domain::reason::Reason;
+
+/// What an error answer says: RFC 6749 §5.2 with `reason` and `request_id`, or RFC 9457. Nothing in
+/// it is required, for what answers may not be hallpass.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    error: Option<String>,
+    error_description: Option<String>,
+    title: Option<String>,
+    detail: Option<String>,
+    reason: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Problem {
+    pub fn read(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    /// The failure to end with. `url` is what was asked.
+    pub fn failure(self, status: u16, retry_after: Option<&str>, url: &Url) -> Failure {
+        let reason = self.reason.as_deref();
+        let remedy = reason.and_then(remedy_of).or_else(|| remedy_of_status(status));
+        let words = self.error_description.or(self.detail).or(self.title);
+        let message = match (words, self.error) {
+            (Some(words), Some(error)) => format!("{words} ({error})"),
+            (Some(words), None) => words,
+            (None, Some(error)) => error,
+            (None, None) => format!("{} answers {status}, without a word that hallpass knows", url.path()),
+        };
+        let mut failure = match status {
+            400..=499 => Failure::refused(message),
+            _ => Failure::failed(message),
+        };
+        if let Some(reason) = reason {
+            failure = failure.fact("reason", reason);
+        }
+        if let Some(id) = self.request_id {
+            failure = failure.fact("request_id", id);
+        }
+        if let Some(seconds) = retry_after {
+            failure = failure.fact("retry after", format!("{seconds} s"));
+        }
+        match remedy {
+            Some(remedy) => failure.remedy(remedy),
+            None => failure,
+        }
+    }
+}
+
+fn remedy_of(reason: &str) -> Option<&'static str> {
+    Reason::ALL.iter().find(|known| known.as_str() == reason).map(|known| remedy(*known))
+}
+
+/// Where no reason says it.
+fn remedy_of_status(status: u16) -> Option<&'static str> {
+    match status {
+        401 => Some("check the operator key: --key-file or HALLPASS_OPERATOR_KEY_FILE"),
+        403 => Some("use the key of an operator whose roles in [[admin.operator]] allow this"),
+        404 => Some("check the name (hallpass agents list, hallpass revocations --all) and the address"),
+        429 => Some("wait, then try again"),
+        500..=599 => Some("ask `hallpass ready -v` what the broker lacks, or its log"),
+        _ => None,
+    }
+}
+
+/// What whoever typed the command can do. Every reason has one; `docs/ERRORS.md` says more.
+const fn remedy(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ParameterMissing
+        | Reason::ParameterRepeated
+        | Reason::ParameterUnknown
+        | Reason::BodyInvalid
+        | Reason::GrantTypeUnsupported => "use a hallpass of the broker's version",
+        Reason::ParameterInvalid => "correct the flag that the message names",
+        Reason::TooLarge => "ask for less at once, or check that the proof is the identity token alone",
+        Reason::ProofMalformed => "check that the file or variable holds one JWT and nothing else",
+        Reason::AlgorithmNotAllowed => {
+            "add the algorithm to the issuer's `algorithms`, or sign with one of them"
+        }
+        Reason::IssuerUnknown => "configure the token's issuer as an [[issuer]] of the broker",
+        Reason::IssuerUnavailable => {
+            "try again; if it lasts, check that the broker reaches the issuer's keys"
+        }
+        Reason::KeyUnknown => {
+            "get a new identity token; register the key if this is a registered key's proof"
+        }
+        Reason::SignatureInvalid => {
+            "check that the proof was not changed, and that the key is the registered one"
+        }
+        Reason::AudienceMismatch => "request the identity token for the audience of the broker's [[issuer]]",
+        Reason::ClaimMissing | Reason::ClaimInvalid => {
+            "get an identity token that carries what the message names"
+        }
+        Reason::Expired | Reason::TooOld | Reason::Replayed => "get a new identity token and try again",
+        Reason::NotYetValid => "check the clocks of this machine and of the issuer",
+        Reason::LifetimeTooLong => "make assertions that live at most 5 minutes",
+        Reason::NoAgent => "ask whoever registers agents to look up the request_id in the audit log",
+        Reason::ScopeNotRegistered | Reason::TargetNotRegistered | Reason::DetailsNotRegistered => {
+            "ask for what is registered (hallpass agents show ID), or have the agent's file changed"
+        }
+        Reason::DetailsInvalid => "give a JSON array of objects with `type` and `identifier`",
+        Reason::ApprovalRequired => "ask only for free actions; this one needs a person's approval",
+        Reason::Forbidden => "no agent may do this; the guardrails of the broker say so",
+        Reason::NothingFree => "name what you need with --scope; the agent has nothing that is free",
+        Reason::Revoked => "an admin stopped this; see `hallpass revocations`, and `hallpass lift` ends it",
+        Reason::RateLimited => "wait, then try again",
+        Reason::JournalUnavailable | Reason::RevocationUnavailable | Reason::Internal => {
+            "try again; if it lasts, ask `hallpass ready -v` what the broker lacks, or its log"
+        }
+        Reason::ShuttingDown => "try again",
+        Reason::CredentialMissing | Reason::CredentialInvalid => {
+            "check the operator key: --key-file or HALLPASS_OPERATOR_KEY_FILE"
+        }
+    }
+}

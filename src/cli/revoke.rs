@@ -1,0 +1,240 @@
+//! `hallpass revoke`, `lift` and `revocations`: the kill switch.
+//!
+//! `revoke` succeeds only when every enforcement point that was counted has confirmed. With one
+//! missing, the stop is in effect and says so, but the exit code is 1: a script that goes on after
+//! `revoke && …` goes on knowing that the target is dead everywhere.
+
+use std::time::Instant;
+
+use serde::Deserialize;
+
+use crate::cli::admin::AdminArgs;
+use crate::cli::agents::{json_list, parse};
+use crate::cli::client::{Answer, wait};
+use crate::cli::show::{facts, json_line, or_dash, safe, table, words};
+use crate::cli::{Failure, Host, Outcome};
+use crate::domain::id::StopId;
+use crate::domain::revocation::Target;
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, clap::Args)]
+pub struct RevokeArgs {
+    /// What to stop: token:JTI, agent:ID, owner:TEAM, issuer:NAME or everything
+    target: Target,
+    /// Why, for whoever reads the audit log
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    reason: String,
+    /// Stop nothing; show the live tokens, agents and repositories it would hit
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LiftArgs {
+    /// The revocation, as `hallpass revocations` lists it
+    #[arg(value_name = "ID")]
+    id: StopId,
+    /// Why, for whoever reads the audit log
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    reason: String,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RevocationsArgs {
+    /// Those that were lifted, instead of those in effect
+    #[arg(long, conflicts_with = "all")]
+    lifted: bool,
+    /// Both those in effect and those that were lifted
+    #[arg(long)]
+    all: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Deserialize)]
+struct Revocation {
+    id: String,
+    target: String,
+    at: String,
+    reason: String,
+    operator: Option<String>,
+    lift: Option<Lift>,
+}
+
+#[derive(Deserialize)]
+struct Lift {
+    at: String,
+    reason: String,
+    operator: String,
+}
+
+#[derive(Deserialize)]
+struct Effect {
+    revocation: Revocation,
+    took_effect: String,
+    confirmed: Vec<String>,
+    pending: Vec<String>,
+    audit: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Preview {
+    target: String,
+    live_tokens: u64,
+    agents: Vec<String>,
+    repositories: Vec<String>,
+}
+
+/// # Errors
+/// Also failed when the stop is in effect but someone has yet to confirm it.
+pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
+    let client = args.admin.connect(host)?;
+    let body = serde_json::json!({ "target": args.target, "reason": args.reason });
+    let path = if args.dry_run { "/v1/revocations?dry_run=true" } else { "/v1/revocations" };
+    let asked = Instant::now();
+    let answer = wait(async { client.post_json(path, &body).await?.success() })?;
+    let took = asked.elapsed();
+    if args.dry_run {
+        return preview(&answer, args.json, host);
+    }
+    let effect: Effect = answer.json()?;
+    let headline = format!("{} is stopped", safe(&effect.revocation.target));
+    let mut lines = effect.facts(&effect.revocation.at);
+    lines.push(("answered in", format!("{:.1} ms", took.as_secs_f64() * 1e3)));
+    lines.push(("end it with", format!("hallpass lift {} --reason TEXT", effect.revocation.id)));
+    let shown = show(&answer, args.json, &headline, &lines, host);
+    effect.warn_of_audit(host);
+    effect.proven("STOPPED, BUT NOT PROVEN EVERYWHERE").map_err(|failure| {
+        failure.remedy(
+            "no token is issued to it any more; whoever is pending refuses by itself once its view of the \
+             stops is older than max_staleness (2 s unless configured); see that they run and reach Redis",
+        )
+    })?;
+    shown
+}
+
+/// Shows what was done. Its caller fails for what is pending first: that must not be lost where
+/// nobody reads standard output.
+fn show(
+    answer: &Answer,
+    json: bool,
+    headline: &str,
+    lines: &[(&str, String)],
+    host: &mut Host<'_>,
+) -> Outcome {
+    if json {
+        writeln!(host.out, "{}", json_line(answer.text()?.trim(), host.terminal))?;
+    } else {
+        write!(host.out, "{headline}\n{}", facts(lines))?;
+    }
+    Ok(host.out.flush()?)
+}
+
+fn preview(answer: &Answer, json: bool, host: &mut Host<'_>) -> Outcome {
+    let preview: Preview = answer.json()?;
+    let headline = format!("nothing was stopped; to stop {} would hit", safe(&preview.target));
+    let lines = [
+        ("live tokens", preview.live_tokens.to_string()),
+        ("agents", words(&preview.agents)),
+        ("repositories", words(&preview.repositories)),
+    ];
+    show(answer, json, &headline, &lines, host)
+}
+
+/// # Errors
+/// Also failed when the lift is done but someone has yet to confirm it.
+pub fn lift(args: &LiftArgs, host: &mut Host<'_>) -> Outcome {
+    let client = args.admin.connect(host)?;
+    let body = serde_json::json!({ "reason": args.reason });
+    let path = format!("/v1/revocations/{}/lift", args.id);
+    let answer = wait(async { client.post_json(&path, &body).await?.success() })?;
+    let effect: Effect = answer.json()?;
+    let headline = format!("the stop of {} is lifted", safe(&effect.revocation.target));
+    let lifted = effect.revocation.lift.as_ref().map_or(&effect.revocation.at, |lift| &lift.at);
+    let shown = show(&answer, args.json, &headline, &effect.facts(lifted), host);
+    host.note("tokens that were issued before stay dead; agents get new ones by themselves");
+    effect.warn_of_audit(host);
+    effect.proven("LIFTED, BUT NOT SEEN EVERYWHERE").map_err(|failure| {
+        failure.remedy("whoever is pending goes on refusing until it has seen the lift; see that they run")
+    })?;
+    shown
+}
+
+impl Effect {
+    /// What happened, and how long after `since` it held.
+    fn facts(&self, since: &str) -> Vec<(&'static str, String)> {
+        let elapsed = self.took_effect.parse::<Timestamp>().ok().zip(since.parse::<Timestamp>().ok());
+        let elapsed = elapsed.map(|(effect, since)| format!(" ({} ms)", effect.since(since).as_millis()));
+        let mut lines = vec![
+            ("revocation", self.revocation.id.clone()),
+            ("took effect", format!("{}{}", self.took_effect, elapsed.unwrap_or_default())),
+            ("confirmed by", words(&self.confirmed)),
+            ("pending", words(&self.pending)),
+        ];
+        lines.extend(self.audit.clone().map(|audit| ("audit", audit)));
+        lines
+    }
+
+    /// The audit log being late makes nothing less dead, so it is said aloud but is no failure.
+    fn warn_of_audit(&self, host: &mut Host<'_>) {
+        if self.audit.as_deref() == Some("pending") {
+            host.warn(
+                "in effect, but not in the audit log yet: the store is down; it is journaled when it is back",
+            );
+        }
+    }
+
+    fn proven(&self, headline: &str) -> Outcome {
+        match self.pending.as_slice() {
+            [] => Ok(()),
+            pending => Err(Failure::failed(format!("{headline}: {} did not confirm", words(pending)))
+                .fact("target", &*self.revocation.target)),
+        }
+    }
+}
+
+/// # Errors
+/// See [`crate::cli::failure::Exit`].
+pub fn revocations(args: &RevocationsArgs, host: &mut Host<'_>) -> Outcome {
+    let client = args.admin.connect(host)?;
+    let active = ("active", (!args.lifted).to_string());
+    let query = if args.all { vec![] } else { vec![active] };
+    let raw = wait(client.list("/v1/revocations", &query, "revocations", usize::MAX))?;
+    if args.json {
+        return Ok(writeln!(host.out, "{}", json_list("revocations", &raw, host.terminal))?);
+    }
+    let revocations = parse::<Revocation>(&raw)?;
+    if revocations.is_empty() {
+        host.note(if args.lifted || args.all { "no revocations" } else { "nothing is stopped" });
+        return Ok(());
+    }
+    let with_lifts = args.lifted || args.all;
+    let mut header = vec!["ID", "TARGET", "SINCE", "BY", "REASON"];
+    if with_lifts {
+        header.extend(["LIFTED", "LIFTED BY", "LIFT REASON"]);
+    }
+    let rows = revocations.into_iter().map(|stop| {
+        let by = or_dash(stop.operator.as_deref());
+        let mut row = vec![stop.id, stop.target, stop.at, by, stop.reason];
+        if with_lifts {
+            let lift = stop.lift.as_ref();
+            let of = |part: fn(&Lift) -> &String| or_dash(lift.map(|lift| part(lift).as_str()));
+            row.extend([of(|l| &l.at), of(|l| &l.operator), of(|l| &l.reason)]);
+        }
+        row
+    });
+    Ok(host.out.write_all(table(&header, rows).as_bytes())?)
+}
