@@ -43,7 +43,7 @@ impl PublicHalf {
         Ok(Self { members, decoding: DecodingKey::from_ec_der(point) })
     }
 
-    fn ed(point: &[u8]) -> Self {
+    pub(super) fn ed(point: &[u8]) -> Self {
         let x = URL_SAFE_NO_PAD.encode(point);
         let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         Self { members, decoding: DecodingKey::from_ed_der(point) }
@@ -57,7 +57,7 @@ impl PublicHalf {
     }
 
     /// From [`Self::members`] of an RSA key: all that is kept of a key that the operator holds.
-    fn rsa_members(members: &[u8]) -> Result<Self, Rejected> {
+    pub(super) fn rsa_members(members: &[u8]) -> Result<Self, Rejected> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Members {
@@ -136,8 +136,9 @@ impl OperatorKey {
             "TooSmall" => "its RSA key is under 2048 bits",
             "TooLarge" => "its RSA key is over 4096 bits",
             "WrongAlgorithm" => "it holds no RSA key; RS256 signs with RSA of 2048 bits or more",
-            _ => "its RSA key is not well formed",
+            _ => "its RSA key is damaged or of an odd length; give one of 2048, 3072 or 4096 bits",
         })?;
+        // ring lets one bit fewer pass.
         let RsaPublicKeyComponents { n, e: _ } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
         let unused = n.first().map_or(0, |byte| byte.leading_zeros() as usize);
         if n.len() * 8 - unused < MIN_RSA_BITS {
