@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::time::Timestamp;
 
 /// What access tokens are signed with (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SigningAlgorithm {
     #[serde(rename = "ES256")]
     Es256,

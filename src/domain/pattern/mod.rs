@@ -87,11 +87,11 @@ impl Glob {
     /// Simulates the automaton of this glob: `live[i]` says that `pieces[i..]` may match what follows.
     fn absorbs(&self, input: impl Iterator<Item = Piece>) -> bool {
         let n = self.pieces.len();
-        let mut live = vec![false; n + 1];
+        let (mut live, mut next) = (vec![false; n + 1], vec![false; n + 1]);
         live[0] = true;
         self.skip_stars(&mut live);
         for symbol in input {
-            let mut next = vec![false; n + 1];
+            next.fill(false);
             for (i, piece) in self.pieces.iter().enumerate().filter(|&(i, _)| live[i]) {
                 match (piece, symbol) {
                     (Piece::DoubleStar, _) | (Piece::Star, Piece::Star) => next[i] = true,
@@ -101,7 +101,7 @@ impl Glob {
                 }
             }
             self.skip_stars(&mut next);
-            live = next;
+            std::mem::swap(&mut live, &mut next);
         }
         live[n]
     }
@@ -261,3 +261,6 @@ macro_rules! as_text {
 
 as_text!(Pattern);
 as_text!(ClaimPattern);
+
+#[cfg(test)]
+mod tests;

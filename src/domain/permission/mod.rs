@@ -1,5 +1,6 @@
 //! Permissions: one resource with its actions and their limits, registered or granted.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -147,10 +148,23 @@ text_type!(Origin);
 text_type!(Action);
 
 /// What may be done: `read`, `push`, `merge`, `deploy`, `secrets:read`… on a repository, an HTTP
-/// method on an endpoint.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// method on an endpoint. Ordered as people list them: `read` before what changes things.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Action(Arc<str>);
+
+impl Ord for Action {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rank = |action: &Self| *action.0 != *"read";
+        (rank(self), &self.0).cmp(&(rank(other), &other.0))
+    }
+}
+
+impl PartialOrd for Action {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an action is lower-case words such as `push` or `secrets:read`, or an HTTP method such as `GET`")]
@@ -283,3 +297,6 @@ impl GrantedPermission {
 pub fn patterns_cover(wide: &[Pattern], narrow: &[Pattern]) -> bool {
     wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| w.covers(n))))
 }
+
+#[cfg(test)]
+mod tests;

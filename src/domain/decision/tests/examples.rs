@@ -1,0 +1,97 @@
+//! One refusal an example: what is named, and by which reason.
+
+use super::*;
+
+fn payments_agent() -> Agent {
+    let (name, kind, place) = RESOURCES[0];
+    Agent {
+        id: "payments-refactorer".parse().unwrap(),
+        purpose: "Refactors.".into(),
+        owner: "team-payments".parse().unwrap(),
+        max_ttl: None,
+        tokens_per_minute: None,
+        identities: Vec::new(),
+        permissions: vec![Permission {
+            name: name.parse().unwrap(),
+            kind,
+            location: place.parse().unwrap(),
+            environment: Some("staging".into()),
+            patterns: all(&["refs/heads/agent/*"]),
+            free: all(&["read", "push"]),
+            gated: all(&["merge"]),
+        }],
+    }
+}
+
+#[test]
+fn what_is_beyond_the_registration_is_refused_by_name() {
+    let payments = || bare_detail("payments", ResourceKind::GitRepository);
+    let list = |items: &[&str]| Some(items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>());
+    for (detail, reason, named) in [
+        (
+            DetailRequest { actions: list(&["read", "deploy"]), ..payments() },
+            Reason::DetailsNotRegistered,
+            "payments:deploy",
+        ),
+        (
+            DetailRequest { locations: list(&["https://github.com/acme/other"]), ..payments() },
+            Reason::DetailsNotRegistered,
+            "https://github.com/acme/other",
+        ),
+        (
+            DetailRequest { refs: list(&["refs/heads/*"]), ..payments() },
+            Reason::DetailsNotRegistered,
+            "payments refs/heads/*",
+        ),
+        (
+            DetailRequest { environment: Some("production".into()), ..payments() },
+            Reason::DetailsNotRegistered,
+            "payments in production",
+        ),
+        (
+            DetailRequest { kind: "http_endpoint".into(), ..payments() },
+            Reason::DetailsNotRegistered,
+            "payments",
+        ),
+        (bare_detail("other", ResourceKind::GitRepository), Reason::DetailsNotRegistered, "other"),
+        (
+            DetailRequest { actions: list(&["merge"]), ..payments() },
+            Reason::ApprovalRequired,
+            "payments:merge",
+        ),
+        (DetailRequest { actions: list(&[]), ..payments() }, Reason::DetailsInvalid, "`actions`"),
+        (DetailRequest { refs: list(&["**/x"]), ..payments() }, Reason::DetailsInvalid, "`refs`"),
+        (DetailRequest { paths: list(&["/x"]), ..payments() }, Reason::DetailsInvalid, "`refs`, not `paths`"),
+    ] {
+        let request = TokenRequest { details: vec![detail.clone()], ..TokenRequest::default() };
+        let refusal = decide(&payments_agent(), &open_guardrails(), &request, None).unwrap_err();
+        assert_eq!(refusal.reason, reason, "{detail:?}: {refusal:?}");
+        assert!(refusal.description.contains(named), "{detail:?}: {refusal:?}");
+    }
+}
+
+#[test]
+fn a_resource_that_is_not_an_origin_of_the_registration_is_refused_by_name() {
+    for resource in ["https://other.example", "https://github.com/acme/payments", "github.com", ""] {
+        let request = TokenRequest { resources: vec![resource.into()], ..TokenRequest::default() };
+        let refusal = decide(&payments_agent(), &open_guardrails(), &request, None).unwrap_err();
+        assert_eq!(refusal.reason, Reason::TargetNotRegistered);
+        assert!(refusal.description.starts_with(resource));
+    }
+    // The default port is the same origin, in another spelling.
+    let request =
+        TokenRequest { resources: vec!["https://GITHUB.com:443/".into()], ..TokenRequest::default() };
+    assert!(decide(&payments_agent(), &open_guardrails(), &request, None).is_ok());
+}
+
+#[test]
+fn an_element_that_another_covers_is_said_once() {
+    let whole = bare_detail("payments", ResourceKind::GitRepository);
+    let part = DetailRequest { refs: Some(vec!["refs/heads/agent/x".into()]), ..whole.clone() };
+    for details in [vec![part.clone(), whole.clone()], vec![whole, part]] {
+        let request = TokenRequest { details, ..TokenRequest::default() };
+        let grant = decide(&payments_agent(), &open_guardrails(), &request, None).unwrap();
+        assert_eq!(grant.permissions.len(), 1);
+        assert_eq!(grant.permissions[0].refs, all::<Pattern, Vec<_>>(&["refs/heads/agent/*"]));
+    }
+}
