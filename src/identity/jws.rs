@@ -198,4 +198,12 @@ mod tests {
             assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(header in ".{0,40}", claims in ".{0,40}", text in "[A-Za-z0-9_.=-]{0,60}") {
+            let _ = Unverified::parse(&text);
+            let _ = Unverified::parse(&token(&header, &claims));
+        }
+    }
 }
