@@ -21,7 +21,8 @@ pub struct IssuerSettings {
     pub keys: KeySource,
     /// Extra roots to trust for this issuer's https, PEM.
     pub ca_file: Option<PathBuf>,
-    /// How long keys still serve after the issuer stopped answering.
+    /// How long keys still serve after the issuer stopped answering: counted from when they became
+    /// stale, 15 minutes after they were last fetched.
     pub stale_keys: Duration,
 }
 
@@ -35,6 +36,7 @@ pub enum KeySource {
 }
 
 /// A signature algorithm of a proof (RFC 7518 §3.1, RFC 8037 §3.1). Symmetric ones and `none` do not exist.
+/// Neither does ES512: ring, the one crypto backend, has no P-521.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProofAlgorithm {
     Rs256,
@@ -74,5 +76,12 @@ impl ProofAlgorithm {
             Self::Es384 => "ES384",
             Self::EdDsa => "EdDSA",
         }
+    }
+}
+
+impl ProofAlgorithm {
+    /// The algorithm that `alg` names, byte for byte; `None` for any that hallpass does not verify.
+    pub fn named(alg: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|algorithm| algorithm.as_str() == alg)
     }
 }

@@ -1,3 +1,5 @@
 //! Real parts that the tests start themselves.
 
-pub mod redis;
+pub(crate) mod issuer;
+pub(crate) mod redis;
+pub(crate) mod signer;

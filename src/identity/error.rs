@@ -1,0 +1,48 @@
+//! How a proof, or the set-up of whoever checks it, fails.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use crate::domain::id::IssuerName;
+use crate::domain::reason::Reason;
+
+/// A proof that was not accepted. `detail` is hallpass's own text: nothing of the proof is repeated in it,
+/// so it may be logged, journaled and answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", .reason.as_str())]
+pub struct ProofError {
+    pub reason: Reason,
+    pub detail: Cow<'static, str>,
+}
+
+impl ProofError {
+    pub(super) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+
+    pub(super) fn malformed(detail: &'static str) -> Self {
+        Self::new(Reason::ProofMalformed, detail)
+    }
+}
+
+/// What stops an [`Authenticator`](super::Authenticator) from being made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticatorError {
+    #[error("issuer {issuer}: {path}: {source}", path = path.display())]
+    Unreadable {
+        issuer: IssuerName,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("issuer {issuer}: {path}: {problem}", path = path.display())]
+    BadJwks { issuer: IssuerName, path: PathBuf, problem: String },
+    #[error("issuer {issuer}: {path}: not a PEM file of certificates", path = path.display())]
+    BadCertificates { issuer: IssuerName, path: PathBuf },
+    #[error("issuer {issuer}: its address must be https, or http on a loopback host")]
+    InsecureUrl { issuer: IssuerName },
+    #[error("issuer {issuer}: {other} has the same url; a proof would be of both")]
+    SharedUrl { issuer: IssuerName, other: IssuerName },
+    #[error("issuer {issuer}: the HTTPS client could not be set up: {problem}")]
+    Client { issuer: IssuerName, problem: String },
+}

@@ -1,0 +1,329 @@
+//! An issuer's keys at hand: cached, refreshed while they serve, bounded when they grow stale.
+//!
+//! Promises: at most one fetch of an issuer runs at a time, and whoever needs its outcome waits for
+//! that one, for a bounded time; an unknown `kid` fetches at most once a minute; an issuer that is
+//! down costs a caller no wait once that is known.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::domain::id::IssuerName;
+use crate::domain::time::{Clock, Timestamp};
+use crate::identity::error::AuthenticatorError;
+use crate::identity::fetch::{FetchError, Source, TOTAL_TIMEOUT};
+use crate::identity::jwks::KeySet;
+use crate::identity::settings::IssuerSettings;
+
+/// Keys this old are stale: a proof waits for fresh ones, and `stale_keys` begins.
+const FRESH: Duration = Duration::from_secs(15 * 60);
+
+/// The longest wait for fresh keys while stale ones are at hand.
+const STALE_WAIT: Duration = Duration::from_secs(1);
+
+/// When a source is asked again.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Keys this old are fetched again in the background.
+    renew: Duration,
+    /// Keys this old are not used before a fetch was tried.
+    fresh: Duration,
+    /// Between two fetches for a `kid` that the set has not.
+    unknown_kid: Duration,
+    /// Between two fetches while they fail.
+    retry: Duration,
+}
+
+impl Pace {
+    const NETWORK: Self = Self {
+        renew: Duration::from_secs(10 * 60),
+        fresh: FRESH,
+        unknown_kid: Duration::from_secs(60),
+        retry: Duration::from_secs(5),
+    };
+    /// Reading a file is cheap: what it says holds two seconds later.
+    const FILE: Self = {
+        let pause = Duration::from_secs(2);
+        Self { renew: pause, fresh: pause, unknown_kid: pause, retry: pause }
+    };
+}
+
+/// A set as it was fetched.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) keys: Arc<KeySet>,
+    /// Differs when, and only when, the set differs: a proof that was verified by another generation
+    /// must be verified again.
+    pub(super) generation: u64,
+    fetched: Timestamp,
+}
+
+/// Why an issuer has no keys to verify with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoKeys;
+
+/// What became of a call for keys that the current set lacks.
+#[derive(Debug)]
+pub(super) enum Newer {
+    /// The set, fetched since.
+    Keys(Arc<Snapshot>),
+    /// The issuer was asked a short while ago, and this is all it has.
+    NoNews,
+    /// The issuer could not be asked: whether it has the key is not known.
+    Unavailable,
+}
+
+/// How an issuer's keys stand, for readiness and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerStatus {
+    pub name: IssuerName,
+    /// How many usable keys are at hand, stale ones too.
+    pub keys: usize,
+    /// When they were last fetched.
+    pub fetched: Option<Timestamp>,
+    /// Why the last fetch failed, if it did.
+    pub error: Option<String>,
+}
+
+/// The keys of one issuer.
+#[derive(Debug)]
+pub(super) struct IssuerKeys {
+    name: IssuerName,
+    source: Source,
+    pace: Pace,
+    stale_keys: Duration,
+    clock: Clock,
+    current: ArcSwapOption<Snapshot>,
+    attempts: Mutex<Attempts>,
+    /// Counts the fetches that ended, so that a caller can wait for one.
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    running: bool,
+    last: Option<Timestamp>,
+    last_for_kid: Option<Timestamp>,
+    error: Option<String>,
+}
+
+/// What starts a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Age,
+    UnknownKid,
+}
+
+impl IssuerKeys {
+    /// Reads a `jwks_file` at once, so that a mistake in it stops the start; contacts nobody.
+    pub(super) fn new(settings: &IssuerSettings, clock: Clock) -> Result<Arc<Self>, AuthenticatorError> {
+        let source = Source::new(settings)?;
+        let pace = if matches!(source, Source::File(_)) { Pace::FILE } else { Pace::NETWORK };
+        let keys = Self {
+            name: settings.name.clone(),
+            source,
+            pace,
+            stale_keys: settings.stale_keys,
+            clock,
+            current: ArcSwapOption::empty(),
+            attempts: Mutex::default(),
+            ended: watch::Sender::new(0),
+        };
+        if let Source::File(path) = &keys.source {
+            let document = std::fs::read(path).map_err(|source| AuthenticatorError::Unreadable {
+                issuer: settings.name.clone(),
+                path: path.clone(),
+                source,
+            })?;
+            let bad = |problem: String| AuthenticatorError::BadJwks {
+                issuer: settings.name.clone(),
+                path: path.clone(),
+                problem,
+            };
+            let set = KeySet::parse(&document).map_err(|error| bad(error.to_string()))?;
+            if set.len() == 0 {
+                return Err(bad("no usable key: RSA of 2048 bits or more, P-256, P-384 or Ed25519".into()));
+            }
+            keys.replace(set);
+        }
+        Ok(Arc::new(keys))
+    }
+
+    /// The keys to verify with now. Waits for the issuer only while it is not known to be down.
+    pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<Snapshot>, NoKeys> {
+        let now = self.clock.now();
+        let held = self.current.load_full();
+        let age = held.as_ref().map(|snapshot| elapsed(snapshot.fetched, now));
+        match (held, age) {
+            (Some(snapshot), Some(age)) if age < self.pace.fresh => {
+                if age >= self.pace.renew {
+                    self.start(Cause::Age, now);
+                }
+                Ok(snapshot)
+            }
+            (Some(_), Some(age)) if age < self.limit() => {
+                let wait = if self.is_failing() { Duration::ZERO } else { STALE_WAIT };
+                self.fetched(Cause::Age, now, wait).await;
+                self.usable(now)
+            }
+            _ => {
+                let wait = if self.is_failing() { STALE_WAIT } else { TOTAL_TIMEOUT + STALE_WAIT };
+                self.fetched(Cause::Age, now, wait).await;
+                self.usable(now)
+            }
+        }
+    }
+
+    /// Asks the issuer for keys newer than `seen`, which lacks the one that a proof names.
+    pub(super) async fn newer(self: &Arc<Self>, seen: &Snapshot) -> Newer {
+        let now = self.clock.now();
+        self.fetched(Cause::UnknownKid, now, TOTAL_TIMEOUT + STALE_WAIT).await;
+        match self.usable(now) {
+            Ok(snapshot) if snapshot.generation != seen.generation => Newer::Keys(snapshot),
+            _ if self.is_failing() => Newer::Unavailable,
+            Ok(_) => Newer::NoNews,
+            Err(NoKeys) => Newer::Unavailable,
+        }
+    }
+
+    /// Starts a fetch if none was made yet, and does not wait for it.
+    pub(super) fn prefetch(self: &Arc<Self>) {
+        if self.current.load().is_none() {
+            self.start(Cause::Age, self.clock.now());
+        }
+    }
+
+    pub(super) fn status(&self) -> IssuerStatus {
+        let held = self.current.load();
+        IssuerStatus {
+            name: self.name.clone(),
+            keys: held.as_ref().map_or(0, |snapshot| snapshot.keys.len()),
+            fetched: held.as_ref().map(|snapshot| snapshot.fetched),
+            error: self.attempts().error.clone(),
+        }
+    }
+
+    fn usable(&self, now: Timestamp) -> Result<Arc<Snapshot>, NoKeys> {
+        let held = self.current.load_full().ok_or(NoKeys)?;
+        if elapsed(held.fetched, now) < self.limit() { Ok(held) } else { Err(NoKeys) }
+    }
+
+    /// How old keys may be and still verify.
+    fn limit(&self) -> Duration {
+        FRESH.saturating_add(self.stale_keys)
+    }
+
+    fn is_failing(&self) -> bool {
+        self.attempts().error.is_some()
+    }
+
+    /// Starts a fetch if one is due, and waits, at most `wait`, for whichever is running.
+    async fn fetched(self: &Arc<Self>, cause: Cause, now: Timestamp, wait: Duration) {
+        // Before the start, so that an end in between is not missed.
+        let mut ended = self.ended.subscribe();
+        if self.start(cause, now) && !wait.is_zero() {
+            // On a timeout the caller goes on with what there is.
+            let _ = tokio::time::timeout(wait, ended.changed()).await;
+        }
+    }
+
+    /// Whether a fetch is running now: this call's, if one was due, or another's.
+    fn start(self: &Arc<Self>, cause: Cause, now: Timestamp) -> bool {
+        let mut attempts = self.attempts();
+        if attempts.running {
+            return true;
+        }
+        let (last, pause) = match cause {
+            Cause::Age => (attempts.last, self.pace.retry),
+            Cause::UnknownKid => (attempts.last_for_kid, self.pace.unknown_kid),
+        };
+        if last.is_some_and(|last| elapsed(last, now) < pause) {
+            return false;
+        }
+        attempts.running = true;
+        attempts.last = Some(now);
+        if cause == Cause::UnknownKid {
+            attempts.last_for_kid = Some(now);
+        }
+        drop(attempts);
+        // A task of its own: a caller that hangs up must not end the fetch that others wait for.
+        tokio::spawn(Fetch(Arc::clone(self)).run());
+        true
+    }
+
+    fn replace(&self, set: KeySet) {
+        let fetched = self.clock.now();
+        let held = self.current.load_full();
+        let snapshot = match held {
+            Some(held) if *held.keys == set => {
+                Snapshot { keys: Arc::clone(&held.keys), generation: held.generation, fetched }
+            }
+            held => {
+                let generation = held.map_or(0, |held| held.generation) + 1;
+                Snapshot { keys: Arc::new(set), generation, fetched }
+            }
+        };
+        self.current.store(Some(Arc::new(snapshot)));
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running fetch. When it ends, however it ends, another may start.
+struct Fetch(Arc<IssuerKeys>);
+
+impl Fetch {
+    async fn run(self) {
+        let keys = &self.0;
+        let outcome = keys.source.fetch().await.and_then(|document| Ok(KeySet::parse(&document)?));
+        let error = match outcome {
+            Ok(set) => {
+                if set.len() == 0 {
+                    tracing::warn!(issuer = %keys.name, "the issuer publishes no usable key");
+                }
+                keys.replace(set);
+                None
+            }
+            Err(error) => Some(describe(&error)),
+        };
+        let mut attempts = keys.attempts();
+        match (&error, &attempts.error) {
+            // Once, not at every retry.
+            (Some(error), before) if before.as_ref() != Some(error) => {
+                tracing::warn!(issuer = %keys.name, error, "fetching the issuer's keys failed");
+            }
+            (None, Some(_)) => tracing::info!(issuer = %keys.name, "the issuer's keys are fetched again"),
+            _ => {}
+        }
+        attempts.error = error;
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.0.attempts().running = false;
+        self.0.ended.send_modify(|count| *count += 1);
+    }
+}
+
+/// The time since `earlier`. If that lies in the future by more than what two threads' readings of the
+/// clock may differ, the clock was set back: then for ever, so that nothing waits for it to catch up.
+fn elapsed(earlier: Timestamp, now: Timestamp) -> Duration {
+    if earlier.since(now) > Duration::from_secs(10) { Duration::MAX } else { now.since(earlier) }
+}
+
+/// An error with what lies beneath: reqwest's own text ends at «error sending request».
+fn describe(error: &FetchError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error).and_then(std::error::Error::source);
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,205 @@
+//! OIDC tokens of configured issuers.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::domain::digest::Digest;
+use crate::domain::identity::VerifiedIdentity;
+use crate::domain::reason::Reason;
+use crate::domain::time::Clock;
+use crate::identity::claims::{self, Dates, Expected, Limits};
+use crate::identity::error::{AuthenticatorError, ProofError};
+use crate::identity::jwks::Found;
+use crate::identity::jws::{MAX_TOKEN, Unverified};
+use crate::identity::keys::{IssuerKeys, IssuerStatus, Newer, NoKeys, Snapshot};
+use crate::identity::settings::IssuerSettings;
+
+/// What verified proofs may take of memory, bytes; about 10,000 of GitHub's.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_ITEMS: usize = 20_000;
+
+/// The configured issuers, and the proofs of theirs that were verified lately.
+#[derive(Debug)]
+pub(super) struct Issuers {
+    issuers: Vec<Issuer>,
+    clock: Clock,
+    /// By the SHA-256 of the whole proof. A hit spares the signature and nothing else.
+    verified: Cache<Digest, Arc<Verified>, ByBytes>,
+}
+
+#[derive(Debug)]
+struct Issuer {
+    settings: IssuerSettings,
+    keys: Arc<IssuerKeys>,
+}
+
+/// A proof whose signature was verified.
+#[derive(Debug)]
+struct Verified {
+    /// The index of its issuer.
+    issuer: usize,
+    /// Of the key set that verified it.
+    generation: u64,
+    dates: Dates,
+    identity: Arc<VerifiedIdentity>,
+    bytes: u64,
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<Digest, Arc<Verified>> for ByBytes {
+    fn weight(&self, _: &Digest, proof: &Arc<Verified>) -> u64 {
+        proof.bytes
+    }
+}
+
+impl Issuers {
+    pub(super) fn new(settings: Vec<IssuerSettings>, clock: Clock) -> Result<Self, AuthenticatorError> {
+        let mut issuers: Vec<Issuer> = Vec::with_capacity(settings.len());
+        for settings in settings {
+            if let Some(other) = issuers.iter().find(|other| other.settings.url == settings.url) {
+                return Err(AuthenticatorError::SharedUrl {
+                    issuer: settings.name,
+                    other: other.settings.name.clone(),
+                });
+            }
+            let keys = IssuerKeys::new(&settings, clock.clone())?;
+            issuers.push(Issuer { settings, keys });
+        }
+        Ok(Self { issuers, clock, verified: Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes) })
+    }
+
+    pub(super) fn status(&self) -> Vec<IssuerStatus> {
+        self.issuers.iter().map(|issuer| issuer.keys.status()).collect()
+    }
+
+    pub(super) fn prefetch(&self) {
+        self.issuers.iter().for_each(|issuer| issuer.keys.prefetch());
+    }
+
+    pub(super) async fn authenticate(&self, token: &str) -> Result<Arc<VerifiedIdentity>, ProofError> {
+        // Before hashing, so that size buys no work.
+        if token.len() > MAX_TOKEN {
+            return Err(ProofError::new(Reason::TooLarge, "the proof is over 16 KiB"));
+        }
+        let digest = Digest::of(token.as_bytes());
+        if let Some(proof) = self.verified.get(&digest)
+            && let Some(issuer) = self.issuers.get(proof.issuer)
+            && issuer.keys().await?.generation == proof.generation
+        {
+            proof.dates.check(issuer.limits(), self.clock.now())?;
+            return Ok(Arc::clone(&proof.identity));
+        }
+        let proof = Arc::new(self.verify(token).await?);
+        self.verified.insert(digest, Arc::clone(&proof));
+        Ok(Arc::clone(&proof.identity))
+    }
+
+    async fn verify(&self, token: &str) -> Result<Verified, ProofError> {
+        let jws = Unverified::parse(token)?;
+        let name = jws.unverified_name("iss")?;
+        let (index, issuer) =
+            self.issuers.iter().enumerate().find(|(_, issuer)| issuer.settings.url == name).ok_or_else(
+                || ProofError::new(Reason::IssuerUnknown, "iss is no issuer that this broker trusts"),
+            )?;
+        if !issuer.settings.algorithms.contains(&jws.header.algorithm) {
+            return Err(ProofError::new(
+                Reason::AlgorithmNotAllowed,
+                "alg is not among the algorithms configured for this issuer",
+            ));
+        }
+        let snapshot = issuer.snapshot_for(&jws).await?;
+        self.accept(index, issuer, &snapshot, jws, token.len())
+    }
+
+    fn accept(
+        &self,
+        index: usize,
+        issuer: &Issuer,
+        snapshot: &Snapshot,
+        jws: Unverified<'_>,
+        token_bytes: usize,
+    ) -> Result<Verified, ProofError> {
+        let algorithm = jws.header.algorithm;
+        let candidates = candidates(snapshot, &jws)?;
+        let claims = jws.verified(|message, signature| {
+            candidates.iter().any(|key| key.verifies(algorithm, message, signature))
+        })?;
+        let accepted = claims::accept(claims, issuer.expected(), self.clock.now())?;
+        let identity = VerifiedIdentity {
+            issuer: issuer.settings.name.clone(),
+            subject: accepted.subject,
+            expires: accepted.dates.expires,
+            claims: accepted.strings,
+        };
+        Ok(Verified {
+            issuer: index,
+            generation: snapshot.generation,
+            dates: accepted.dates,
+            bytes: weight(&identity, token_bytes),
+            identity: Arc::new(identity),
+        })
+    }
+}
+
+impl Issuer {
+    fn limits(&self) -> Limits {
+        Limits { leeway: self.settings.leeway, max_age: self.settings.max_age }
+    }
+
+    fn expected(&self) -> Expected<'_> {
+        Expected { issuer: &self.settings.url, audience: &self.settings.audience, limits: self.limits() }
+    }
+
+    async fn keys(&self) -> Result<Arc<Snapshot>, ProofError> {
+        match self.keys.current().await {
+            Ok(snapshot) if snapshot.keys.len() > 0 => Ok(snapshot),
+            Ok(_) | Err(NoKeys) => Err(unavailable()),
+        }
+    }
+
+    /// The current set, or a newer one if the current one has not the key that the header names.
+    async fn snapshot_for(&self, jws: &Unverified<'_>) -> Result<Arc<Snapshot>, ProofError> {
+        let snapshot = self.keys().await?;
+        let header = &jws.header;
+        if !matches!(snapshot.keys.find(header.kid.as_deref(), header.algorithm), Found::Unknown) {
+            return Ok(snapshot);
+        }
+        match self.keys.newer(&snapshot).await {
+            Newer::Keys(newer) => Ok(newer),
+            Newer::NoNews => Ok(snapshot),
+            Newer::Unavailable => Err(unavailable()),
+        }
+    }
+}
+
+fn candidates<'a>(
+    snapshot: &'a Snapshot,
+    jws: &Unverified<'_>,
+) -> Result<Vec<&'a super::jwks::VerificationKey>, ProofError> {
+    match snapshot.keys.find(jws.header.kid.as_deref(), jws.header.algorithm) {
+        Found::Keys(keys) => Ok(keys),
+        Found::WrongAlgorithm => {
+            Err(ProofError::new(Reason::AlgorithmNotAllowed, "the key that kid names is not for this alg"))
+        }
+        Found::Unknown => {
+            Err(ProofError::new(Reason::KeyUnknown, "the issuer has no key for this kid and alg"))
+        }
+        Found::Ambiguous => Err(ProofError::new(
+            Reason::KeyUnknown,
+            "the proof has no kid, and the issuer has several keys for this alg",
+        )),
+    }
+}
+
+fn unavailable() -> ProofError {
+    ProofError::new(Reason::IssuerUnavailable, "the issuer's keys cannot be had at the moment; try again")
+}
+
+/// About what a cached proof takes: the strings, and what a map's entry and two allocations cost beside them.
+fn weight(identity: &VerifiedIdentity, token_bytes: usize) -> u64 {
+    (256 + token_bytes + identity.claims.len() * 96) as u64
+}

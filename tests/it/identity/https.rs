@@ -1,0 +1,99 @@
+//! An issuer over TLS: trusted through its own `ca_file`, and through no other's.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hallpass::domain::reason::Reason;
+use hallpass::identity::settings::{IssuerSettings, KeySource};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::json;
+
+use super::{Bench, START, US, issuer_settings};
+use crate::support::signer::Signer;
+
+/// Serves discovery and a set of one key over TLS, from a thread that ends with the process.
+struct TlsIssuer {
+    url: String,
+    signer: Signer,
+    certificate: String,
+}
+
+impl TlsIssuer {
+    fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let signer = Signer::es256("k");
+        let discovery = json!({"issuer": url, "jwks_uri": format!("{url}/jwks")}).to_string();
+        let keys = json!({"keys": [signer.published_jwk()]}).to_string();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from(own.cert.der().to_vec())],
+                PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        let config = Arc::new(config);
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                // A client that does not trust the certificate ends the handshake: not this thread's concern.
+                let _ = answer(socket.unwrap(), &config, &discovery, &keys);
+            }
+        });
+        Self { url, signer, certificate: own.cert.pem() }
+    }
+
+    fn settings(&self, ca_file: Option<PathBuf>) -> IssuerSettings {
+        IssuerSettings { ca_file, ..issuer_settings("ci", &self.url, KeySource::Discovery) }
+    }
+
+    fn token(&self) -> String {
+        self.signer.token(&json!({"iss": self.url, "sub": "s", "aud": US, "iat": START, "exp": START + 300}))
+    }
+}
+
+fn answer(socket: TcpStream, config: &Arc<ServerConfig>, discovery: &str, keys: &str) -> std::io::Result<()> {
+    let connection = ServerConnection::new(Arc::clone(config)).expect("a valid config");
+    let mut stream = StreamOwned::new(connection, socket);
+    let mut request = Vec::new();
+    let mut chunk = [0; 1024];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let length = stream.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(());
+        }
+        request.extend_from_slice(&chunk[..length]);
+    }
+    let body = if request.starts_with(b"GET /jwks ") { keys } else { discovery };
+    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
+    stream.conn.send_close_notify();
+    stream.flush()
+}
+
+#[tokio::test]
+async fn a_ca_file_vouches_for_its_issuer_alone() {
+    let (ours, other) = (TlsIssuer::start(), TlsIssuer::start());
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, issuer: &TlsIssuer| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, &issuer.certificate).unwrap();
+        path
+    };
+    let (ca, other_ca) = (write("ours.pem", &ours), write("other.pem", &other));
+    let start = Instant::now();
+    let bench = Bench::with(vec![ours.settings(Some(ca))]);
+    println!("client with the system's roots: {:?}", start.elapsed());
+    assert_eq!(bench.oidc(&ours.token()).await.unwrap().workload().to_string(), "ci|s");
+
+    let bench = Bench::with(vec![ours.settings(Some(other_ca))]);
+    assert_eq!(bench.oidc(&ours.token()).await.unwrap_err(), Reason::IssuerUnavailable);
+    let error = bench.last_error().unwrap();
+    assert!(error.contains("certificate"), "{error}");
+}

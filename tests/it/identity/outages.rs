@@ -1,0 +1,169 @@
+//! Fleets and floods; issuers that rotate keys, fall silent and come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hallpass::domain::reason::Reason;
+use hallpass::domain::time::Timestamp;
+use hallpass::identity::settings::KeySource;
+use serde_json::json;
+
+use super::{Bench, START, US, eventually, issuer_settings};
+use crate::support::issuer::{Issuer, Mood};
+use crate::support::signer::Signer;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_starts_at_once_causes_one_fetch() {
+    let issuer = Issuer::start().await;
+    issuer.behave(Mood::Slow(Duration::from_millis(100)));
+    let bench = Arc::new(Bench::of(&issuer));
+    let fleet: Vec<_> = (0..50)
+        .map(|n| {
+            let (bench, token) =
+                (Arc::clone(&bench), issuer.token(issuer.claims(START, US, &format!("w{n}"))));
+            tokio::spawn(async move { bench.oidc(&token).await.map(|identity| identity.subject.clone()) })
+        })
+        .collect();
+    for (n, member) in fleet.into_iter().enumerate() {
+        assert_eq!(member.await.unwrap(), Ok(format!("w{n}")));
+    }
+    assert_eq!((issuer.requests(), issuer.fetches()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_does_not_end_the_fetch_of_the_others() {
+    let issuer = Issuer::start().await;
+    issuer.behave(Mood::Slow(Duration::from_millis(200)));
+    let bench = Bench::of(&issuer);
+    let token = bench.token(&issuer);
+    let gone = tokio::time::timeout(Duration::from_millis(50), bench.oidc(&token)).await;
+    assert!(gone.is_err());
+    assert!(bench.oidc(&token).await.is_ok());
+    assert_eq!(issuer.fetches(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_unknown_kids_refreshes_once_a_minute() {
+    let issuer = Issuer::start().await;
+    let bench = Arc::new(Bench::of(&issuer));
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    for minute in 1..=3 {
+        let flood: Vec<_> = (0..40)
+            .map(|n| {
+                let (bench, token) =
+                    (Arc::clone(&bench), bench.token_of_kid(&issuer, &format!("r{minute}-{n}")));
+                tokio::spawn(async move { bench.oidc(&token).await.map(|_| ()) })
+            })
+            .collect();
+        for one in flood {
+            assert_eq!(one.await.unwrap(), Err(Reason::KeyUnknown));
+        }
+        assert_eq!(issuer.fetches(), 1 + minute);
+        bench.hands.forward(59);
+        let again = bench.token_of_kid(&issuer, "again");
+        assert_eq!(bench.oidc(&again).await.map(|_| ()), Err(Reason::KeyUnknown));
+        assert_eq!(issuer.fetches(), 1 + minute);
+        bench.hands.forward(1);
+    }
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()), "the flood must not lock out the honest");
+}
+
+#[tokio::test]
+async fn a_rotation_is_followed_and_the_removed_key_is_dead() {
+    let mut issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    let old = bench.token(&issuer);
+    assert!(bench.oidc(&old).await.is_ok());
+    issuer.rotate(vec![Signer::es256("es256-2")]);
+    assert!(bench.oidc(&old).await.is_ok(), "nobody has told the broker yet");
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()), "the new kid is fetched at once");
+    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::KeyUnknown, "not even from the cache of proofs");
+}
+
+#[tokio::test]
+async fn a_new_key_under_the_old_kid_replaces_it() {
+    let mut issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    let old = issuer.token(json!({"sub": "s", "aud": US, "iat": START, "exp": START + 3500}));
+    assert!(bench.oidc(&old).await.is_ok());
+    issuer.rotate(vec![Signer::es256("es256-1")]);
+    bench.hands.forward(15 * 60);
+    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::SignatureInvalid);
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+}
+
+#[tokio::test]
+async fn keys_are_renewed_in_the_background_while_they_serve() {
+    let mut issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    let old = issuer.token(json!({"sub": "s", "aud": US, "iat": START, "exp": START + 3500}));
+    assert!(bench.oidc(&old).await.is_ok());
+    issuer.rotate(vec![Signer::es256("es256-2")]);
+    bench.hands.forward(10 * 60);
+    assert!(bench.oidc(&old).await.is_ok(), "served by the keys at hand");
+    let renewed = Some(Timestamp::from_seconds(START + 600));
+    eventually("a renewal", || bench.authenticator.status()[0].fetched == renewed).await;
+    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::KeyUnknown);
+}
+
+#[tokio::test]
+async fn an_issuer_that_withdraws_every_key_is_obeyed() {
+    let mut issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    let old = bench.token(&issuer);
+    assert!(bench.oidc(&old).await.is_ok());
+    issuer.rotate(Vec::new());
+    bench.hands.forward(15 * 60);
+    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::IssuerUnavailable);
+}
+
+#[tokio::test]
+async fn stale_keys_serve_while_the_issuer_is_down_and_then_no_more() {
+    let mut issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    issuer.stop().await;
+    // Fresh for 15 minutes, then stale for the hour that the settings give.
+    for minutes in [14, 2, 30, 28] {
+        bench.hands.forward(minutes * 60);
+        assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    }
+    let error = bench.last_error().unwrap();
+    assert!(error.contains("Connection refused") && !error.contains("127.0.0.1:"), "{error}");
+    // A kid it lacks may be a new one: that cannot be known while the issuer is silent.
+    let unknown = bench.token_of_kid(&issuer, "new");
+    assert_eq!(bench.oidc(&unknown).await.unwrap_err(), Reason::IssuerUnavailable);
+    bench.hands.forward(60);
+    assert_eq!(bench.try_fresh(&issuer).await, Err(Reason::IssuerUnavailable));
+    issuer.restart().await;
+    bench.hands.forward(5);
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()), "back without a restart of the broker");
+}
+
+#[tokio::test]
+async fn a_cached_proof_dies_with_the_issuers_stale_keys() {
+    let mut issuer = Issuer::start().await;
+    let mut settings = issuer_settings("ci", issuer.url(), KeySource::Discovery);
+    settings.max_age = None;
+    let bench = Bench::with(vec![settings]);
+    let token = issuer.token(json!({"sub": "s", "aud": US, "exp": START + 90_000}));
+    assert!(bench.oidc(&token).await.is_ok());
+    issuer.stop().await;
+    bench.hands.forward(74 * 60);
+    assert!(bench.oidc(&token).await.is_ok());
+    bench.hands.forward(60);
+    assert_eq!(bench.oidc(&token).await.unwrap_err(), Reason::IssuerUnavailable);
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_never_there_is_asked_every_five_seconds() {
+    let mut issuer = Issuer::start().await;
+    issuer.behave(Mood::Broken);
+    let bench = Bench::of(&issuer);
+    for second in 0..15 {
+        assert_eq!(bench.try_fresh(&issuer).await, Err(Reason::IssuerUnavailable));
+        assert_eq!(issuer.requests(), 1 + second / 5);
+        bench.hands.forward(1);
+    }
+    issuer.stop().await;
+}

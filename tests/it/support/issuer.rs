@@ -1,0 +1,194 @@
+//! A real OIDC issuer on a port of this host: discovery, a JWK set, tokens, and every way to misbehave.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use axum::routing::get;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::support::signer::Signer;
+
+/// How the issuer answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Honest,
+    /// 500 to everything.
+    Broken,
+    /// Accepts and says nothing for this long.
+    Slow(Duration),
+    /// 302 to this address, from discovery and set alike.
+    Redirects(String),
+    /// A set followed by so many bytes of white space.
+    Huge(usize),
+    /// Discovery says that it is this issuer.
+    Impostor(String),
+    /// Discovery names this `jwks_uri`.
+    KeysElsewhere(String),
+}
+
+/// A running, or stopped, issuer. Its first key signs.
+pub(crate) struct Issuer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: Option<JoinHandle<()>>,
+    signers: Vec<Signer>,
+}
+
+struct Shared {
+    url: String,
+    keys: Mutex<Value>,
+    mood: Mutex<Mood>,
+    discoveries: AtomicUsize,
+    fetches: AtomicUsize,
+}
+
+impl Issuer {
+    /// Starts an issuer with a new ES256 key of kid `es256-1`.
+    pub(crate) async fn start() -> Self {
+        Self::with_signers(vec![Signer::es256("es256-1")]).await
+    }
+
+    pub(crate) async fn with_signers(signers: Vec<Signer>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shared = Arc::new(Shared {
+            url: format!("http://{address}"),
+            keys: Mutex::default(),
+            mood: Mutex::new(Mood::Honest),
+            discoveries: AtomicUsize::new(0),
+            fetches: AtomicUsize::new(0),
+        });
+        let mut issuer = Self { address, shared, server: None, signers };
+        issuer.publish();
+        issuer.serve(listener);
+        issuer
+    }
+
+    /// Its `iss`, and where discovery is.
+    pub(crate) fn url(&self) -> &str {
+        &self.shared.url
+    }
+
+    pub(crate) fn jwks_url(&self) -> String {
+        format!("{}/jwks", self.url())
+    }
+
+    /// A token with these claims, `iss` put in where it is missing, signed by the first key.
+    pub(crate) fn token(&self, mut claims: Value) -> String {
+        if claims.get("iss").is_none() {
+            claims["iss"] = json!(self.url());
+        }
+        self.signers[0].token(&claims)
+    }
+
+    /// Claims of a proof that lives five minutes from `now` (seconds).
+    pub(crate) fn claims(&self, now: i64, audience: &str, subject: &str) -> Value {
+        json!({"iss": self.url(), "sub": subject, "aud": audience, "iat": now, "nbf": now, "exp": now + 300})
+    }
+
+    /// Publishes these keys from now on; the first signs.
+    pub(crate) fn rotate(&mut self, signers: Vec<Signer>) {
+        self.signers = signers;
+        self.publish();
+    }
+
+    pub(crate) fn behave(&self, mood: Mood) {
+        *self.shared.mood.lock().unwrap() = mood;
+    }
+
+    /// How often the JWK set was asked for.
+    pub(crate) fn fetches(&self) -> usize {
+        self.shared.fetches.load(Ordering::SeqCst)
+    }
+
+    /// How often anything was.
+    pub(crate) fn requests(&self) -> usize {
+        self.fetches() + self.shared.discoveries.load(Ordering::SeqCst)
+    }
+
+    /// Closes the port.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            let _ = server.await;
+        }
+    }
+
+    /// Opens the same port again.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        let listener = TcpListener::bind(self.address).await.expect("its own port again");
+        self.serve(listener);
+    }
+
+    fn publish(&self) {
+        let keys: Vec<Value> = self.signers.iter().map(Signer::published_jwk).collect();
+        *self.shared.keys.lock().unwrap() = json!({ "keys": keys });
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let app = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/jwks", get(jwks))
+            .with_state(Arc::clone(&self.shared));
+        self.server = Some(tokio::spawn(async move {
+            axum::serve(listener, app).await.expect("a test's server ends by abort");
+        }));
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+    }
+}
+
+async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
+    shared.discoveries.fetch_add(1, Ordering::SeqCst);
+    let (mut issuer, mut keys) = (shared.url.clone(), format!("{}/jwks", shared.url));
+    let mood = shared.mood.lock().unwrap().clone();
+    match &mood {
+        Mood::Impostor(other) => issuer.clone_from(other),
+        Mood::KeysElsewhere(other) => keys.clone_from(other),
+        _ => {}
+    }
+    answer(mood, json!({"issuer": issuer, "jwks_uri": keys}).to_string()).await
+}
+
+async fn jwks(State(shared): State<Arc<Shared>>) -> Response {
+    shared.fetches.fetch_add(1, Ordering::SeqCst);
+    let mood = shared.mood.lock().unwrap().clone();
+    let mut keys = shared.keys.lock().unwrap().to_string();
+    if let Mood::Huge(bytes) = mood {
+        keys.push_str(&" ".repeat(bytes));
+    }
+    answer(mood, keys).await
+}
+
+async fn answer(mood: Mood, body: String) -> Response {
+    // Closed each time, so that a stopped issuer is gone for those who were connected too.
+    let builder = Response::builder().header(header::CONNECTION, "close");
+    let response = match mood {
+        Mood::Broken => builder.status(StatusCode::INTERNAL_SERVER_ERROR).body(Body::empty()),
+        Mood::Redirects(to) => {
+            builder.status(StatusCode::FOUND).header(header::LOCATION, to).body(Body::empty())
+        }
+        Mood::Slow(time) => {
+            tokio::time::sleep(time).await;
+            builder.body(Body::from(body))
+        }
+        _ => builder.header(header::CONTENT_TYPE, "application/json").body(Body::from(body)),
+    };
+    response.expect("well-formed")
+}
