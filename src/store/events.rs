@@ -18,6 +18,43 @@ struct Query {
 }
 
 impl Query {
+    /// The events of `filter` whose `seq` is in `range`, newest first.
+    fn of(filter: &EventFilter, (first, end): (u64, u64), limit: u32) -> Self {
+        let source = source(filter);
+        let by_resource = source.starts_with("event_resources");
+        let place = if by_resource { "r.seq" } else { "e.seq" };
+        let mut query = Self { sql: format!("SELECT e.seq, e.bytes FROM {source}"), values: Vec::new() };
+        query.and(&format!("{place} >="), sql_int(first));
+        query.and(&format!("{place} <"), sql_int(end));
+        if by_resource {
+            query.and_text("r.resource =", filter.resource.as_ref());
+        } else if let Some(resource) = &filter.resource {
+            let named = "EXISTS (SELECT 1 FROM event_resources r WHERE r.seq = e.seq AND r.resource =";
+            query.and(named, resource.clone());
+            query.sql.push(')');
+        }
+        query.and_text("e.token =", filter.token);
+        query.and_text("e.request =", filter.request);
+        query.and_text("e.agent =", filter.agent.as_ref());
+        query.and_text("e.owner =", filter.owner.as_ref());
+        query.and_text("e.kind =", filter.kind.map(Kind::as_str));
+        query.and_text("e.outcome =", filter.outcome.map(Outcome::as_str));
+        if let Some(since) = filter.since {
+            query.and("e.at >=", since.millis());
+        }
+        if let Some(until) = filter.until {
+            query.and("e.at <", until.millis());
+        }
+        // A partial index is taken only where the query says what the index leaves out.
+        if source.ends_with("events_kind") {
+            query.sql.push_str(" AND e.kind <> 'token.issued'");
+        } else if source.ends_with("events_outcome") {
+            query.sql.push_str(" AND e.outcome <> 'issued'");
+        }
+        let _ = write!(query.sql, " ORDER BY {place} DESC LIMIT {limit}");
+        query
+    }
+
     fn and(&mut self, condition: &str, value: impl Into<Value>) {
         self.values.push(value.into());
         let glue = if self.values.len() == 1 { "WHERE" } else { "AND" };
@@ -62,44 +99,21 @@ pub(super) fn find(
     limit: u32,
     before: Option<u64>,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let source = source(filter);
-    let by_resource = source.starts_with("event_resources");
-    let place = if by_resource { "r.seq" } else { "e.seq" };
     let (first, end) = seq_range(connection, filter)?;
-    let mut query = Query { sql: format!("SELECT e.seq, e.bytes FROM {source}"), values: Vec::new() };
-    query.and(&format!("{place} >="), sql_int(first));
-    query.and(&format!("{place} <"), sql_int(end.min(before.unwrap_or(u64::MAX))));
-    if by_resource {
-        query.and_text("r.resource =", filter.resource.as_ref());
-    } else if let Some(resource) = &filter.resource {
-        query.and(
-            "(SELECT count(*) FROM event_resources r WHERE r.seq = e.seq AND r.resource =",
-            resource.clone(),
-        );
-        query.sql.push(')');
-    }
-    query.and_text("e.token =", filter.token);
-    query.and_text("e.request =", filter.request);
-    query.and_text("e.agent =", filter.agent.as_ref());
-    query.and_text("e.owner =", filter.owner.as_ref());
-    query.and_text("e.kind =", filter.kind.map(Kind::as_str));
-    query.and_text("e.outcome =", filter.outcome.map(Outcome::as_str));
-    if let Some(since) = filter.since {
-        query.and("e.at >=", since.millis());
-    }
-    if let Some(until) = filter.until {
-        query.and("e.at <", until.millis());
-    }
-    // A partial index is taken only where the query says what the index leaves out.
-    if source.ends_with("events_kind") {
-        query.sql.push_str(" AND e.kind <> 'token.issued'");
-    } else if source.ends_with("events_outcome") {
-        query.sql.push_str(" AND e.outcome <> 'issued'");
-    }
-    let _ = write!(query.sql, " ORDER BY {place} DESC LIMIT {limit}");
+    let range = (first, end.min(before.unwrap_or(u64::MAX)));
+    let query = Query::of(filter, range, limit);
     let mut statement = connection.prepare_cached(&query.sql)?;
     let rows = statement.query_map(params_from_iter(query.values), recorded)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How SQLite would search.
+#[cfg(test)]
+pub(super) fn plan(connection: &Connection, filter: &EventFilter) -> rusqlite::Result<String> {
+    let query = Query::of(filter, (0, u64::MAX), 100);
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql))?;
+    let steps = statement.query_map(params_from_iter(query.values), |row| row.get::<_, String>(3))?;
+    Ok(steps.collect::<rusqlite::Result<Vec<_>>>()?.join("; "))
 }
 
 fn recorded(row: &rusqlite::Row<'_>) -> rusqlite::Result<Recorded> {
