@@ -5,6 +5,7 @@
 //! arguments. Any layer may use it; it uses none of them.
 
 pub mod agent;
+pub mod checkpoint;
 pub mod decision;
 pub mod diagnostic;
 pub mod digest;
@@ -14,6 +15,7 @@ pub mod guardrails;
 pub mod id;
 pub mod identity;
 pub mod key;
+pub mod merkle;
 pub mod pattern;
 pub mod permission;
 pub mod random;

@@ -1,0 +1,153 @@
+//! One transaction of the writer: what each kind of write does in it.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::draft::Draft;
+use super::schema::TILE_HEIGHT;
+use super::stops;
+use super::tip::{Tip, sql_int};
+use super::{Issuance, Lifted};
+use crate::domain::event::{Event, Kind};
+use crate::domain::id::StopId;
+use crate::domain::merkle::leaf_hash;
+use crate::domain::revocation::{Levels, Lift, Stop};
+
+/// The writes of one commit, in the order in which they were asked for.
+pub(super) struct Batch<'a> {
+    transaction: Transaction<'a>,
+    tip: Tip,
+}
+
+/// The changes of one target never share an instant.
+const TICK: std::time::Duration = std::time::Duration::from_millis(1);
+
+impl<'a> Batch<'a> {
+    pub(super) fn begin(connection: &'a mut Connection, tip: Tip) -> rusqlite::Result<Self> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Self { transaction, tip })
+    }
+
+    /// Makes the batch durable and gives the new end of the log.
+    pub(super) fn commit(self, changed: bool) -> rusqlite::Result<Tip> {
+        if changed {
+            self.tip.save(&self.transaction)?;
+        }
+        self.transaction.commit()?;
+        Ok(self.tip)
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.tip.frontier.size()
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.transaction
+    }
+
+    pub(super) fn append(&mut self, draft: &Draft) -> rusqlite::Result<u64> {
+        let seq = self.tip.frontier.size() + 1;
+        let (bytes, row) = (draft.bytes(seq), &draft.columns);
+        let leaf = leaf_hash(bytes.as_bytes());
+        let mut insert = self.transaction.prepare_cached(
+            "INSERT INTO events(seq, leaf, at, kind, outcome, agent, owner, issuer, token, request, expires,
+                 bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?;
+        insert.execute(params![
+            sql_int(seq),
+            &leaf.0[..],
+            row.at,
+            row.kind,
+            row.outcome,
+            row.agent.as_ref().map(|agent| agent.as_str()),
+            row.owner.as_ref().map(|owner| owner.as_str()),
+            row.issuer.as_ref().map(|issuer| issuer.as_str()),
+            row.token,
+            row.request,
+            row.expires,
+            bytes,
+        ])?;
+        if !draft.resources.is_empty() {
+            let sql = "INSERT INTO event_resources(resource, seq) VALUES (?1, ?2)";
+            let mut insert = self.transaction.prepare_cached(sql)?;
+            for resource in &draft.resources {
+                insert.execute(params![resource, sql_int(seq)])?;
+            }
+        }
+        let mut tiles = Vec::new();
+        self.tip.frontier.append_with(leaf, |node, hash| {
+            if node.level.is_multiple_of(TILE_HEIGHT) {
+                tiles.push((node, *hash));
+            }
+        });
+        for (node, hash) in tiles {
+            let sql = "INSERT INTO tiles(level, place, hash) VALUES (?1, ?2, ?3)";
+            let mut insert = self.transaction.prepare_cached(sql)?;
+            insert.execute(params![node.level, sql_int(node.index), &hash.0[..]])?;
+        }
+        self.tip.span.note(row.at);
+        Ok(seq)
+    }
+
+    /// Stops and issuances go through this one thread, so none of the latter is ordered after a stop
+    /// that covers it, not even within a batch.
+    pub(super) fn issue(&mut self, draft: &Draft, levels: &Levels, iat: i64) -> rusqlite::Result<Issuance> {
+        let verdict = self.tip.book.verdict(levels);
+        if verdict.kills(iat) {
+            return Ok(Issuance::Dead(verdict));
+        }
+        Ok(Issuance::Recorded(self.append(draft)?))
+    }
+
+    pub(super) fn stop(&mut self, mut stop: Stop, mut event: Event) -> rusqlite::Result<Stop> {
+        if let Some(known) = stops::by_id(&self.transaction, stop.id)? {
+            return Ok(known);
+        }
+        if let Some(active) = stops::active(&self.transaction, &stop.target)? {
+            event.target = Some(stop.target);
+            self.append(&Draft::of(&event))?;
+            return Ok(active);
+        }
+        if let Some(lifted) = stops::last_lift(&self.transaction, &stop.target)? {
+            stop.at = stop.at.max(lifted + TICK);
+        }
+        stop.lift = None;
+        event.at = stop.at;
+        event.target = Some(stop.target.clone());
+        event.reason = Some(stop.reason.clone());
+        event.operator.clone_from(&stop.operator);
+        let seq = self.append(&Draft::of(&event))?;
+        stops::insert(&self.transaction, &stop, seq)?;
+        self.note(&stop);
+        Ok(stop)
+    }
+
+    pub(super) fn lift(
+        &mut self,
+        id: StopId,
+        mut lift: Lift,
+        make_event: impl FnOnce(&Stop) -> Event,
+    ) -> rusqlite::Result<Lifted> {
+        let Some(mut stop) = stops::by_id(&self.transaction, id)? else { return Ok(Lifted::Unknown) };
+        if stop.lift.is_some() {
+            return Ok(Lifted::Already(stop));
+        }
+        lift.at = lift.at.max(stop.at + TICK);
+        stop.lift = Some(lift.clone());
+        let mut event = make_event(&stop);
+        event.kind = Kind::RevocationLifted;
+        event.at = lift.at;
+        event.target = Some(stop.target.clone());
+        event.reason = Some(lift.reason.clone());
+        event.operator = Some(lift.operator.clone());
+        let seq = self.append(&Draft::of(&event))?;
+        stops::lift(&self.transaction, id, &lift, seq)?;
+        self.note(&stop);
+        Ok(Lifted::Now(stop))
+    }
+
+    fn note(&mut self, stop: &Stop) {
+        Arc::make_mut(&mut self.tip.book).note(stop.target.clone(), stop.standing());
+    }
+}

@@ -1,0 +1,83 @@
+//! An event as the writer takes it: everything is made by the caller's task but the `seq`.
+
+use crate::domain::event::{Event, Kind};
+use crate::domain::id::{AgentId, IssuerName, Owner};
+
+/// What stands before `seq` in the stored bytes; the rest is the event's own JSON without its `{`.
+pub(super) const SEQ_MEMBER: &str = "{\"seq\":";
+
+/// An event without its `seq`.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The event's JSON after `{`.
+    tail: String,
+    pub(super) columns: Columns,
+    pub(super) resources: Vec<Box<str>>,
+}
+
+/// What an event can be found by. `audit verify` compares each with what the bytes say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub(super) at: i64,
+    pub(super) kind: &'static str,
+    pub(super) outcome: &'static str,
+    pub(super) agent: Option<AgentId>,
+    pub(super) owner: Option<Owner>,
+    /// The issuer of the workload identity.
+    pub(super) issuer: Option<IssuerName>,
+    pub(super) token: Option<String>,
+    pub(super) request: Option<String>,
+    /// Seconds since the epoch.
+    pub(super) expires: Option<i64>,
+}
+
+impl Columns {
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            at: event.at.millis(),
+            kind: event.kind.as_str(),
+            outcome: event.outcome.as_str(),
+            agent: event.agent.clone(),
+            owner: event.owner.clone(),
+            issuer: event.workload.as_ref().and_then(|workload| workload.issuer()),
+            token: event.token.map(|token| token.to_string()),
+            request: event.request.map(|request| request.to_string()),
+            expires: event.expires(),
+        }
+    }
+}
+
+impl Draft {
+    pub(super) fn of(event: &Event) -> Self {
+        let mut tail =
+            serde_json::to_string(event).expect("an event is strings and numbers, which have a JSON");
+        tail.remove(0);
+        let resources = event.resources().into_iter().map(Into::into).collect();
+        Self { tail, columns: Columns::of(event), resources }
+    }
+
+    /// The bytes that are stored and hashed.
+    pub(super) fn bytes(&self, seq: u64) -> String {
+        format!("{SEQ_MEMBER}{seq},{}", self.tail)
+    }
+}
+
+/// The event of stored bytes, if they are exactly what the log writes for it at `seq`.
+pub(super) fn parse(seq: u64, bytes: &str) -> Result<Event, String> {
+    let rest = bytes.strip_prefix(SEQ_MEMBER).ok_or("its first member is not seq")?;
+    let (number, tail) = rest.split_once(',').ok_or("it ends after seq")?;
+    if number != seq.to_string() {
+        return Err(format!("it says that its seq is {number}"));
+    }
+    let event: Event =
+        serde_json::from_str(&format!("{{{tail}")).map_err(|error| format!("it is not an event: {error}"))?;
+    if Draft::of(&event).tail != tail {
+        return Err("it is spelled otherwise than hallpass writes it".to_owned());
+    }
+    Ok(event)
+}
+
+/// Whether an event of this kind is recorded with something that must hold at the same moment.
+pub(super) fn needs_its_own_function(kind: Kind) -> bool {
+    matches!(kind, Kind::TokenIssued | Kind::RevocationStopped | Kind::RevocationLifted)
+}

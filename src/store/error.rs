@@ -1,0 +1,48 @@
+//! Why the store did not do what it was asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::event::Kind;
+use crate::domain::merkle::OutOfRange;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// As many writes wait as the store keeps in memory; nothing was recorded.
+    #[error("the journal has more to write than it can keep up with")]
+    Busy,
+    /// Nothing can be recorded or read now. What was asked may have been recorded all the same, when
+    /// the disk failed at the very end of it. The store recovers by itself once the cause is gone.
+    #[error("the journal is unavailable: {0}")]
+    Unavailable(Arc<str>),
+    #[error("the journal is closed")]
+    Closed,
+    #[error("another broker writes to {}; stop it first", .0.display())]
+    Locked(PathBuf),
+    #[error("{} was written by a newer hallpass (schema {found}, this one knows {known})", .path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("{} is not a hallpass database: {problem}", .path.display())]
+    Foreign { path: PathBuf, problem: String },
+    /// What is on disk contradicts itself; `hallpass audit verify` says where.
+    #[error("the audit log is damaged: {0}")]
+    Damaged(String),
+    /// Stops, lifts and issuances are recorded by functions of their own, which keep the rules.
+    #[error("an event of the kind {} cannot be recorded by itself", .0.as_str())]
+    Misplaced(Kind),
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    #[error("{}: {problem}", .path.display())]
+    File { path: PathBuf, problem: String },
+}
+
+impl StoreError {
+    pub(super) fn unavailable(cause: impl std::fmt::Display) -> Self {
+        Self::Unavailable(cause.to_string().into())
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::unavailable(error)
+    }
+}

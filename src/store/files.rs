@@ -1,0 +1,108 @@
+//! The files of a store: made private, held by one writer, and watched.
+//!
+//! A log whose file was deleted or replaced goes on taking writes on Unix, and all of them are lost.
+//! So the writer knows which files it opened, and asks after each commit whether their names still
+//! lead there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+
+/// The database of one writer. The lock is given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) database: PathBuf,
+    wal: PathBuf,
+    _lock: File,
+    opened: Inode,
+    opened_wal: Option<Inode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl Inode {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), number: metadata.ino() })
+    }
+}
+
+fn failed<'a>(path: &'a Path, doing: &'a str) -> impl FnOnce(io::Error) -> StoreError + 'a {
+    move |error| StoreError::File { path: path.to_owned(), problem: format!("cannot {doing}: {error}") }
+}
+
+/// The path with `suffix` after its file name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+impl Files {
+    /// Makes what is missing (folders 0700, files 0600) and takes the lock.
+    ///
+    /// # Errors
+    /// `Locked` while another process, or another store in this one, writes to the same file.
+    pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder, "make"))?;
+        let created = private().create_new(true).open(path);
+        match created {
+            // Else a power cut could lose the name of a log that events were already promised to be in.
+            Ok(_) => File::open(folder).and_then(|f| f.sync_all()).map_err(failed(folder, "sync"))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(path, "make")(error)),
+        }
+        // Two names of one file share one lock.
+        let database = fs::canonicalize(path).map_err(failed(path, "open"))?;
+        let lock_path = beside(&database, ".lock");
+        let lock = private().create(true).open(&lock_path).map_err(failed(&lock_path, "make"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(database)),
+            Err(TryLockError::Error(error)) => return Err(failed(&lock_path, "lock")(error)),
+        }
+        let opened = Inode::of(&database).map_err(failed(&database, "open"))?;
+        Ok(Self { wal: beside(&database, "-wal"), database, _lock: lock, opened, opened_wal: None })
+    }
+
+    /// Whether the names still lead to the files that were opened.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        same(&self.database, Some(self.opened))?;
+        if self.opened_wal.is_some() { same(&self.wal, self.opened_wal) } else { Ok(()) }
+    }
+
+    /// Remembers the write-ahead log that SQLite made; it stays the same file while a writer is open.
+    pub(super) fn note_wal(&mut self) {
+        self.opened_wal = Inode::of(&self.wal).ok();
+    }
+
+    /// Before the database is opened again: the next write-ahead log may be another file.
+    pub(super) fn forget_wal(&mut self) {
+        self.opened_wal = None;
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).truncate(false).mode(0o600);
+    options
+}
+
+fn same(path: &Path, opened: Option<Inode>) -> Result<(), StoreError> {
+    match Inode::of(path) {
+        Ok(found) if Some(found) == opened => Ok(()),
+        Ok(_) => Err(StoreError::unavailable(format!("{} was replaced by another file", path.display()))),
+        Err(error) => Err(StoreError::unavailable(format!("{}: {error}", path.display()))),
+    }
+}

@@ -1,0 +1,92 @@
+//! Reading a store beside the broker that serves it, or without one. Blocking.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::error::StoreError;
+use super::{Head, Recorded, events, keys, schema, stops, tree};
+use crate::domain::digest::Digest;
+use crate::domain::event::EventFilter;
+use crate::domain::revocation::Stop;
+use crate::domain::signing::SealedKey;
+
+/// A store opened for reading alone. Each call sees one state of it; [`super::verify()`] sees one
+/// throughout.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// # Errors
+    /// `Unavailable` where there is no such file or it cannot be read; `Newer` or `Foreign` for one that
+    /// is not of this version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::File { path: path.to_owned(), problem: "there is no such file".into() });
+        }
+        Ok(Self { connection: schema::open_reader(path)? })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// As [`super::Store::events`].
+    pub fn events(
+        &self,
+        filter: &EventFilter,
+        limit: u32,
+        before: Option<u64>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let transaction = self.connection.unchecked_transaction()?;
+        events::find(&transaction, filter, limit, before)
+    }
+
+    /// How far the log is committed.
+    pub fn head(&self) -> Result<Head, StoreError> {
+        events::head(&self.connection)
+    }
+
+    /// The log's origin, once it has one.
+    pub fn origin(&self) -> Result<Option<String>, StoreError> {
+        Ok(schema::meta(&self.connection, "origin")?)
+    }
+
+    /// The sealed keys, the oldest first.
+    pub fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        keys::list(&self.connection)
+    }
+
+    /// The stops, newest first.
+    pub fn stops(&self, active_only: bool) -> Result<Vec<Stop>, StoreError> {
+        stops::list(&self.connection, active_only)
+    }
+
+    /// As [`super::Store::inclusion_proof`].
+    pub fn inclusion_proof(&self, seq: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
+        let transaction = self.connection.unchecked_transaction()?;
+        tree::inclusion_proof(&transaction, seq, size)
+    }
+
+    /// As [`super::Store::consistency_proof`].
+    pub fn consistency_proof(&self, first: u64, second: u64) -> Result<Vec<Digest>, StoreError> {
+        let transaction = self.connection.unchecked_transaction()?;
+        tree::consistency_proof(&transaction, first, second)
+    }
+
+    /// Writes a complete copy of the store as it is now to `path`, which must not exist: what a plain
+    /// copy of the file lacks is still in the write-ahead log.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        let failed = |problem: String| StoreError::File { path: path.to_owned(), problem };
+        let name = path.to_str().ok_or_else(|| failed("the path is not UTF-8".into()))?;
+        // SQLite fills an empty file, and this one is private from the start.
+        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        options.map_err(|error| failed(error.to_string()))?;
+        self.connection.execute("VACUUM INTO ?1", [name])?;
+        Ok(())
+    }
+}

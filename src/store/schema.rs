@@ -1,0 +1,145 @@
+//! The tables, and how connections to them are opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::error::StoreError;
+
+/// Raised whenever the tables change; a database of a higher version is not touched.
+const VERSION: i64 = 1;
+
+/// "hall": tells a hallpass database from any other SQLite file.
+const APPLICATION_ID: i64 = 0x6861_6c6c;
+
+/// How long a connection waits for a lock that only a program other than hallpass would hold.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Inner nodes are kept at every eighth level, so that any node is made of at most 256 others.
+pub(super) const TILE_HEIGHT: u32 = 8;
+
+/// Indexes cost on the path of every token: each one here answers a filter of the audit list that would
+/// read the whole log otherwise, and leaves out the rows that the filter never means.
+const TABLES: &str = "
+CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE head(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    size INTEGER NOT NULL, root BLOB NOT NULL, peaks BLOB NOT NULL,
+    latest INTEGER NOT NULL, skew INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events(
+    seq INTEGER PRIMARY KEY,
+    leaf BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, outcome TEXT NOT NULL,
+    agent TEXT, owner TEXT, issuer TEXT, token TEXT, request TEXT, expires INTEGER,
+    bytes TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_at ON events(at);
+CREATE INDEX events_agent ON events(agent) WHERE agent IS NOT NULL;
+CREATE INDEX events_owner ON events(owner) WHERE owner IS NOT NULL;
+CREATE INDEX events_token ON events(token) WHERE token IS NOT NULL;
+CREATE INDEX events_request ON events(request) WHERE request IS NOT NULL;
+CREATE INDEX events_kind ON events(kind) WHERE kind <> 'token.issued';
+CREATE INDEX events_outcome ON events(outcome) WHERE outcome <> 'issued';
+CREATE TABLE event_resources(
+    resource TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(resource, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tiles(
+    level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(level, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stops(
+    id TEXT PRIMARY KEY NOT NULL, target TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL,
+    operator TEXT, seq INTEGER NOT NULL UNIQUE,
+    lift_at INTEGER, lift_reason TEXT, lift_operator TEXT, lift_seq INTEGER UNIQUE
+) STRICT;
+CREATE UNIQUE INDEX stops_active ON stops(target) WHERE lift_at IS NULL;
+CREATE INDEX stops_target ON stops(target, lift_at);
+CREATE TABLE signing_keys(
+    kid TEXT PRIMARY KEY NOT NULL, purpose TEXT NOT NULL, algorithm TEXT NOT NULL,
+    created INTEGER NOT NULL, signs_from INTEGER NOT NULL, sealed BLOB NOT NULL
+) STRICT;
+";
+
+/// The writer's connection. `synchronous=FULL` alone syncs each commit in WAL mode, and the writer
+/// decides when the log is checkpointed.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let empty: bool = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
+    if !empty {
+        check_version(&connection, path)?;
+    }
+    connection.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;
+         PRAGMA journal_size_limit=67108864;         PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;",
+    )?;
+    if empty {
+        create(&mut connection)?;
+    }
+    Ok(connection)
+}
+
+/// A connection that cannot write, for queries beside the writer.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch("PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;")?;
+    check_version(&connection, path)?;
+    Ok(connection)
+}
+
+fn create(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    let root = crate::domain::merkle::empty_root();
+    transaction.execute(
+        "INSERT INTO head(id, size, root, peaks, latest, skew) VALUES (1, 0, ?1, x'', 0, 0)",
+        [&root.0[..]],
+    )?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let foreign = |problem: String| StoreError::Foreign { path: path.to_owned(), problem };
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let application = number("application_id").map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => foreign(error.to_string()),
+        _ => error.into(),
+    })?;
+    let found = number("user_version")?;
+    if application != APPLICATION_ID {
+        return Err(foreign("its application id is another".to_owned()));
+    }
+    match found {
+        VERSION => Ok(()),
+        newer if newer > VERSION => Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION }),
+        _ => Err(foreign(format!("it has no schema {found}"))),
+    }
+}
+
+/// The first table, index, trigger or view that is not as this version makes it. A trigger could drop
+/// events unseen; an index of other rows could hide them from an auditor.
+pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>, StoreError> {
+    let model = Connection::open_in_memory()?;
+    model.execute_batch(TABLES)?;
+    let schema = "SELECT name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'";
+    let read = |connection: &Connection| -> rusqlite::Result<Vec<(String, String)>> {
+        let mut statement = connection.prepare(schema)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    };
+    let (expected, found) = (read(&model)?, read(connection)?);
+    let stranger = found.iter().find(|entry| !expected.contains(entry));
+    let lost = expected.iter().find(|entry| !found.contains(entry));
+    Ok(stranger.or(lost).map(|(name, _)| name.clone()))
+}
+
+/// One of the values that are set once.
+pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+}

@@ -1,0 +1,181 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
+
+/// What the filter means, from its definition.
+fn means(filter: &EventFilter, event: &Event) -> bool {
+    fn holds<T: PartialEq>(wanted: &Option<T>, value: &Option<T>) -> bool {
+        wanted.is_none() || wanted == value
+    }
+    holds(&filter.agent, &event.agent)
+        && holds(&filter.owner, &event.owner)
+        && holds(&filter.kind, &Some(event.kind))
+        && holds(&filter.outcome, &Some(event.outcome))
+        && holds(&filter.token, &event.token)
+        && holds(&filter.request, &event.request)
+        && filter.resource.as_ref().is_none_or(|wanted| event.resources().contains(&wanted.as_str()))
+        && filter.since.is_none_or(|since| event.at >= since)
+        && filter.until.is_none_or(|until| event.at < until)
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    // Times that overtake one another, and now and then a clock that was set back.
+    let time = prop_oneof![8 => 0i64..50, 1 => -3_000i64..3_000];
+    (0u64..12, 0usize..6, time).prop_map(|(n, kind, time)| match kind {
+        0 | 1 => refused(n, time),
+        2 => Event { agent: Some(agent(n % 5)), token: Some(token(n)), ..refused(n, time) },
+        3 => Event::new(at(time), Kind::RegistryLoaded, Outcome::Done),
+        _ => issued(n, time),
+    })
+}
+
+fn any_filter() -> impl Strategy<Value = EventFilter> {
+    fn some<T: std::fmt::Debug + Clone + 'static>(
+        strategy: impl Strategy<Value = T> + 'static,
+    ) -> impl Strategy<Value = Option<T>> {
+        prop::option::weighted(0.25, strategy)
+    }
+    let resource = prop::sample::select(vec!["repo-1", "ledger", "https://github.com/acme/repo-2", "none"]);
+    let time = || prop_oneof![-10i64..500, -3_000i64..3_000].prop_map(at);
+    let named = (
+        some((0u64..6).prop_map(agent)),
+        some((0u64..3).prop_map(|n| format!("team-{n}").parse().unwrap())),
+        some(prop::sample::select(Kind::ALL)),
+        some(prop::sample::select(Outcome::ALL)),
+        some(resource.prop_map(str::to_owned)),
+    );
+    let rest =
+        (some((0u64..13).prop_map(token)), some((0u64..13).prop_map(request)), some(time()), some(time()));
+    (named, rest).prop_map(|((agent, owner, kind, outcome, resource), (token, request, since, until))| {
+        EventFilter { agent, owner, kind, outcome, resource, token, request, since, until }
+    })
+}
+
+/// Pages through everything the filter means, `page` at a time.
+async fn paged(store: &Store, filter: &EventFilter, page: u32) -> Vec<u64> {
+    let mut all = Vec::new();
+    loop {
+        let events = store.events(filter, page, all.last().copied()).await.unwrap();
+        assert!(events.len() <= page as usize);
+        all.extend(seqs(&events));
+        if events.len() < page as usize {
+            return all;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn every_filter_finds_what_it_means_and_nothing_else(
+        events in prop::collection::vec(any_event(), 1..120),
+        filters in prop::collection::vec((any_filter(), 1u32..40), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let store = Place::new();
+            let store = store.open().await;
+            for (n, event) in events.iter().enumerate() {
+                // Each a second after the one before, but for what the strategy adds.
+                let event = Event { at: event.at + std::time::Duration::from_millis(n as u64 * 10), ..event.clone() };
+                if event.kind == Kind::TokenIssued {
+                    store.append_issuance(event, &levels(0)).await.unwrap();
+                } else {
+                    store.append(event).await.unwrap();
+                }
+            }
+            for (filter, page) in &filters {
+                let expected: Vec<u64> = (1..=events.len() as u64)
+                    .rev()
+                    .filter(|seq| {
+                        let n = *seq - 1;
+                        let event = &events[n as usize];
+                        let at = event.at + std::time::Duration::from_millis(n * 10);
+                        means(filter, &Event { at, ..event.clone() })
+                    })
+                    .collect();
+                assert_eq!(paged(&store, filter, *page).await, expected, "{filter:?}");
+            }
+        });
+    }
+}
+
+/// Every shape of filter uses an index, or walks the log in order: none sorts or reads it whole.
+#[tokio::test]
+async fn no_search_sorts_the_log() {
+    let place = Place::new();
+    place.open().await.close().await;
+    let wanted = |bits: u32, bit: u32| bits >> bit & 1 == 1;
+    let connection = schema::open_reader(&place.path()).unwrap();
+    for bits in 0..1u32 << 9 {
+        let filter = EventFilter {
+            agent: wanted(bits, 0).then(|| agent(1)),
+            owner: wanted(bits, 1).then(|| "team".parse().unwrap()),
+            kind: wanted(bits, 2).then_some(Kind::RevocationStopped),
+            outcome: wanted(bits, 3).then_some(Outcome::Refused),
+            resource: wanted(bits, 4).then(|| "ledger".into()),
+            token: wanted(bits, 5).then(|| token(1)),
+            request: wanted(bits, 6).then(|| request(1)),
+            since: wanted(bits, 7).then(|| at(0)),
+            until: wanted(bits, 8).then(|| at(1)),
+        };
+        let plan = events::plan(&connection, &filter).unwrap();
+        assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+        assert!(plan.contains("SEARCH"), "{filter:?}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn live_tokens_are_those_neither_expired_nor_stopped() {
+    let place = Place::new();
+    let store = place.open().await;
+    for n in 0..10 {
+        issue(&store, n, n as i64 * 1000).await;
+    }
+    store.append(Event { agent: Some(agent(0)), ..refused(50, 9_500) }).await.unwrap();
+    let agents: Vec<AgentId> = (0..6).map(agent).collect();
+    let now = |seconds: i64| at(seconds * 1000);
+    let live = async |seconds| {
+        let activity = store.activity(&agents, now(seconds)).await.unwrap();
+        agents.iter().map(|agent| activity[agent].live).collect::<Vec<_>>()
+    };
+    assert_eq!(live(10).await, [2, 2, 2, 2, 2, 0]);
+    // Token 5, of agent 0, was issued at second 5 for 600 seconds.
+    assert_eq!(live(604).await, [1, 1, 1, 1, 1, 0]);
+    assert_eq!(live(605).await, [0, 1, 1, 1, 1, 0]);
+    let activity = store.activity(&agents, now(10)).await.unwrap();
+    assert_eq!(activity[&agent(0)].last_issued, Some(at(5000)));
+    assert_eq!(activity[&agent(5)], Activity::default());
+
+    let reach = store.reach(&Target::Owner("team-1".parse().unwrap()), now(10)).await.unwrap();
+    assert_eq!(reach.tokens, 5);
+    assert_eq!(reach.agents.len(), 5);
+    let urls = |repos: &[u64]| repos.iter().map(|n| format!("https://github.com/acme/repo-{n}")).collect();
+    assert_eq!(reach.repositories, urls(&[0, 1, 2]));
+    let one = store.reach(&Target::Token(token(4)), now(10)).await.unwrap();
+    let agents_hit = [agent(4)].into_iter().collect();
+    assert_eq!(one, Reach { tokens: 1, agents: agents_hit, repositories: urls(&[1]) });
+    assert_eq!(store.reach(&Target::Issuer("github".parse().unwrap()), now(10)).await.unwrap().tokens, 10);
+    assert_eq!(
+        store.reach(&Target::Issuer("gitlab".parse().unwrap()), now(10)).await.unwrap(),
+        Reach::default()
+    );
+
+    store.stop(stop_of(1, Target::Agent(agent(4)), 10_000), stopped(10_000)).await.unwrap();
+    assert_eq!(live(10).await, [2, 2, 2, 2, 0, 0]);
+    assert_eq!(store.reach(&Target::Everything, now(10)).await.unwrap().tokens, 8);
+}
+
+#[tokio::test]
+async fn a_token_of_the_longest_life_is_counted_to_its_end() {
+    let place = Place::new();
+    let store = place.open().await;
+    let life = MAX_TOKEN_LIFETIME.as_secs();
+    let event = Event { ttl: Some(life), ..issued(1, 999) };
+    store.append_issuance(event, &levels(1)).await.unwrap();
+    let live = async |millis| store.reach(&Target::Everything, at(millis)).await.unwrap().tokens;
+    assert_eq!(live(life as i64 * 1000 - 1).await, 1);
+    assert_eq!(live(life as i64 * 1000).await, 0);
+}

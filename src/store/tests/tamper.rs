@@ -1,0 +1,288 @@
+use super::*;
+use crate::domain::checkpoint::Checkpoint;
+
+/// A log of 600 events with two stops, one of them lifted: the stops are events 301 and 302, the lift 303.
+async fn log() -> Place {
+    let place = Place::new();
+    let store = place.open().await;
+    store.set_origin("log.acme").await.unwrap();
+    let events = |from: u64, to: u64| {
+        let store = store.clone();
+        async move {
+            for n in from..to {
+                match n % 3 {
+                    0 => assert!(store.append(refused(n, n as i64)).await.is_ok()),
+                    _ => drop(issue(&store, n, n as i64).await),
+                }
+            }
+        }
+    };
+    events(0, 300).await;
+    let first =
+        store.stop(stop_of(1, Target::Agent("other".parse().unwrap()), 300), stopped(300)).await.unwrap();
+    store.stop(stop_of(2, Target::Owner("other".parse().unwrap()), 300), stopped(300)).await.unwrap();
+    store.lift(first.id, lift_at(400), lifted).await.unwrap();
+    events(303, 600).await;
+    store.close().await;
+    assert_eq!(place.verify().unwrap().size, 600);
+    place
+}
+
+fn names(place: &Place, first: u64, last: u64) {
+    match place.verify() {
+        Err(VerifyError::Tampered { first: f, last: l, .. }) => assert_eq!((f, l), (first, last)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Applies each change to the log, expects the event to be named, and takes the change back.
+#[tokio::test]
+async fn every_change_names_its_event() {
+    let place = log().await;
+    let original = std::fs::read(place.path()).unwrap();
+    let leaf_of = |sql: &str| format!("PRAGMA ignore_check_constraints=1; {sql}");
+    let changes: &[(&str, u64, u64)] = &[
+        // The bytes: one letter; a space; the order of members.
+        ("UPDATE events SET bytes = replace(bytes, 'github', 'gitlab') WHERE seq = 5", 5, 5),
+        ("UPDATE events SET bytes = bytes || ' ' WHERE seq = 600", 600, 600),
+        ("UPDATE events SET bytes = '' WHERE seq = 1", 1, 1),
+        // The hash, the columns, the resources.
+        ("UPDATE events SET leaf = zeroblob(32) WHERE seq = 77", 77, 77),
+        ("UPDATE events SET agent = 'agent-9' WHERE seq = 8", 8, 8),
+        ("UPDATE events SET agent = NULL WHERE seq = 8", 8, 8),
+        ("UPDATE events SET owner = 'x' WHERE seq = 8", 8, 8),
+        ("UPDATE events SET token = NULL WHERE seq = 8", 8, 8),
+        ("UPDATE events SET request = 'x' WHERE seq = 8", 8, 8),
+        ("UPDATE events SET issuer = 'x' WHERE seq = 8", 8, 8),
+        ("UPDATE events SET at = at + 1 WHERE seq = 8", 8, 8),
+        ("UPDATE events SET expires = 0 WHERE seq = 8", 8, 8),
+        ("UPDATE events SET kind = 'token.refused' WHERE seq = 8", 8, 8),
+        ("UPDATE events SET outcome = 'done' WHERE seq = 8", 8, 8),
+        ("DELETE FROM event_resources WHERE resource = 'ledger' AND seq = 266", 266, 266),
+        ("INSERT INTO event_resources VALUES ('ledger', 10)", 10, 10),
+        ("UPDATE event_resources SET resource = 'x' WHERE resource = 'repo-1' AND seq = 11", 11, 11),
+        ("INSERT INTO event_resources VALUES ('ledger', 1000)", 1000, 1000),
+        // Events that go, come or trade places.
+        ("DELETE FROM events WHERE seq = 600", 600, 600),
+        ("DELETE FROM events WHERE seq BETWEEN 500 AND 510", 500, 510),
+        ("DELETE FROM events WHERE seq = 1", 1, 1),
+        (
+            "UPDATE events SET seq = -1 WHERE seq = 20; UPDATE events SET seq = 20 WHERE seq = 21;
+          UPDATE events SET seq = 21 WHERE seq = -1",
+            20,
+            20,
+        ),
+        ("UPDATE events SET seq = 601 WHERE seq = 20", 20, 20),
+        (
+            "INSERT INTO events SELECT 601, leaf, at, kind, outcome, agent, owner, issuer, token, request,
+          expires, bytes FROM events WHERE seq = 600",
+            601,
+            601,
+        ),
+        (
+            "INSERT INTO events SELECT 0, leaf, at, kind, outcome, agent, owner, issuer, token, request,
+          expires, bytes FROM events WHERE seq = 600",
+            1,
+            1,
+        ),
+        // The tree.
+        ("UPDATE tiles SET hash = zeroblob(32) WHERE place = 1", 257, 512),
+        ("DELETE FROM tiles WHERE place = 0", 1, 256),
+        ("UPDATE head SET size = 599", 600, 600),
+        ("UPDATE head SET size = 700", 601, 700),
+        // Peaks of 600 = 512 + 64 + 16 + 8.
+        ("UPDATE head SET peaks = zeroblob(32) || substr(peaks, 33)", 1, 512),
+        ("UPDATE head SET peaks = substr(peaks, 1, 96) || zeroblob(32)", 593, 600),
+        // The stops.
+        ("DELETE FROM stops WHERE seq = 302", 302, 302),
+        ("UPDATE stops SET target = 'agent:agent-1' WHERE seq = 302", 302, 302),
+        ("UPDATE stops SET at = 0 WHERE seq = 302", 302, 302),
+        ("UPDATE stops SET reason = 'x' WHERE seq = 302", 302, 302),
+        ("UPDATE stops SET lift_at = at + 1 WHERE seq = 302", 302, 302),
+        (
+            "UPDATE stops SET lift_at = at + 1, lift_reason = 'x', lift_operator = 'oncall', lift_seq = 5
+          WHERE seq = 302",
+            5,
+            5,
+        ),
+        (
+            "UPDATE stops SET lift_at = NULL, lift_reason = NULL, lift_operator = NULL, lift_seq = NULL",
+            303,
+            303,
+        ),
+        ("UPDATE stops SET lift_reason = 'x' WHERE lift_seq = 303", 303, 303),
+        ("INSERT INTO stops(id, target, at, reason, seq) VALUES ('x', 'everything', 1, 'x', 5)", 5, 5),
+        // Two changes: the earlier one is named.
+        ("UPDATE events SET agent = 'x' WHERE seq = 400; DELETE FROM stops WHERE seq = 302", 302, 302),
+        (
+            "UPDATE events SET agent = 'x' WHERE seq = 400; INSERT INTO event_resources VALUES ('x', 30)",
+            30,
+            30,
+        ),
+        (
+            "UPDATE events SET agent = 'x' WHERE seq = 20; INSERT INTO event_resources VALUES ('x', 30)",
+            20,
+            20,
+        ),
+    ];
+    for (sql, first, last) in changes {
+        place.tamper(&leaf_of(sql));
+        match place.verify() {
+            Err(VerifyError::Tampered { first: f, last: l, .. }) => {
+                assert_eq!((f, l), (*first, *last), "{sql}");
+            }
+            other => panic!("{sql}: {other:?}"),
+        }
+        std::fs::write(place.path(), &original).unwrap();
+        place.verify().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_byte_of_the_file_names_its_event() {
+    let place = log().await;
+    let mut file = std::fs::read(place.path()).unwrap();
+    let needle = b"{\"seq\":123,";
+    let start = file.windows(needle.len()).position(|window| window == needle).unwrap();
+    file[start + 30] ^= 1;
+    std::fs::write(place.path(), file).unwrap();
+    names(&place, 123, 123);
+}
+
+#[tokio::test]
+async fn rehashed_events_are_caught_by_the_tree() {
+    let place = log().await;
+    // One who recomputes the leaf hash too, in a whole tile and in the open end.
+    for (seq, first, last) in [(100, 1, 256), (599, 593, 600)] {
+        let connection = rusqlite::Connection::open(place.path()).unwrap();
+        let bytes: String =
+            connection.query_row("SELECT bytes FROM events WHERE seq = ?1", [seq], |row| row.get(0)).unwrap();
+        let changed = bytes.replacen("10.1.2.3", "10.1.2.4", 1).replacen("no_agent", "no_agenT", 1);
+        assert_ne!(bytes, changed);
+        let rewrite = |bytes: &str| {
+            let leaf = crate::domain::merkle::leaf_hash(bytes.as_bytes());
+            let sql = "UPDATE events SET bytes = ?1, leaf = ?2 WHERE seq = ?3";
+            connection.execute(sql, rusqlite::params![bytes, &leaf.0[..], seq]).unwrap();
+        };
+        rewrite(&changed);
+        names(&place, first, last);
+        rewrite(&bytes);
+        place.verify().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_no_event_is_to_blame_for_is_named_too() {
+    let place = log().await;
+    let original = std::fs::read(place.path()).unwrap();
+    for sql in [
+        "UPDATE head SET root = zeroblob(32)",
+        "UPDATE head SET skew = skew + 1",
+        "UPDATE head SET latest = latest + 1",
+        "INSERT INTO tiles VALUES (16, 0, zeroblob(32))",
+        "DELETE FROM head",
+    ] {
+        place.tamper(sql);
+        assert!(matches!(place.verify(), Err(VerifyError::Head(_))), "{sql}");
+        std::fs::write(place.path(), &original).unwrap();
+    }
+    for (sql, name) in [
+        ("CREATE TRIGGER quiet AFTER INSERT ON events BEGIN DELETE FROM stops; END", "quiet"),
+        (
+            "DROP INDEX events_agent; CREATE INDEX events_agent ON events(agent) WHERE agent <> 'x'",
+            "events_agent",
+        ),
+        ("DROP INDEX stops_active", "stops_active"),
+    ] {
+        place.tamper(sql);
+        assert!(matches!(place.verify(), Err(VerifyError::Schema(found)) if found == name), "{sql}");
+        std::fs::write(place.path(), &original).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_catches_what_the_log_alone_cannot_tell() {
+    let place = log().await;
+    let reader = Reader::open(&place.path()).unwrap();
+    let head = reader.head().unwrap();
+    let with = |reader: &Reader, checkpoint: &Checkpoint| verify(reader, Some(checkpoint), &mut |_, _| {});
+    let kept = Checkpoint { origin: "log.acme".into(), size: head.size, root: head.root };
+    assert_eq!(with(&reader, &kept).unwrap(), Verified { size: 600, root: head.root });
+    let empty = Checkpoint { size: 0, root: crate::domain::merkle::empty_root(), ..kept.clone() };
+    with(&reader, &empty).unwrap();
+    let other = Checkpoint { origin: "log.evil".into(), ..kept.clone() };
+    assert!(matches!(with(&reader, &other), Err(VerifyError::OtherLog { .. })));
+    drop(reader);
+
+    // The log goes on, and the old checkpoint still holds.
+    let store = place.open().await;
+    for n in 1000..1100 {
+        store.append(refused(n, n as i64)).await.unwrap();
+    }
+    let grown = store.head();
+    let reader = Reader::open(&place.path()).unwrap();
+    assert_eq!(with(&reader, &kept).unwrap(), Verified { size: 700, root: grown.root });
+    let newer = Checkpoint { size: 700, root: grown.root, ..kept.clone() };
+    with(&reader, &newer).unwrap();
+
+    // A whole log of the same shape, rewritten from the start, is good in itself alone.
+    let forged = log().await;
+    let store = forged.open().await;
+    store.append(refused(7, 7)).await.unwrap();
+    forged.verify().unwrap();
+    let reader = Reader::open(&forged.path()).unwrap();
+    with(&reader, &kept).unwrap();
+    assert!(matches!(with(&reader, &newer), Err(VerifyError::Truncated { size: 601, covered: 700 })));
+    for n in 0..99 {
+        store.append(refused(n, 7)).await.unwrap();
+    }
+    assert!(matches!(with(&reader, &newer), Err(VerifyError::Rewritten { covered: 700 })));
+}
+
+#[tokio::test]
+async fn verifying_beside_a_writer_sees_one_state() {
+    let place = log().await;
+    let store = place.open().await;
+    let (path, writer) = (place.path(), store.clone());
+    let verifying = tokio::task::spawn_blocking(move || {
+        let reader = Reader::open(&path).unwrap();
+        let mut sizes = Vec::new();
+        for _ in 0..10 {
+            let mut steps = Vec::new();
+            sizes.push(verify(&reader, None, &mut |done, total| steps.push((done, total))).unwrap().size);
+            assert_eq!(steps.last().map(|(done, total)| done == total), Some(true));
+        }
+        sizes
+    });
+    let mut n = 0;
+    while !verifying.is_finished() {
+        writer.append(refused(n, 1_000)).await.unwrap();
+        n += 1;
+    }
+    let sizes = verifying.await.unwrap();
+    assert!(sizes.is_sorted() && sizes[0] >= 600);
+    // A copy holds all of it, also what is only in the write-ahead log.
+    let copy = place.folder.path().join("copy.db");
+    Reader::open(&place.path()).unwrap().copy_to(&copy).unwrap();
+    let copied = verify(&Reader::open(&copy).unwrap(), None, &mut |_, _| {}).unwrap();
+    assert_eq!(copied.root, store.head().root);
+    assert!(Reader::open(&place.path()).unwrap().copy_to(&copy).is_err(), "a copy is never overwritten");
+}
+
+#[tokio::test]
+async fn a_damaged_end_stops_the_start() {
+    let place = log().await;
+    let original = std::fs::read(place.path()).unwrap();
+    for sql in [
+        "DELETE FROM events WHERE seq = 600",
+        "UPDATE head SET size = 599",
+        "UPDATE head SET root = zeroblob(32)",
+        "DELETE FROM head",
+    ] {
+        place.tamper(sql);
+        let error = place.try_open().await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)), "{sql}: {error}");
+        std::fs::write(place.path(), &original).unwrap();
+    }
+    place.open().await;
+}

@@ -1,0 +1,117 @@
+//! The end of the log: what the next event is appended to.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::error::StoreError;
+use super::stops;
+use crate::domain::digest::Digest;
+use crate::domain::merkle::Frontier;
+use crate::domain::revocation::StopBook;
+use crate::domain::time::Timestamp;
+
+/// What the writer holds in memory. A batch works on a copy, which becomes the tip once it is durable.
+#[derive(Debug, Clone)]
+pub(super) struct Tip {
+    pub(super) frontier: Frontier,
+    pub(super) span: Span,
+    pub(super) book: Arc<StopBook>,
+}
+
+/// How far the events' own times stray from their order.
+///
+/// Requests overtake one another between their decision and the log, and clocks are set back, so `at`
+/// is only nearly in order. With the largest step back in hand, a search by time still finds a range
+/// of `seq` that holds every match, without reading the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Span {
+    /// The latest `at` of all, in milliseconds.
+    pub(super) latest: i64,
+    /// The most by which any `at` is before one that was recorded earlier, in milliseconds.
+    pub(super) skew: i64,
+}
+
+impl Span {
+    pub(super) fn note(&mut self, at: i64) {
+        self.latest = self.latest.max(at);
+        self.skew = self.skew.max(self.latest.saturating_sub(at));
+    }
+}
+
+/// The row that says what the log is, as it stands on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HeadRow {
+    pub(super) size: u64,
+    pub(super) root: Digest,
+    pub(super) peaks: Vec<Digest>,
+    pub(super) span: Span,
+}
+
+pub(super) fn digest(bytes: &[u8]) -> Option<Digest> {
+    bytes.try_into().ok().map(Digest)
+}
+
+/// # Errors
+/// `Damaged` where the row is missing or its values have not the form that the writer gives them.
+pub(super) fn read_head(connection: &Connection) -> Result<HeadRow, StoreError> {
+    let damaged = || StoreError::Damaged("the head has not the form of one".to_owned());
+    let mut statement =
+        connection.prepare_cached("SELECT size, root, peaks, latest, skew FROM head WHERE id = 1")?;
+    let mut rows = statement.query([])?;
+    let row = rows.next()?.ok_or_else(|| StoreError::Damaged("the head is missing".to_owned()))?;
+    let size: i64 = row.get(0)?;
+    let root: Vec<u8> = row.get(1)?;
+    let peaks: Vec<u8> = row.get(2)?;
+    let chunks = peaks.chunks(32).map(digest);
+    Ok(HeadRow {
+        size: u64::try_from(size).map_err(|_| damaged())?,
+        root: digest(&root).ok_or_else(damaged)?,
+        peaks: chunks.collect::<Option<_>>().ok_or_else(damaged)?,
+        span: Span { latest: row.get(3)?, skew: row.get(4)? },
+    })
+}
+
+impl Tip {
+    /// Reads the tip from disk. Looks at the ends alone: a start must not wait for a whole log.
+    ///
+    /// # Errors
+    /// `Damaged` where head, frontier and last event contradict each other.
+    pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Self, StoreError> {
+        let head = read_head(connection)?;
+        let damaged = |problem: String| Err(StoreError::Damaged(problem));
+        let size = head.size;
+        let frontier = Frontier::from_parts(size, head.peaks);
+        let Some(frontier) = frontier.filter(|frontier| frontier.root() == head.root) else {
+            return damaged(format!("the head of {size} events has another root than its frontier"));
+        };
+        let last: Option<i64> = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
+        let last = last.unwrap_or(0);
+        if u64::try_from(last) != Ok(size) {
+            return damaged(format!("the head counts {size} events, and the last one is {last}"));
+        }
+        let book = Arc::new(stops::load_book(connection, now)?);
+        Ok(Self { frontier, span: head.span, book })
+    }
+
+    /// Writes the head of this tip; the events it counts are in the same transaction.
+    pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let peaks: Vec<u8> = self.frontier.peaks().iter().flat_map(|peak| peak.0).collect();
+        let mut statement = connection.prepare_cached(
+            "UPDATE head SET size = ?1, root = ?2, peaks = ?3, latest = ?4, skew = ?5 WHERE id = 1",
+        )?;
+        statement.execute(rusqlite::params![
+            sql_int(self.frontier.size()),
+            &self.frontier.root().0[..],
+            peaks,
+            self.span.latest,
+            self.span.skew,
+        ])?;
+        Ok(())
+    }
+}
+
+/// SQLite's integers are signed; a log never comes near the limit.
+pub(super) fn sql_int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
