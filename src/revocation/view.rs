@@ -29,12 +29,7 @@ pub(super) struct Moment {
 
 impl View {
     pub(super) fn new(clock: Clock) -> Self {
-        Self {
-            book: ArcSwap::default(),
-            writing: Mutex::default(),
-            fresh: ArcSwapOption::empty(),
-            clock,
-        }
+        Self { book: ArcSwap::default(), writing: Mutex::default(), fresh: ArcSwapOption::empty(), clock }
     }
 
     pub(super) fn now(&self) -> Moment {

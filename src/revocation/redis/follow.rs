@@ -83,8 +83,7 @@ impl Redis {
         book: &(impl Fn() -> Arc<StopBook> + Send + Sync),
     ) -> Result<Infallible, RevocationError> {
         let block = HEARTBEAT.min(self.max_staleness / 4).max(Duration::from_millis(10));
-        let mut connection =
-            self.link.open(block + RESPONSE).await.map_err(RevocationError::Unreachable)?;
+        let mut connection = self.link.open(block + RESPONSE).await.map_err(RevocationError::Unreachable)?;
         let mut place = self.catch_up(&mut connection, book, Merge::Refill).await?;
         loop {
             *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -163,13 +162,8 @@ impl Redis {
         pipe.arg("STREAMS").arg(LOG).arg(&place.entry);
         pipe.cmd("HGET").arg(STOPS).arg(LINEAGE).cmd("GET").arg(REVISION);
         pipe.cmd("TIME").cmd("HGETALL").arg(SEEN);
-        type Answer = (
-            Option<StreamReadReply>,
-            Option<String>,
-            Option<String>,
-            (i64, i64),
-            HashMap<String, String>,
-        );
+        type Answer =
+            (Option<StreamReadReply>, Option<String>, Option<String>, (i64, i64), HashMap<String, String>);
         let (entries, lineage, counter, time, reports): Answer =
             pipe.query_async(connection).await.map_err(|err| self.unfollowable(&err))?;
 
@@ -269,9 +263,8 @@ impl Redis {
 fn read_all(stops: &HashMap<String, String>) -> Result<Vec<(Target, Standing)>, RevocationError> {
     let mut standings = Vec::with_capacity(stops.len());
     for (field, text) in stops {
-        let target: Target = field
-            .parse()
-            .map_err(|_| RevocationError::Broken(format!("a stop of {field:?}")))?;
+        let target: Target =
+            field.parse().map_err(|_| RevocationError::Broken(format!("a stop of {field:?}")))?;
         let standing = wire::standing_of(&target, text)?;
         standings.push((target, standing));
     }

@@ -218,7 +218,9 @@ fn refusal(err: &RedisError) -> String {
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let addr = match self.client.get_connection_info().addr() {
-            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => format!("{host}:{port}"),
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                format!("{host}:{port}")
+            }
             _ => String::new(),
         };
         f.debug_struct("Link").field("addr", &addr).field("tls", &self.tls).finish_non_exhaustive()

@@ -124,11 +124,10 @@ impl Redis {
             pipe.arg(target.to_string());
         }
         pipe.cmd("GET").arg(REVISION);
-        let (fields, counter): (Vec<Option<Vec<u8>>>, Option<Vec<u8>>) = pipe
-            .query_async(&mut session.connection())
-            .await
-            .map_err(|err| self.failed(&session, &err))?;
-        let Some((lineage, stored)) = fields.split_first().filter(|(_, stored)| stored.len() == targets.len())
+        let (fields, counter): (Vec<Option<Vec<u8>>>, Option<Vec<u8>>) =
+            pipe.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))?;
+        let Some((lineage, stored)) =
+            fields.split_first().filter(|(_, stored)| stored.len() == targets.len())
         else {
             return Err(RevocationError::Broken("an answer of the wrong length".into()));
         };

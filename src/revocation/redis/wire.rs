@@ -85,7 +85,12 @@ impl Lineage {
 /// One entry of the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    Change { lineage: Lineage, before: String, target: Target, standing: Standing },
+    Change {
+        lineage: Lineage,
+        before: String,
+        target: Target,
+        standing: Standing,
+    },
     /// A broker that shut down in good order.
     Left(String),
 }
