@@ -21,14 +21,18 @@ fn standing() -> impl Strategy<Value = Standing> {
 fn redis_merges_as_the_domain_does() {
     let server = RedisServer::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    // The instants are older than any view would keep, so nothing but Redis answers.
-    let late = Clock::new(|| Timestamp::from_millis(i64::MAX / 2));
-    let revocation = runtime.block_on(async {
+    // Nothing is ever spent, so refills bring the oldest standings too; two brokers, so that neither's own
+    // view has merged them before.
+    let early = Clock::new(|| Timestamp::from_millis(0));
+    let brokers = runtime.block_on(async {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let revocation =
-            Revocation::connect(&redis_at(server.port), "broker-a".parse().unwrap(), late).await.unwrap();
-        revocation.refill(&StopBook::default()).await.unwrap();
-        revocation
+        let mut brokers = Vec::new();
+        for name in ["broker-a", "broker-b"] {
+            let (settings, name) = (redis_at(server.port), name.parse().unwrap());
+            brokers.push(Revocation::connect(&settings, name, early.clone()).await.unwrap());
+        }
+        brokers[0].refill(&StopBook::default()).await.unwrap();
+        brokers
     });
     let next = std::cell::Cell::new(0u32);
     let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
@@ -39,15 +43,16 @@ fn redis_merges_as_the_domain_does() {
             let [_, a, b, c] = next.get().to_be_bytes();
             let target = Target::Token(TokenId::new(at(0), &[a, b, c, 0, 0, 0, 0, 0, 0, 0]));
             let mut expected = history[0];
-            for &one in &history {
+            for (turn, &one) in history.iter().enumerate() {
+                let broker = &brokers[turn % 2];
                 expected = expected.merge(one);
                 runtime.block_on(async {
                     if by_refill {
                         let mut book = StopBook::default();
                         book.note(target.clone(), one);
-                        revocation.refill(&book).await.unwrap();
+                        broker.refill(&book).await.unwrap();
                     } else {
-                        revocation.apply(&target, one).await.unwrap();
+                        broker.apply(&target, one).await.unwrap();
                     }
                 });
                 let stored: String =

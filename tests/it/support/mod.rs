@@ -1,4 +1,4 @@
 //! Real parts that the tests start themselves.
 
-pub mod proxy;
-pub mod redis;
+pub(crate) mod proxy;
+pub(crate) mod redis;

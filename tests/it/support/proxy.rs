@@ -22,8 +22,8 @@ enum Mode {
 }
 
 /// On a port of its own until it is dropped.
-pub struct Proxy {
-    pub port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     mode: watch::Sender<Mode>,
     target: watch::Sender<u16>,
     accepting: JoinHandle<()>,
@@ -31,7 +31,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// To `target` on 127.0.0.1.
-    pub async fn to(target: u16) -> Self {
+    pub(crate) async fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (mode, modes) = watch::channel(Mode::Pass);
@@ -44,28 +44,28 @@ impl Proxy {
         Self { port, mode, target, accepting }
     }
 
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         self.mode.send_replace(Mode::Pass);
     }
 
-    pub fn delay(&self, by: Duration) {
+    pub(crate) fn delay(&self, by: Duration) {
         self.mode.send_replace(Mode::Delay(by));
     }
 
-    pub fn black_hole(&self) {
+    pub(crate) fn black_hole(&self) {
         self.mode.send_replace(Mode::BlackHole);
     }
 
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.mode.send_replace(Mode::Cut);
     }
 
-    pub fn half_close(&self) {
+    pub(crate) fn half_close(&self) {
         self.mode.send_replace(Mode::HalfClose);
     }
 
     /// New connections go to another port: a failover.
-    pub fn redirect(&self, target: u16) {
+    pub(crate) fn redirect(&self, target: u16) {
         self.target.send_replace(target);
     }
 }

@@ -9,30 +9,30 @@ use tempfile::TempDir;
 
 /// How to start it. All of these outlive a restart.
 #[derive(Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Keep what was written, as of the last write.
-    pub append_only: bool,
+    pub(crate) append_only: bool,
     /// Lines of an ACL file; without one, anybody may do anything.
-    pub acl: Option<String>,
+    pub(crate) acl: Option<String>,
     /// Listen with TLS alone, with a certificate of [`RedisServer::ca_file`] for 127.0.0.1.
-    pub tls: bool,
+    pub(crate) tls: bool,
     /// Further lines of the configuration.
-    pub config: String,
+    pub(crate) config: String,
 }
 
-pub struct RedisServer {
-    pub port: u16,
+pub(crate) struct RedisServer {
+    pub(crate) port: u16,
     tls: bool,
     folder: TempDir,
     child: Option<Child>,
 }
 
 impl RedisServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(Options::default())
     }
 
-    pub fn start_with(options: Options) -> Self {
+    pub(crate) fn start_with(options: Options) -> Self {
         // Another test may take the port between its choice and its use.
         for _ in 0..10 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -49,18 +49,18 @@ impl RedisServer {
     }
 
     /// Without a scheme's credentials.
-    pub fn url(&self) -> url::Url {
+    pub(crate) fn url(&self) -> url::Url {
         let scheme = if self.tls { "rediss" } else { "redis" };
         format!("{scheme}://127.0.0.1:{}", self.port).parse().unwrap()
     }
 
     /// The root that signed the server's certificate.
-    pub fn ca_file(&self) -> PathBuf {
+    pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
     /// Ends it in good order.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let mut child = self.child.take().expect("running");
         let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -68,14 +68,14 @@ impl RedisServer {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("running");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Starts it again on the same port, with what its folder holds.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !self.spawn() {
             assert!(Instant::now() < deadline, "port {} was not free again", self.port);
@@ -83,19 +83,19 @@ impl RedisServer {
     }
 
     /// Loses every file of the append-only log and every snapshot. Only while it is down.
-    pub fn lose_data(&self) {
+    pub(crate) fn lose_data(&self) {
         assert!(self.child.is_none());
         let _ = std::fs::remove_dir_all(self.folder.path().join("appendonlydir"));
         let _ = std::fs::remove_file(self.folder.path().join("dump.rdb"));
     }
 
     /// A connection past every proxy.
-    pub fn client(&self) -> redis::Connection {
+    pub(crate) fn client(&self) -> redis::Connection {
         redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap().get_connection().unwrap()
     }
 
     /// One command, its answer as it is.
-    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query(&mut self.client()).unwrap()
