@@ -155,6 +155,36 @@ async fn a_fork_with_as_many_changes_is_noticed() {
     assert_eq!(elsewhere.ask(&others()).await.unwrap().stopped, Some(Target::Owner(others().owner)));
 }
 
+/// Other changes, as many, over a connection that never broke: behind a load balancer, a failover looks so.
+#[tokio::test]
+async fn a_fork_under_an_open_connection_is_noticed() {
+    let server = RedisServer::start();
+    let (lineage, stops) = ("lineage", "hallpass:{revocation}:stops");
+    let alone = connect("broker-b", &redis_at(server.port)).await;
+    let broker = Broker::ready("broker-a", &redis_at(server.port)).await;
+    broker.revoke(&agent(), stopped(1, 1)).await;
+    alone.refill(&StopBook::default()).await.unwrap();
+    assert_eq!(alone.ask(&levels()).await.unwrap().stopped, Some(agent()));
+
+    let before: String = server.command(&["HGET", stops, lineage]);
+    let (number_and_epoch, chain) = before.rsplit_once(' ').unwrap();
+    let other = format!("{number_and_epoch} {}", chain.chars().rev().collect::<String>());
+    assert_ne!(before, other);
+    server.command::<i64>(&["HDEL", stops, &agent().to_string()]);
+    server.command::<i64>(&["HSET", stops, lineage, &other]);
+    assert_eq!(alone.ask(&levels()).await, Err(RevocationError::Amnesia));
+    // The follower finds it by itself, and begins an epoch in which the stop is back.
+    eventually("a new epoch", || {
+        let now: Option<String> = server.command(&["HGET", stops, lineage]);
+        now.is_some_and(|now| !now.contains(number_and_epoch.split_once(' ').unwrap().1))
+    })
+    .await;
+    let back: Option<String> = server.command(&["HGET", stops, &agent().to_string()]);
+    assert!(back.is_some());
+    eventually("trust", || broker.revocation.status() == Status::Usable).await;
+    assert!(!broker.may_issue(&levels()).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_replica_is_never_trusted() {
     let (primary, replica) = (RedisServer::start(), RedisServer::start());

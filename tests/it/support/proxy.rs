@@ -1,5 +1,7 @@
 //! A TCP proxy that a test puts between hallpass and a store, to break what is between them.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,5 +1,7 @@
 //! A real redis-server as a child process: on a port of its own, in a folder of its own, gone on drop.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
