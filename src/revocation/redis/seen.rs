@@ -104,3 +104,48 @@ impl Redis {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(number: u64, epoch: &str) -> Revision {
+        Revision { number, epoch: epoch.into() }
+    }
+
+    fn reports(reports: &[(&str, &str)]) -> HashMap<String, String> {
+        reports.iter().map(|(broker, text)| ((*broker).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn only_a_report_of_the_same_life_and_as_far_confirms() {
+        let roster = Roster::default();
+        let now = Timestamp::from_seconds(10_000);
+        let said = reports(&[
+            ("enough", "7 9999000 now.1.2"),
+            ("short", "6 9999000 now.1.2"),
+            ("elsewhere", "9 9999000 before.1.2"),
+            ("asleep", "9 9940000 now.1.2"),
+            ("long-gone", "9 6399000 now.1.2"),
+        ]);
+        assert_eq!(roster.hear(said, now), Ok(vec!["long-gone".to_owned()]));
+        let me = "me".parse().unwrap();
+        let answer = roster.confirmations(&me, &revision(7, "now.1.2"));
+        let names = |names: &[BrokerName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&answer.confirmed), ["enough", "me"]);
+        assert_eq!(names(&answer.pending), ["elsewhere", "short"]);
+
+        roster.forget("short");
+        assert_eq!(names(&roster.confirmations(&me, &revision(7, "now.1.2")).pending), ["elsewhere"]);
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_read_is_an_error() {
+        let now = Timestamp::from_seconds(10_000);
+        for (broker, text) in [("a", ""), ("a", "7"), ("a", "7 9999000"), ("a", "x 1 e"), ("UPPER", "1 1 e")]
+        {
+            let heard = Roster::default().hear(reports(&[(broker, text)]), now);
+            assert!(matches!(heard, Err(RevocationError::Broken(_))), "{broker} {text:?}");
+        }
+    }
+}

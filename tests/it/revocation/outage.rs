@@ -185,6 +185,36 @@ async fn a_fork_under_an_open_connection_is_noticed() {
     assert!(!broker.may_issue(&levels()).await.unwrap());
 }
 
+/// What was lost may be what this broker never saw: then nothing looks lost.
+#[tokio::test]
+async fn a_new_connection_is_refilled_before_it_is_trusted() {
+    let server = RedisServer::start();
+    let revocation = connect("broker-a", &redis_at(server.port)).await;
+    for _ in 0..3 {
+        revocation.refill(&StopBook::default()).await.unwrap();
+        assert!(revocation.ask(&levels()).await.is_ok());
+        server.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
+        eventually("a new connection", || revocation.status() == Status::Unfilled).await;
+        assert_eq!(revocation.ask(&levels()).await, Err(RevocationError::Amnesia));
+    }
+}
+
+/// In the instant before a loss is noticed, a broker still refuses what it has confirmed to refuse.
+#[tokio::test]
+async fn what_this_broker_knows_it_refuses_whatever_redis_says() {
+    let server = RedisServer::start();
+    let revocation = connect("broker-a", &redis_at(server.port)).await;
+    revocation.refill(&StopBook::default()).await.unwrap();
+    revocation.apply(&agent(), stopped(1, 5)).await.unwrap();
+    let key = "hallpass:{revocation}:stops";
+    for forget in
+        [&["HSET", key, "agent:payments-refactorer", "1 -"][..], &["HDEL", key, "agent:payments-refactorer"]]
+    {
+        server.command::<i64>(forget);
+        assert_eq!(revocation.ask(&levels()).await.unwrap().stopped, Some(agent()), "{forget:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_replica_is_never_trusted() {
     let (primary, replica) = (RedisServer::start(), RedisServer::start());

@@ -119,6 +119,23 @@ async fn changes_lost_from_the_log_are_loaded_from_the_stops() {
     assert!(in_view(&b, &agent()));
 }
 
+/// The lineage is ahead of a log that has nothing more to tell.
+#[tokio::test]
+async fn a_change_that_the_log_never_told_is_loaded() {
+    let server = RedisServer::start();
+    let broker = Broker::ready("broker-a", &redis_at(server.port)).await;
+    let stops = "hallpass:{revocation}:stops";
+    let lineage: String = server.command(&["HGET", stops, "lineage"]);
+    let (number, rest) = lineage.split_once(' ').unwrap();
+    let next = number.parse::<u64>().unwrap() + 1;
+    let mut change = redis::pipe();
+    change.atomic().hset(stops, agent().to_string(), format!("{} {}", at(1).millis(), stop_id(1))).ignore();
+    change.hset(stops, "lineage", format!("{next} {rest}")).ignore();
+    change.set("hallpass:{revocation}:revision", next).ignore();
+    change.exec(&mut server.client()).unwrap();
+    eventually("the stop", || in_view(&broker, &agent())).await;
+}
+
 #[tokio::test]
 async fn many_changes_at_once_arrive_without_a_gap() {
     let server = RedisServer::start();
