@@ -20,7 +20,7 @@ pub enum Backend {
         url: url::Url,
         username: Option<String>,
         password: Option<SecretString>,
-        /// Extra roots to trust for `rediss://`, PEM.
+        /// The roots to trust for `rediss://` instead of the system's, PEM.
         ca_file: Option<std::path::PathBuf>,
     },
 }

@@ -1,5 +1,7 @@
 //! Real parts that the tests start themselves.
 
+pub(crate) mod broker;
 pub(crate) mod issuer;
+pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod signer;

@@ -1,1 +1,179 @@
-//! A real redis-server as a child process.
+//! A real redis-server as a child process: on a port of its own, in a folder of its own, gone on drop.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How to start it. All of these outlive a restart.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// Keep what was written, as of the last write.
+    pub(crate) append_only: bool,
+    /// Lines of an ACL file; without one, anybody may do anything.
+    pub(crate) acl: Option<String>,
+    /// Listen with TLS alone, with a certificate of [`RedisServer::ca_file`] for 127.0.0.1.
+    pub(crate) tls: bool,
+    /// Further lines of the configuration.
+    pub(crate) config: String,
+}
+
+pub(crate) struct RedisServer {
+    pub(crate) port: u16,
+    tls: bool,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    pub(crate) fn start_with(options: Options) -> Self {
+        // Another test may take the port between its choice and its use.
+        for _ in 0..10 {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            let folder = tempfile::tempdir().unwrap();
+            write_config(&folder, port, &options);
+            let mut server = Self { port, tls: options.tls, folder, child: None };
+            if server.spawn() {
+                return server;
+            }
+        }
+        panic!("redis-server found no free port");
+    }
+
+    /// Without a scheme's credentials.
+    pub(crate) fn url(&self) -> url::Url {
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port).parse().unwrap()
+    }
+
+    /// The root that signed the server's certificate.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().expect("running");
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        child.wait().unwrap();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("running");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port, with what its folder holds.
+    pub(crate) fn restart(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.spawn() {
+            assert!(Instant::now() < deadline, "port {} was not free again", self.port);
+        }
+    }
+
+    /// Loses every file of the append-only log and every snapshot. Only while it is down.
+    pub(crate) fn lose_data(&self) {
+        assert!(self.child.is_none());
+        let _ = std::fs::remove_dir_all(self.folder.path().join("appendonlydir"));
+        let _ = std::fs::remove_file(self.folder.path().join("dump.rdb"));
+    }
+
+    /// A connection past every proxy.
+    pub(crate) fn client(&self) -> redis::Connection {
+        redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap().get_connection().unwrap()
+    }
+
+    /// One command, its answer as it is.
+    pub(crate) fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.client()).unwrap()
+    }
+
+    /// False where the port was taken.
+    fn spawn(&mut self) -> bool {
+        let log = self.folder.path().join("log");
+        let _ = std::fs::remove_file(&log);
+        let mut command = Command::new("redis-server");
+        command.arg(self.folder.path().join("redis.conf")).current_dir(self.folder.path());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap_or_else(|err| {
+            panic!("cannot start redis-server ({err}); run scripts/test, which installs what is missing")
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            if text.contains("Ready to accept connections")
+                && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+            {
+                self.child = Some(child);
+                return true;
+            }
+            if child.try_wait().unwrap().is_some() {
+                assert!(text.contains("Address already in use"), "redis-server ended: {text}");
+                return false;
+            }
+            assert!(Instant::now() < deadline, "redis-server is not ready: {text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn write_config(folder: &TempDir, port: u16, options: &Options) {
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let mut config = format!("bind 127.0.0.1\nsave \"\"\ndir {}\nlogfile {}\n", file(""), file("log"));
+    if options.append_only {
+        config += "appendonly yes\nappendfsync always\n";
+    }
+    if let Some(acl) = &options.acl {
+        std::fs::write(file("users.acl"), acl).unwrap();
+        config += &format!("aclfile {}\n", file("users.acl"));
+    }
+    if options.tls {
+        write_certificates(folder);
+        config += &format!("port 0\ntls-port {port}\ntls-auth-clients no\n");
+        config += &format!("tls-cert-file {}\ntls-key-file {}\n", file("server.pem"), file("server.key"));
+        config += &format!("tls-ca-cert-file {}\n", file("ca.pem"));
+    } else {
+        config += &format!("port {port}\n");
+    }
+    std::fs::write(file("redis.conf"), config + &options.config).unwrap();
+}
+
+fn write_certificates(folder: &TempDir) {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::default();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "test root");
+    let ca_certificate = ca.self_signed(&ca_key).unwrap();
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let server = server.signed_by(&key, &issuer).unwrap();
+    let write = |name: &str, pem: String| std::fs::write(folder.path().join(name), pem).unwrap();
+    write("ca.pem", ca_certificate.pem());
+    write("server.pem", server.pem());
+    write("server.key", key.serialize_pem());
+}

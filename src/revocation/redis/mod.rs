@@ -1,0 +1,367 @@
+//! The kill switch in Redis: one authority for every broker that shares it.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `hallpass:{revocation}:stops` | hash: target → `<at ms> <stop id or ->`; `lineage` → `<revision> <epoch> <chain>` |
+//! | `hallpass:{revocation}:log` | stream of changes, the last 10,000 or so |
+//! | `hallpass:{revocation}:seen` | hash: broker → `<revision> <at ms> <epoch>`, written at least twice a second |
+//! | `hallpass:{revocation}:revision` | the number of the last change |
+//! | `hallpass:{revocation}:once:*` | assertions that were used, until they expire |
+//!
+//! **Trust.** An answer counts only over a connection that was refilled after it was made, and only if its
+//! lineage goes on from the one known: the same epoch, and more changes or the very same. Flushed, restarted
+//! without its last writes, evicted, failed over to a replica that lagged: each breaks one of these, and
+//! [`RevocationError::Amnesia`] follows. The refill that finds the break begins a new epoch, by which every
+//! other broker notices too. The refill always writes, so a replica is never trusted.
+//!
+//! **Exactness.** An answer is merged with this broker's own view. What this broker confirmed to refuse, it
+//! refuses, even in the instant before a loss is noticed.
+//!
+//! A user that may do what a broker needs and no more (with a database other than 0, add `+select`):
+//!
+//! ```text
+//! user hallpass on >PASSWORD ~hallpass:{revocation}:* -@all +ping +get +set +hget +hmget +hgetall +hset +hdel +xadd +xlen +xread +xrevrange +multi +exec +time +evalsha +script|load
+//! ```
+//!
+//! Keep `maxmemory-policy noeviction` and the append-only file on; hallpass stays safe without them, but has
+//! to refill, and forgets which assertions were used.
+
+mod follow;
+mod link;
+mod seen;
+mod wire;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisError, Script, ServerErrorKind};
+use tokio::task::JoinHandle;
+
+use self::link::{Link, Session};
+use self::seen::Roster;
+use self::wire::{LINEAGE, LOG, Lineage, ONCE, REVISION, STOPS};
+use crate::domain::digest::Digest;
+use crate::domain::id::BrokerName;
+use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
+use crate::domain::time::{Clock, Timestamp};
+use crate::revocation::settings::RevocationSettings;
+use crate::revocation::view::View;
+use crate::revocation::{Revision, RevocationError, Stale, Status};
+
+/// A book of 100,000 stops takes Redis some 200 ms.
+const REFILL: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub struct Redis {
+    broker: BrokerName,
+    clock: Clock,
+    max_staleness: Duration,
+    link: Arc<Link>,
+    keeper: JoinHandle<()>,
+    merge: Script,
+    trust: ArcSwapOption<Trust>,
+    view: View,
+    /// Where the view stands in the log.
+    followed: ArcSwapOption<Lineage>,
+    /// What in Redis the follower cannot read.
+    broken: Mutex<Option<RevocationError>>,
+    roster: Roster,
+}
+
+/// What was last known of the authority.
+#[derive(Debug)]
+struct Trust {
+    /// The connection it is trusted over; 0 is none.
+    session: u64,
+    lineage: Lineage,
+    /// The lineage as Redis wrote it: most answers repeat it.
+    text: String,
+}
+
+/// What the merging script is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Merge {
+    Apply,
+    Refill,
+    /// A refill by one who saw the log contradict what it knew.
+    RefillAfterFork,
+}
+
+impl Redis {
+    pub(super) async fn connect(
+        settings: &RevocationSettings,
+        broker: BrokerName,
+        clock: Clock,
+    ) -> Result<Self, RevocationError> {
+        let link = Arc::new(Link::new(&settings.backend).await?);
+        link.establish().await;
+        let kept = link.clone();
+        Ok(Self {
+            broker,
+            view: View::new(clock.clone()),
+            clock,
+            max_staleness: settings.max_staleness,
+            link,
+            keeper: tokio::spawn(async move { kept.keep().await }),
+            merge: Script::new(include_str!("merge.lua")),
+            trust: ArcSwapOption::empty(),
+            followed: ArcSwapOption::empty(),
+            broken: Mutex::default(),
+            roster: Roster::default(),
+        })
+    }
+
+    pub(super) async fn ask(&self, levels: &Levels) -> Result<Verdict, RevocationError> {
+        let session = self.link.session()?;
+        // Before the question: what is learnt meanwhile must not make its answer look old.
+        let trust = self.trusted(&session).ok_or(RevocationError::Amnesia)?;
+        let targets = levels.targets();
+        let mut pipe = redis::pipe();
+        pipe.cmd("HMGET").arg(STOPS).arg(LINEAGE);
+        for target in &targets {
+            pipe.arg(target.to_string());
+        }
+        pipe.cmd("GET").arg(REVISION);
+        let (fields, counter): (Vec<Option<Vec<u8>>>, Option<Vec<u8>>) =
+            pipe.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))?;
+        let Some((lineage, stored)) =
+            fields.split_first().filter(|(_, stored)| stored.len() == targets.len())
+        else {
+            return Err(RevocationError::Broken("an answer of the wrong length".into()));
+        };
+        self.check(&trust, lineage.as_deref(), counter.as_deref())?;
+        let mut standings = Vec::new();
+        for (target, stored) in targets.into_iter().zip(stored) {
+            let theirs = match stored {
+                Some(text) => Some(wire::standing_of(&target, &String::from_utf8_lossy(text))?),
+                None => None,
+            };
+            let ours = self.view.get(&target);
+            let standing = match (theirs, ours) {
+                (Some(theirs), Some(ours)) => theirs.merge(ours),
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => continue,
+            };
+            standings.push((target, standing));
+        }
+        Ok(Verdict::of(standings))
+    }
+
+    pub(super) async fn refill(&self, book: &StopBook) -> Result<(), RevocationError> {
+        let session = self.link.session()?;
+        self.view.learn(book.iter());
+        let known = self.trust.load_full();
+        let known = known.as_ref().map(|trust| &trust.lineage);
+        let mut connection = session.connection();
+        let (lineage, text) = self
+            .pour(&mut connection, Merge::Refill, known)
+            .await
+            .map_err(|err| self.failed_merge(&session, err))?;
+        self.trust.store(Some(Arc::new(Trust { session: session.number, lineage, text })));
+        Ok(())
+    }
+
+    pub(super) async fn apply(
+        &self,
+        target: &Target,
+        standing: Standing,
+    ) -> Result<Revision, RevocationError> {
+        self.view.learn([(target, &standing)]);
+        let session = self.link.session()?;
+        let trust = self.trust.load_full();
+        let known = trust.as_ref().map(|trust| &trust.lineage);
+        let merged = self.merge(&mut session.connection(), Merge::Apply, known, [(target, &standing)]).await;
+        let (lineage, text) = match merged {
+            Ok(merged) => merged,
+            Err(err) => {
+                let err = self.failed_merge(&session, err);
+                if let (RevocationError::Amnesia, Some(trust)) = (&err, &trust) {
+                    self.distrust(trust);
+                }
+                return Err(err);
+            }
+        };
+        let revision = Revision { number: lineage.revision, epoch: lineage.epoch.clone() };
+        if let Some(trust) = trust.filter(|trust| trust.session == session.number) {
+            self.advance(&trust, lineage, text);
+        }
+        Ok(revision)
+    }
+
+    pub(super) async fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
+        let left = until.since(self.clock.now()).as_millis();
+        if left == 0 {
+            return Ok(false);
+        }
+        let session = self.link.session()?;
+        let mut command = redis::cmd("SET");
+        command.arg(format!("{ONCE}{key}")).arg(1).arg("NX").arg("PX").arg(left.to_string());
+        let set: Option<String> = command
+            .query_async(&mut session.connection())
+            .await
+            .map_err(|err| self.failed(&session, &err))?;
+        Ok(set.is_some())
+    }
+
+    pub(super) fn view(&self, levels: &Levels) -> Result<Verdict, Stale> {
+        let age = self.view.age();
+        if age > self.max_staleness { Err(Stale { age }) } else { Ok(self.view.verdict(levels)) }
+    }
+
+    pub(super) fn view_age(&self) -> Duration {
+        self.view.age()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        if let Some(broken) = &*self.broken.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Status::Unusable(broken.to_string());
+        }
+        match self.link.session() {
+            Err(_) => Status::Unusable(format!("Redis: {}", self.link.trouble())),
+            Ok(session) if self.trusted(&session).is_none() => Status::Unfilled,
+            Ok(_) => Status::Usable,
+        }
+    }
+
+    fn trusted(&self, session: &Session) -> Option<Arc<Trust>> {
+        self.trust.load_full().filter(|trust| trust.session == session.number)
+    }
+
+    /// Whether an answer goes on from what was known when its question was sent.
+    fn check(
+        &self,
+        trust: &Arc<Trust>,
+        text: Option<&[u8]>,
+        counter: Option<&[u8]>,
+    ) -> Result<(), RevocationError> {
+        let text = text.and_then(|text| std::str::from_utf8(text).ok());
+        let counter = counter.and_then(|counter| std::str::from_utf8(counter).ok()?.parse::<u64>().ok());
+        let (Some(text), Some(counter)) = (text, counter) else { return Err(self.forgot(trust)) };
+        if text == trust.text && counter >= trust.lineage.revision {
+            return Ok(());
+        }
+        match Lineage::parse(text) {
+            Some(now) if now.may_follow(&trust.lineage) && counter >= now.revision => {
+                self.advance(trust, now, text.to_owned());
+                Ok(())
+            }
+            _ => Err(self.forgot(trust)),
+        }
+    }
+
+    /// Remembers a later state, unless another answer or a loss came between.
+    fn advance(&self, trust: &Arc<Trust>, lineage: Lineage, text: String) {
+        if lineage.may_follow(&trust.lineage) && lineage.revision > trust.lineage.revision {
+            let later = Trust { session: trust.session, lineage, text };
+            self.trust.compare_and_swap(trust, Some(Arc::new(later)));
+        }
+    }
+
+    fn forgot(&self, trust: &Arc<Trust>) -> RevocationError {
+        self.distrust(trust);
+        RevocationError::Amnesia
+    }
+
+    /// Keeps what was known, so that the refill sees the loss, and trusts it over no connection.
+    fn distrust(&self, trust: &Arc<Trust>) {
+        let none = Trust { session: 0, lineage: trust.lineage.clone(), text: trust.text.clone() };
+        self.trust.compare_and_swap(trust, Some(Arc::new(none)));
+    }
+
+    /// Merges the whole view into the authority.
+    async fn pour(
+        &self,
+        connection: &mut MultiplexedConnection,
+        what: Merge,
+        known: Option<&Lineage>,
+    ) -> Result<(Lineage, String), MergeError> {
+        let mut patient = connection.clone();
+        patient.set_response_timeout(REFILL);
+        let book = self.view.book();
+        self.merge(&mut patient, what, known, book.iter()).await
+    }
+
+    async fn merge<'a>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        what: Merge,
+        known: Option<&Lineage>,
+        standings: impl IntoIterator<Item = (&'a Target, &'a Standing)>,
+    ) -> Result<(Lineage, String), MergeError> {
+        let mut call = self.merge.prepare_invoke();
+        call.key(STOPS).key(LOG).key(REVISION);
+        call.arg(if what == Merge::Apply { "apply" } else { "refill" }).arg(self.broker.as_str());
+        match known {
+            Some(known) => call.arg(known.revision).arg(&*known.epoch).arg(&known.chain),
+            None => call.arg(0).arg("-").arg("-"),
+        };
+        call.arg(if what == Merge::RefillAfterFork { "fork" } else { "-" });
+        for (target, standing) in standings {
+            call.arg(target.to_string()).arg(wire::encode(*standing).map_err(MergeError::Ours)?);
+        }
+        let text: String = call.invoke_async(connection).await.map_err(MergeError::Redis)?;
+        match Lineage::parse(&text) {
+            Some(lineage) => Ok((lineage, text)),
+            None => Err(MergeError::Ours(RevocationError::Broken("the lineage".into()))),
+        }
+    }
+
+    fn failed_merge(&self, session: &Arc<Session>, err: MergeError) -> RevocationError {
+        match err {
+            MergeError::Redis(err) => self.failed(session, &err),
+            MergeError::Ours(err) => err,
+        }
+    }
+
+    /// What a failed command means; a connection that cannot be relied on any more is given up.
+    fn failed(&self, session: &Arc<Session>, err: &RedisError) -> RevocationError {
+        let meaning = meaning(err);
+        if let RevocationError::Unreachable(why) = &meaning {
+            self.link.lost(session, why.clone());
+        }
+        meaning
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// Kept apart until it is known over which connection it happened.
+#[derive(Debug)]
+enum MergeError {
+    Redis(RedisError),
+    Ours(RevocationError),
+}
+
+impl From<MergeError> for RevocationError {
+    fn from(err: MergeError) -> Self {
+        match err {
+            MergeError::Redis(err) => meaning(&err),
+            MergeError::Ours(err) => err,
+        }
+    }
+}
+
+/// Timeouts and closed connections, a server that loads, a replica, missing permissions: the authority cannot
+/// be asked. An answer of the wrong type: it holds what is none of ours.
+fn meaning(err: &RedisError) -> RevocationError {
+    let text = err.to_string();
+    match err.kind() {
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => RevocationError::Broken(text),
+        ErrorKind::Extension if err.code() == Some("AMNESIA") => RevocationError::Amnesia,
+        ErrorKind::Extension if text.contains("BROKEN") || text.contains("WRONGTYPE") => {
+            RevocationError::Broken(text)
+        }
+        ErrorKind::Io if err.is_timeout() => RevocationError::Unreachable("no answer in time".into()),
+        _ => RevocationError::Unreachable(text),
+    }
+}
+
+fn is_replica(err: &RedisError) -> bool {
+    err.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}

@@ -1,0 +1,192 @@
+//! Several brokers on one Redis: what one stops, the others see and confirm.
+
+use super::*;
+use crate::support::proxy::Proxy;
+
+fn names(names: &[&str]) -> Vec<hallpass::domain::id::BrokerName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_stop_is_seen_and_confirmed_by_all() {
+    let server = RedisServer::start();
+    let settings = redis_at(server.port);
+    let a = Broker::ready("broker-a", &settings).await;
+    let b = Broker::ready("broker-b", &settings).await;
+    let c = Broker::ready("broker-c", &settings).await;
+    for round in 0..20 {
+        let (target, change) = (agent(), stopped(1, 1 + round));
+        let started = Instant::now();
+        let revision = a.revoke(&target, change).await;
+        let who = a.revocation.confirmations(&revision, Duration::from_secs(2)).await.unwrap();
+        assert_eq!(who.confirmed, names(&["broker-a", "broker-b", "broker-c"]), "round {round}");
+        assert_eq!(who.pending, []);
+        for broker in [&b, &c] {
+            let verdict = broker.revocation.view(&levels()).unwrap();
+            assert_eq!(verdict.through, Some(START + 1 + round), "confirmed means in the view");
+        }
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    }
+    let revision = b.revoke(&agent(), lifted(100)).await;
+    assert_eq!(c.revocation.confirmations(&revision, Duration::from_secs(2)).await.unwrap().pending, []);
+    assert!(a.may_issue(&levels()).await.unwrap());
+    assert_eq!(a.revocation.view(&levels()).unwrap().stopped, None);
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_is_pending_until_it_is_back() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port).await;
+    let a = Broker::ready("broker-a", &redis_at(server.port)).await;
+    let b = Broker::ready("broker-b", &redis_at(proxy.port)).await;
+    let first = a.revoke(&agent(), stopped(1, 1)).await;
+    let who = a.revocation.confirmations(&first, Duration::from_secs(2)).await.unwrap();
+    assert_eq!(who.confirmed, names(&["broker-a", "broker-b"]));
+    proxy.black_hole();
+    let revision = a.revoke(&Target::Everything, stopped(2, 2)).await;
+    let who = a.revocation.confirmations(&revision, Duration::from_millis(300)).await.unwrap();
+    assert_eq!((who.confirmed, who.pending), (names(&["broker-a"]), names(&["broker-b"])));
+    proxy.pass();
+    let who = a.revocation.confirmations(&revision, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(who.confirmed, names(&["broker-a", "broker-b"]));
+    assert!(in_view(&b, &Target::Everything));
+}
+
+/// A flush wipes the reports too; who hangs meanwhile must not be forgotten with them.
+#[tokio::test]
+async fn a_flush_does_not_hide_a_broker_that_hangs() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port).await;
+    let a = Broker::ready("broker-a", &redis_at(server.port)).await;
+    let _b = Broker::ready("broker-b", &redis_at(proxy.port)).await;
+    let revision = a.revoke(&agent(), stopped(1, 1)).await;
+    let who = a.revocation.confirmations(&revision, Duration::from_secs(2)).await.unwrap();
+    assert_eq!(who.pending, []);
+    proxy.black_hole();
+    server.command::<()>(&["FLUSHALL"]);
+    let revision = a.revoke(&Target::Everything, stopped(2, 2)).await;
+    let who = a.revocation.confirmations(&revision, Duration::from_millis(100)).await.unwrap();
+    assert_eq!((who.confirmed, who.pending), (names(&["broker-a"]), names(&["broker-b"])));
+}
+
+#[tokio::test]
+async fn a_broker_that_shuts_down_is_not_waited_for() {
+    let server = RedisServer::start();
+    let a = Broker::ready("broker-a", &redis_at(server.port)).await;
+    let mut b = Broker::ready("broker-b", &redis_at(server.port)).await;
+    let revision = a.revoke(&agent(), stopped(1, 1)).await;
+    let who = a.revocation.confirmations(&revision, Duration::from_secs(2)).await.unwrap();
+    assert_eq!(who.confirmed, names(&["broker-a", "broker-b"]));
+    b.shut_down().await;
+    let seen: Vec<String> = server.command(&["HKEYS", "hallpass:{revocation}:seen"]);
+    assert_eq!(seen, ["broker-a"]);
+    let revision = a.revoke(&agent(), lifted(2)).await;
+    let who = a.revocation.confirmations(&revision, Duration::from_secs(2)).await.unwrap();
+    assert_eq!((who.confirmed, who.pending), (names(&["broker-a"]), vec![]));
+}
+
+#[tokio::test]
+async fn changes_lost_from_the_log_are_loaded_from_the_stops() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port).await;
+    let a = Broker::ready("broker-a", &redis_at(server.port)).await;
+    let b = Broker::ready("broker-b", &redis_at(proxy.port)).await;
+    let mut second = 0;
+    for forget in
+        [&["XTRIM", "hallpass:{revocation}:log", "MAXLEN", "1"][..], &["DEL", "hallpass:{revocation}:log"]]
+    {
+        proxy.cut();
+        second += 10;
+        for target in levels().targets() {
+            a.revoke(&target, stopped(1, second)).await;
+        }
+        server.command::<i64>(forget);
+        let last = a.revoke(&Target::Issuer(others().issuer), stopped(2, second)).await;
+        proxy.pass();
+        let who = a.revocation.confirmations(&last, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(who.confirmed, names(&["broker-a", "broker-b"]), "{forget:?}");
+        // Not by its own book, which is empty, nor by a question of its own.
+        assert!(in_view(&b, &Target::Everything), "{forget:?}");
+        for target in levels().targets() {
+            a.revoke(&target, lifted(second + 1)).await;
+        }
+    }
+    // And under a follower that stays connected.
+    server.command::<i64>(&["DEL", "hallpass:{revocation}:log"]);
+    let last = a.revoke(&agent(), stopped(3, 900)).await;
+    let who = a.revocation.confirmations(&last, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(who.pending, []);
+    assert!(in_view(&b, &agent()));
+}
+
+/// The lineage is ahead of a log that has nothing more to tell.
+#[tokio::test]
+async fn a_change_that_the_log_never_told_is_loaded() {
+    let server = RedisServer::start();
+    let broker = Broker::ready("broker-a", &redis_at(server.port)).await;
+    let stops = "hallpass:{revocation}:stops";
+    let lineage: String = server.command(&["HGET", stops, "lineage"]);
+    let (number, rest) = lineage.split_once(' ').unwrap();
+    let next = number.parse::<u64>().unwrap() + 1;
+    let mut change = redis::pipe();
+    change.atomic().hset(stops, agent().to_string(), format!("{} {}", at(1).millis(), stop_id(1))).ignore();
+    change.hset(stops, "lineage", format!("{next} {rest}")).ignore();
+    change.set("hallpass:{revocation}:revision", next).ignore();
+    change.exec(&mut server.client()).unwrap();
+    eventually("the stop", || in_view(&broker, &agent())).await;
+}
+
+#[tokio::test]
+async fn many_changes_at_once_arrive_without_a_gap() {
+    let server = RedisServer::start();
+    let a = Arc::new(Broker::ready("broker-a", &redis_at(server.port)).await);
+    let b = Broker::ready("broker-b", &redis_at(server.port)).await;
+    let writers: Vec<_> = (0..8u8)
+        .map(|writer| {
+            let a = a.clone();
+            tokio::spawn(async move {
+                for n in 0..150u8 {
+                    let id = TokenId::new(at(i64::from(writer)), &[n; 10]);
+                    a.revocation.apply(&Target::Token(id), stopped(n, 1)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let last = a.revoke(&Target::Everything, stopped(1, 1)).await;
+    let who = a.revocation.confirmations(&last, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(who.pending, []);
+    for writer in 0..8 {
+        for n in 0..150 {
+            let id = TokenId::new(at(writer), &[n; 10]);
+            let verdict = b.revocation.view(&Levels { tokens: vec![id], ..others() }).unwrap();
+            assert_eq!(verdict.through, Some(START + 1));
+        }
+    }
+}
+
+/// One refills with what the store held before the stop, while the other stops.
+#[tokio::test]
+async fn a_refill_with_an_old_snapshot_races_a_stop() {
+    let server = RedisServer::start();
+    let settings = redis_at(server.port);
+    let (a, b) = (connect("broker-a", &settings).await, connect("broker-b", &settings).await);
+    let old = book(&[(agent(), lifted(5))]);
+    for round in 0..30 {
+        if round % 3 == 0 {
+            server.command::<()>(&["FLUSHALL"]);
+        }
+        a.refill(&old).await.unwrap();
+        let target = Target::Token(token(round));
+        let covered = Levels { tokens: vec![token(round)], ..others() };
+        let standing = stopped(1, 10);
+        let stop = async { a.apply(&target, standing).await };
+        let (stopping, filling) = tokio::join!(stop, b.refill(&old));
+        filling.unwrap();
+        stopping.unwrap();
+        assert!(b.ask(&covered).await.unwrap().stopped.is_some(), "round {round}");
+        assert!(a.ask(&covered).await.unwrap().stopped.is_some(), "round {round}");
+    }
+}
