@@ -1,1 +1,217 @@
-//! `hallpass.toml` → Config.
+//! `hallpass.toml` and the environment → [`Config`].
+//!
+//! [`Config::load`] gives settings that were all checked, or every mistake at once; nothing unknown, empty or
+//! contradictory passes. [`check`] reads the agent files under the same configuration too, so that one run
+//! tells everything. `docs/CONFIGURATION.md` is the manual; a test holds it to the keys read here.
+//!
+//! `app` loads, `cli` checks. No layer below knows where a setting came from.
+
+mod environment;
+mod files;
+mod issuer;
+mod limits;
+mod server;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use crate::broker::settings::Limits;
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::guardrails::Guardrails;
+use crate::domain::id::{BrokerName, IssuerName};
+use crate::http::settings::{AdminSettings, ResourceServer, ServerSettings};
+use crate::identity::settings::IssuerSettings;
+use crate::registry::document::{Document, ENVIRONMENT, Mistakes, Table};
+use crate::registry::{Registry, Rules, read_text};
+use crate::revocation::settings::RevocationSettings;
+use crate::store::settings::StoreSettings;
+use crate::token::settings::TokenSettings;
+
+pub use environment::COMMAND_LINE_VARIABLES;
+
+/// Everything that `serve` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: ServerSettings,
+    pub admin: AdminSettings,
+    pub store: StoreSettings,
+    pub key_encryption_key: KeyEncryptionKeySource,
+    pub revocation: RevocationSettings,
+    pub token: TokenSettings,
+    /// The folder of agent files.
+    pub registry_path: PathBuf,
+    pub guardrails: Guardrails,
+    pub limits: Limits,
+    pub resource_servers: Vec<ResourceServer>,
+    pub issuers: Vec<IssuerSettings>,
+    pub broker_name: BrokerName,
+}
+
+/// Where the key that seals the signing keys comes from.
+#[derive(Debug, Clone)]
+pub enum KeyEncryptionKeySource {
+    /// `store.key_encryption_key_file`, readable when it was checked.
+    File(PathBuf),
+    /// `HALLPASS_STORE__KEY_ENCRYPTION_KEY`.
+    Text(SecretString),
+    /// Beside the database, made (0600) at the first start.
+    DefaultFile(PathBuf),
+}
+
+/// A configuration and the agents registered under it.
+#[derive(Debug)]
+pub struct Checked {
+    pub config: Config,
+    pub registry: Registry,
+}
+
+impl Config {
+    /// Reads `path` and what `environment` overrides. Blocks; opens the files that the configuration names.
+    ///
+    /// # Errors
+    /// Every mistake, by file and line; those of a variable are of the file `environment`.
+    pub fn load(
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mistakes = Mistakes::default();
+        let draft = Draft::read(path, environment, &mistakes);
+        match draft.config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(mistakes.into_sorted()),
+        }
+    }
+
+    /// What agent files are held to.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            guardrails: self.guardrails.clone(),
+            issuers: Some(self.issuers.iter().map(|issuer| issuer.name.clone()).collect()),
+            tokens_per_minute: self.limits.tokens_per_minute,
+        }
+    }
+}
+
+/// Reads the configuration and every agent file, offline. Agent files are held to whatever could be read
+/// of the configuration, even where other parts of it are wrong.
+///
+/// # Errors
+/// Every mistake of every file, by file and line.
+pub fn check(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let mistakes = Mistakes::default();
+    let draft = Draft::read(path, environment, &mistakes);
+    let registry = draft.registry_path.map(|dir| draft.rules.load(&dir));
+    match (draft.config, registry) {
+        (Some(config), Some(Ok(registry))) if mistakes.is_empty() => Ok(Checked { config, registry }),
+        (_, registry) => {
+            registry.and_then(Result::err).into_iter().flatten().for_each(|mistake| mistakes.push(mistake));
+            Err(mistakes.into_sorted())
+        }
+    }
+}
+
+/// What could be read.
+struct Draft {
+    /// None where a part is missing or wrong.
+    config: Option<Config>,
+    registry_path: Option<PathBuf>,
+    rules: Rules,
+    /// The keys that a file may have, `issuer[].name` for those of a list.
+    #[cfg(test)]
+    known: BTreeSet<String>,
+}
+
+impl Draft {
+    fn read(
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        mistakes: &Mistakes,
+    ) -> Self {
+        let text = read_text(path, mistakes);
+        let variables = environment::ours(environment);
+        let document = Document::parse(path, text.as_deref().unwrap_or_default(), mistakes)
+            .with_environment(variables.clone());
+        let whole = text.is_some() && document.is_whole();
+        // What is missing from half a file may just be in the other half.
+        let unreliable = Mistakes::default();
+        let mut draft = Self::of(&document, if whole { mistakes } else { &unreliable });
+        if !whole {
+            draft.rules.issuers = None;
+        }
+        if text.is_none() {
+            draft.registry_path = None;
+        }
+        let of_environment = |mistake: &Diagnostic| mistake.file == Path::new(ENVIRONMENT);
+        unreliable
+            .into_sorted()
+            .into_iter()
+            .filter(of_environment)
+            .for_each(|mistake| mistakes.push(mistake));
+        environment::report_unknown(&variables, &document.known_variables(), mistakes);
+        draft
+    }
+
+    fn of(document: &Document<'_>, mistakes: &Mistakes) -> Self {
+        let root = document.root(mistakes);
+        root.unsupported("trust_domain", "prove identities by [[issuer]] or by registered keys");
+        let listeners = server::read(&root, mistakes);
+        let (store, key_encryption_key) = storage::store(&root, mistakes);
+        let revocation = storage::revocation(&root, mistakes);
+        let guardrails = limits::guardrails(&root, mistakes);
+        let token = token::read(&root, mistakes);
+        let limits = limits::limits(&root);
+        let issuers = issuer::read(&root, mistakes);
+        let registry_path = registry_path(&root);
+        token::within(token.ttl.as_ref(), &guardrails, mistakes);
+        let guardrails = Guardrails {
+            ttl: token.ttl.as_ref().map_or(guardrails.max_ttl, |ttl| ttl.value),
+            ..guardrails
+        };
+        let rules = Rules {
+            guardrails: guardrails.clone(),
+            issuers: issuers.names.clone(),
+            tokens_per_minute: limits.as_ref().and_then(|limits| limits.tokens_per_minute),
+        };
+        let config = (|| {
+            Some(Config {
+                server: listeners.server?,
+                admin: listeners.admin?,
+                store: store?,
+                key_encryption_key: key_encryption_key?,
+                revocation: revocation?,
+                token: token.settings?,
+                registry_path: registry_path.clone()?,
+                guardrails,
+                limits: limits?,
+                resource_servers: listeners.resource_servers,
+                issuers: issuers.settings,
+                broker_name: listeners.broker_name?,
+            })
+        })();
+        Self {
+            config,
+            registry_path,
+            rules,
+            #[cfg(test)]
+            known: document.known(),
+        }
+    }
+}
+
+fn registry_path(root: &Table<'_>) -> Option<PathBuf> {
+    let path = root.section("registry").key("path", "\"agents\"");
+    let path = path.or("agents".to_owned(), |field| field.text())?;
+    Some(path.place.resolve(&path.value))
+}
+
+/// The names of `[[issuer]]`, where each could be read.
+type IssuerNames = Option<BTreeSet<IssuerName>>;

@@ -1,1 +1,131 @@
-//! Agent files → Registry.
+//! Agent files → [`Registry`].
+//!
+//! An agent is one file, `<folder>/<id>.toml`. [`Rules::load`] reads the folder whole: either every file is
+//! right and an immutable revision comes out, or every mistake of every file does. [`Registry::find`] says
+//! which agent a verified identity is. [`Watcher`] tells when the folder changed.
+//!
+//! `app` loads and watches, `broker` finds, `config` checks the same folder offline and reads
+//! `hallpass.toml` with the same [`document`]. Everything here blocks; none of it needs a runtime.
+
+mod agent_file;
+mod clash;
+pub mod document;
+mod folder;
+mod identity_rule;
+mod index;
+mod resource;
+#[cfg(test)]
+mod tests;
+mod watcher;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::domain::agent::Agent;
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::guardrails::Guardrails;
+use crate::domain::id::{AgentId, IssuerName};
+use crate::domain::identity::VerifiedIdentity;
+
+pub use folder::{MAX_AGENTS, MAX_FILE_BYTES, read_text};
+pub use index::Found;
+pub use watcher::Watcher;
+
+use document::{Document, Mistakes};
+use folder::Snapshot;
+use index::Index;
+
+/// What agent files are held to.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub guardrails: Guardrails,
+    /// The issuers that identity rules may name; `None` where they are not known, and so not judged.
+    pub issuers: Option<BTreeSet<IssuerName>>,
+    /// `limits.tokens_per_minute`; an agent's own file may set less.
+    pub tokens_per_minute: Option<NonZeroU32>,
+}
+
+impl Rules {
+    pub fn new(guardrails: &Guardrails, issuers: &BTreeSet<IssuerName>) -> Self {
+        Self { guardrails: guardrails.clone(), issuers: Some(issuers.clone()), tokens_per_minute: None }
+    }
+
+    /// Reads every agent file in `dir`.
+    ///
+    /// # Errors
+    /// Every mistake of every file, by file and line.
+    pub fn load(&self, dir: &Path) -> Result<Registry, Vec<Diagnostic>> {
+        self.judge(&Snapshot::read(dir))
+    }
+
+    fn judge(&self, snapshot: &Snapshot) -> Result<Registry, Vec<Diagnostic>> {
+        let mistakes = Mistakes::default();
+        snapshot.report(&mistakes);
+        let mut agents = Vec::new();
+        let mut identities = Vec::new();
+        for (path, id, text) in snapshot.agents(&mistakes) {
+            let document = Document::parse(&path, &text, &mistakes);
+            let ignored = Mistakes::default();
+            let read =
+                agent_file::read(&document, &id, self, if document.is_whole() { &mistakes } else { &ignored });
+            agents.extend(read.agent.map(Arc::new));
+            identities.extend(read.identities);
+        }
+        clash::report(&identities, &mistakes);
+        if !mistakes.is_empty() {
+            return Err(mistakes.into_sorted());
+        }
+        Ok(Registry::new(agents, snapshot.revision()))
+    }
+}
+
+/// One immutable revision of the registered agents.
+#[derive(Debug)]
+pub struct Registry {
+    /// By id.
+    agents: Vec<Arc<Agent>>,
+    index: Index,
+    revision: String,
+}
+
+impl Registry {
+    /// Reads every agent file in `dir`, under rules that limit no rate: see [`Rules::load`].
+    ///
+    /// # Errors
+    /// Every mistake of every file, by file and line.
+    pub fn load(
+        dir: &Path,
+        guardrails: &Guardrails,
+        issuers: &BTreeSet<IssuerName>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        Rules::new(guardrails, issuers).load(dir)
+    }
+
+    fn new(mut agents: Vec<Arc<Agent>>, revision: String) -> Self {
+        agents.sort_by(|a, b| a.id.cmp(&b.id));
+        let index = Index::new(&agents);
+        Self { agents, index, revision }
+    }
+
+    /// `sha256:<hex>` over the name, length and bytes of every agent file, in the order of their names.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
+        let at = self.agents.binary_search_by(|agent| agent.id.cmp(id)).ok()?;
+        self.agents.get(at)
+    }
+
+    /// Every agent, by id.
+    pub fn agents(&self) -> impl ExactSizeIterator<Item = &Arc<Agent>> {
+        self.agents.iter()
+    }
+
+    /// The agents whose identity rules match. The cost follows the number of claims, not of agents.
+    pub fn find(&self, identity: &VerifiedIdentity) -> Found<'_> {
+        self.index.find(identity, &self.agents)
+    }
+}

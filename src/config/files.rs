@@ -1,0 +1,61 @@
+//! Files that the configuration names.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use crate::registry::document::{Field, Located, Mistakes, Place};
+
+/// More than any key, password or certificate chain.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The path of a file that can be read now.
+pub(super) fn readable(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
+    let path = path(field)?;
+    open(&path, mistakes)?;
+    Some(path)
+}
+
+/// The path of a file, which need not be there.
+pub(super) fn path(field: Field<'_>) -> Option<Located<PathBuf>> {
+    let text = field.text()?;
+    let value = text.place.resolve(&text.value);
+    Some(Located { value, place: text.place })
+}
+
+/// A secret from a file, without the line break that editors add.
+pub(super) fn secret(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<SecretString>> {
+    let path = path(field)?;
+    let file = open(&path, mistakes)?;
+    let mut text = Zeroizing::new(String::new());
+    if let Err(error) = file.take(MAX_BYTES).read_to_string(&mut text) {
+        return complain(&path.place, &path.value, &error.to_string(), mistakes);
+    }
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return complain(&path.place, &path.value, "it is empty", mistakes);
+    }
+    Some(Located { value: SecretString::from(secret), place: path.place })
+}
+
+fn open(path: &Located<PathBuf>, mistakes: &Mistakes) -> Option<File> {
+    // Opening a pipe would wait for its writer, so the kind is asked first.
+    let problem = match std::fs::metadata(&path.value) {
+        Ok(metadata) if !metadata.is_file() => "it is not a regular file".to_owned(),
+        Ok(_) => match File::open(&path.value) {
+            Ok(file) => return Some(file),
+            Err(error) => error.to_string(),
+        },
+        Err(error) => error.to_string(),
+    };
+    complain(&path.place, &path.value, &problem, mistakes)
+}
+
+fn complain<T>(place: &Place, path: &std::path::Path, problem: &str, mistakes: &Mistakes) -> Option<T> {
+    let problem = format!("{} cannot be used: {problem}", path.display());
+    mistakes.add(place, problem, "name a file that hallpass may read, relative to this file or absolute");
+    None
+}

@@ -1,0 +1,154 @@
+//! `[[issuer]]`.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::config::{IssuerNames, files};
+use crate::domain::id::IssuerName;
+use crate::domain::permission::is_secure;
+use crate::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
+use crate::registry::document::{Field, Located, Mistakes, Table};
+
+const DEFAULT_ALGORITHMS: &[ProofAlgorithm] = &[ProofAlgorithm::Rs256, ProofAlgorithm::Es256];
+const DEFAULT_MAX_AGE: Duration = Duration::from_secs(15 * 60);
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+const DEFAULT_STALE_KEYS: Duration = Duration::from_secs(60 * 60);
+
+const DAY: Duration = Duration::from_secs(86_400);
+const MAX_LEEWAY: Duration = Duration::from_secs(60);
+
+pub(super) struct Issuers {
+    pub(super) settings: Vec<IssuerSettings>,
+    pub(super) names: IssuerNames,
+}
+
+pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Issuers {
+    let mut taken = Taken { mistakes, names: Vec::new(), urls: Vec::new() };
+    let tables = root.list_of_tables("issuer");
+    let count = tables.len();
+    let settings = tables.iter().filter_map(|table| issuer(table, &mut taken, mistakes)).collect();
+    // With one name unreadable, which one an agent's file means cannot be told.
+    let all = taken.names.len() == count;
+    let names: BTreeSet<IssuerName> = taken.names.into_iter().map(|name| name.value).collect();
+    Issuers { settings, names: all.then_some(names) }
+}
+
+fn issuer(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Option<IssuerSettings> {
+    let name = table.key("name", "\"github\"").required().parse::<IssuerName>();
+    let url = table.key("url", "\"https://token.actions.githubusercontent.com\"").required();
+    let url = secure_url(url, mistakes).map(|(text, _)| text);
+    let audience = table.key("audience", "\"https://hallpass.example\"").required().text();
+    taken.note(name.as_ref(), url.as_ref());
+    let algorithms = algorithms(table.key("algorithms", "[\"RS256\", \"ES256\"]"));
+    let max_age = table.key("max_age", "\"15m\"");
+    let max_age = max_age.or(DEFAULT_MAX_AGE, |field| field.duration(Duration::ZERO..=DAY));
+    let leeway = table.key("leeway", "\"30s\"");
+    let leeway = leeway.or(DEFAULT_LEEWAY, |field| field.duration(Duration::ZERO..=MAX_LEEWAY));
+    let stale_keys = table.key("stale_keys", "\"1h\"");
+    let stale_keys = stale_keys.or(DEFAULT_STALE_KEYS, |field| field.duration(Duration::ZERO..=DAY));
+    let ca_file = table.key("ca_file", "\"/etc/hallpass/issuer-ca.pem\"");
+    let has_ca = ca_file.is_present();
+    let ca_place = ca_file.place().clone();
+    let ca_file = files::readable(ca_file, mistakes);
+    let keys = key_source(table, mistakes);
+    if has_ca && matches!(keys, Some(KeySource::File(_))) {
+        mistakes.add(&ca_place, "has no meaning with jwks_file", "take one of the two out");
+    }
+    Some(IssuerSettings {
+        name: name?.value,
+        url: url?.value,
+        audience: audience?.value,
+        algorithms: algorithms?,
+        max_age: Some(max_age?.value).filter(|age| !age.is_zero()),
+        leeway: leeway?.value,
+        keys: keys?,
+        ca_file: ca_file.map(|file| file.value),
+        stale_keys: stale_keys?.value,
+    })
+}
+
+fn algorithms(field: Field<'_>) -> Option<Vec<ProofAlgorithm>> {
+    if !field.is_present() {
+        return Some(DEFAULT_ALGORITHMS.to_vec());
+    }
+    let list = field.filled_list::<AlgorithmName>()?;
+    Some(list.value.into_iter().map(|algorithm| algorithm.value.0).collect())
+}
+
+fn key_source(table: &Table<'_>, mistakes: &Mistakes) -> Option<KeySource> {
+    let url = table.key("jwks_url", "\"https://issuer.example/jwks.json\"");
+    let file = table.key("jwks_file", "\"issuer-jwks.json\"");
+    match (url.is_present(), file.is_present()) {
+        (true, true) => {
+            mistakes.add(file.place(), "jwks_url names the keys too", "keep one of the two");
+            None
+        }
+        (true, false) => secure_url(url, mistakes).map(|(_, url)| KeySource::Url(url)),
+        (false, true) => files::readable(file, mistakes).map(|file| KeySource::File(file.value)),
+        (false, false) => Some(KeySource::Discovery),
+    }
+}
+
+/// A URL that keys may be fetched from, as it was written and parsed.
+fn secure_url(field: Field<'_>, mistakes: &Mistakes) -> Option<(Located<String>, Url)> {
+    let remedy = field.remedy();
+    let text = field.text()?;
+    let problem = match text.value.parse::<Url>() {
+        Err(_) => "is not a URL",
+        Ok(url) if !is_secure(&url) => "must be https, or http on a loopback host",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => "holds credentials",
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "has a query or fragment",
+        Ok(url) => return Some((text, url)),
+    };
+    mistakes.add(&text.place, problem, remedy);
+    None
+}
+
+/// Names and URLs of issuers, each of which must say which one it is.
+struct Taken<'m> {
+    mistakes: &'m Mistakes,
+    names: Vec<Located<IssuerName>>,
+    urls: Vec<Located<String>>,
+}
+
+impl Taken<'_> {
+    fn note(&mut self, name: Option<&Located<IssuerName>>, url: Option<&Located<String>>) {
+        if let Some(name) = name {
+            if name.value.as_str() == IssuerName::KEY {
+                let problem = "`key` is the name of proofs by registered key";
+                self.mistakes.add(&name.place, problem, "write another name");
+            }
+            if let Some(first) = self.names.iter().find(|other| other.value == name.value) {
+                let line = first.place.line.unwrap_or_default();
+                let problem = format!("`{}` is also the name on line {line}", name.value);
+                self.mistakes.add(&name.place, problem, "give each issuer a name of its own");
+            }
+            self.names.push(name.clone());
+        }
+        let Some(url) = url else { return };
+        let bare = |url: &str| url.trim_end_matches('/').to_owned();
+        if let Some(first) = self.urls.iter().find(|other| bare(&other.value) == bare(&url.value)) {
+            let line = first.place.line.unwrap_or_default();
+            let problem = format!("is also the url on line {line}");
+            self.mistakes.add(&url.place, problem, "configure each issuer once");
+        }
+        self.urls.push(url.clone());
+    }
+}
+
+#[derive(PartialEq)]
+struct AlgorithmName(ProofAlgorithm);
+
+impl FromStr for AlgorithmName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = ProofAlgorithm::ALL.iter().find(|algorithm| algorithm.as_str() == text);
+        found.copied().map(Self).ok_or_else(|| {
+            let all: Vec<&str> = ProofAlgorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect();
+            format!("is not one of {}", all.join(", "))
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! `[guardrails]` and `[limits]`.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::broker::settings::Limits;
+use crate::domain::guardrails::{Guardrails, MAX_TOKEN_LIFETIME};
+use crate::domain::pattern::Pattern;
+use crate::domain::permission::{Action, Tier};
+use crate::registry::document::{Field, Located, Mistakes, Table};
+
+const DEFAULT_MAX_TTL: Duration = Duration::from_secs(15 * 60);
+const DEFAULT_PROTECTED: &[&str] = &["refs/heads/main", "refs/heads/release/**"];
+const DEFAULT_GATED: &[&str] = &["merge", "deploy"];
+const DEFAULT_NEVER: &[&str] = &["secrets:read", "access:write"];
+
+const DEFAULT_TOKENS: u32 = 6000;
+const DEFAULT_REFUSALS: u32 = 60;
+
+/// The guardrails, whose `ttl` is still to come from `[token]`. What could not be read guards nothing: agent
+/// files are judged by the rest, and no configuration comes of it.
+pub(super) fn guardrails(root: &Table<'_>, mistakes: &Mistakes) -> Guardrails {
+    let section = root.section("guardrails");
+    let lifetime = Duration::from_secs(1)..=MAX_TOKEN_LIFETIME;
+    let max_ttl = section.key("max_ttl", "\"15m\"").or(DEFAULT_MAX_TTL, |field| field.duration(lifetime));
+    let protected: Vec<Located<Pattern>> =
+        list(section.key("protected_refs", "[\"refs/heads/main\"]"), DEFAULT_PROTECTED);
+    for pattern in protected.iter().filter(|pattern| !pattern.value.as_str().starts_with("refs/")) {
+        let remedy = format!("write \"refs/heads/{}\"", pattern.value);
+        mistakes.add(&pattern.place, "a ref starts with `refs/`, so this protects nothing", remedy);
+    }
+    let gated: Vec<Located<Action>> = list(section.key("always_gated", "[\"merge\"]"), DEFAULT_GATED);
+    let never: Vec<Located<Action>> = list(section.key("never", "[\"secrets:read\"]"), DEFAULT_NEVER);
+    for action in gated.iter().filter(|action| never.iter().any(|other| other.value == action.value)) {
+        let problem = format!("`{}` is in guardrails.never too", action.value);
+        mistakes.add(&action.place, problem, "keep it in one of the two");
+    }
+    let production = section.key("production", "\"gated\"");
+    let production = if production.is_present() {
+        production.parse::<TierName>().map_or(Tier::Free, |tier| tier.value.0)
+    } else {
+        Tier::Gated
+    };
+    let max_ttl = max_ttl.map_or(MAX_TOKEN_LIFETIME, |max_ttl| max_ttl.value);
+    let set = |actions: Vec<Located<Action>>| -> BTreeSet<Action> {
+        actions.into_iter().map(|action| action.value).collect()
+    };
+    Guardrails {
+        ttl: max_ttl,
+        max_ttl,
+        protected_refs: protected.into_iter().map(|pattern| pattern.value).collect(),
+        always_gated: set(gated),
+        never: set(never),
+        production,
+    }
+}
+
+fn list<T: FromStr<Err: Display> + PartialEq>(field: Field<'_>, default: &[&str]) -> Vec<Located<T>> {
+    let place = field.place().clone();
+    if field.is_present() {
+        return field.list().map(|list| list.value).unwrap_or_default();
+    }
+    let parsed = default.iter().filter_map(|text| text.parse().ok());
+    parsed.map(|value| Located { value, place: place.clone() }).collect()
+}
+
+pub(super) fn limits(root: &Table<'_>) -> Option<Limits> {
+    let section = root.section("limits");
+    let tokens = section.key("tokens_per_minute", "6000").or(DEFAULT_TOKENS, |field| field.number());
+    let refusals = section.key("refusals_per_minute", "60").or(DEFAULT_REFUSALS, |field| field.number());
+    Some(Limits {
+        tokens_per_minute: NonZeroU32::new(tokens?.value),
+        refusals_per_minute: NonZeroU32::new(refusals?.value),
+    })
+}
+
+struct TierName(Tier);
+
+impl FromStr for TierName {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "free" => Ok(Self(Tier::Free)),
+            "gated" => Ok(Self(Tier::Gated)),
+            "forbidden" => Ok(Self(Tier::Forbidden)),
+            _ => Err("is not one of free, gated and forbidden"),
+        }
+    }
+}

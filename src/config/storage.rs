@@ -1,0 +1,150 @@
+//! `[store]` and `[revocation]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::config::{KeyEncryptionKeySource, files};
+use crate::registry::document::{Field, Located, Mistakes, Table};
+use crate::revocation::settings::{Backend, RevocationSettings};
+use crate::store::settings::StoreSettings;
+
+const DEFAULT_STORE: &str = "sqlite://../data/hallpass.db";
+const DEFAULT_REVOCATION: &str = "memory:";
+const DEFAULT_STALENESS: Duration = Duration::from_secs(2);
+
+/// A view older than this is no view.
+const STALENESS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+pub(super) fn store(
+    root: &Table<'_>,
+    mistakes: &Mistakes,
+) -> (Option<StoreSettings>, Option<KeyEncryptionKeySource>) {
+    let section = root.section("store");
+    let url = section.key("url", "\"sqlite://../data/hallpass.db\"");
+    let path = url.or(DEFAULT_STORE.to_owned(), |url| url.text()).and_then(|url| database(&url, mistakes));
+    let file = section.key("key_encryption_key_file", "\"/run/secrets/hallpass-key-encryption-key\"");
+    let variable = section.secret_variable("key_encryption_key");
+    let named = file.is_present();
+    if let Some(variable) = variable.as_ref().filter(|_| named) {
+        let remedy = "keep one of the two";
+        mistakes.add(&variable.place, "store.key_encryption_key_file names a key too", remedy);
+    }
+    let key = match (named, variable) {
+        (true, _) => {
+            files::readable(file, mistakes).map(|file| KeyEncryptionKeySource::File(file.value))
+        }
+        (false, Some(text)) => Some(KeyEncryptionKeySource::Text(SecretString::from(text.value))),
+        (false, None) => path.clone().map(|path| {
+            let mut beside = path.into_os_string();
+            beside.push(".key");
+            KeyEncryptionKeySource::DefaultFile(beside.into())
+        }),
+    };
+    (path.map(|path| StoreSettings { path }), key)
+}
+
+/// The file of `sqlite://PATH`.
+fn database(url: &Located<String>, mistakes: &Mistakes) -> Option<PathBuf> {
+    let refuse = |problem: &str, remedy: &str| {
+        mistakes.add(&url.place, problem, remedy);
+        None
+    };
+    let remedy = "write sqlite:// and the path of a file, such as sqlite://../data/hallpass.db";
+    if url.value.starts_with("postgres://") || url.value.starts_with("postgresql://") {
+        return refuse("PostgreSQL is not supported by this version", remedy);
+    }
+    let Some(path) = url.value.strip_prefix("sqlite://") else {
+        return refuse("is not a store", remedy);
+    };
+    if path.contains(['?', '#']) || path == ":memory:" {
+        return refuse("must be a file and nothing more: no options, and not memory", remedy);
+    }
+    let file = url.place.resolve(path);
+    if path.is_empty() || path.ends_with('/') || file.is_dir() {
+        return refuse("names a folder", remedy);
+    }
+    Some(file)
+}
+
+pub(super) fn revocation(root: &Table<'_>, mistakes: &Mistakes) -> Option<RevocationSettings> {
+    let section = root.section("revocation");
+    let max_staleness =
+        section.key("max_staleness", "\"2s\"").or(DEFAULT_STALENESS, |field| field.duration(STALENESS));
+    let username = section.key("username", "\"hallpass\"");
+    let password_file = section.key("password_file", "\"/run/secrets/redis-password\"");
+    let password = section.secret_variable("password");
+    let ca_file = section.key("ca_file", "\"/etc/hallpass/redis-ca.pem\"");
+    let url = section.key("url", "\"redis://127.0.0.1:6379\"");
+    let url = url.or(DEFAULT_REVOCATION.to_owned(), |url| url.text())?;
+    if url.value == DEFAULT_REVOCATION {
+        let fields = [&username, &password_file, &ca_file].map(|field| (field.is_present(), field.place()));
+        let password = (password.is_some(), password.as_ref().map_or(&url.place, |password| &password.place));
+        for (_, place) in fields.into_iter().chain([password]).filter(|(present, _)| *present) {
+            let remedy = "take it out, or write url = \"redis://…\"";
+            mistakes.add(place, "has no meaning with revocation.url memory:", remedy);
+        }
+        return Some(RevocationSettings { backend: Backend::Memory, max_staleness: max_staleness?.value });
+    }
+    let redis = redis(&url, mistakes);
+    if ca_file.is_present() && redis.as_ref().is_some_and(|redis| redis.scheme() == "redis") {
+        mistakes.add(ca_file.place(), "has no meaning without TLS", "write url = \"rediss://…\"");
+    }
+    let username = optional(username, |field| field.text());
+    let password = redis_password(password_file, password, mistakes);
+    let ca_file = optional(ca_file, |field| files::readable(field, mistakes));
+    let backend = Backend::Redis { url: redis?, username: username?, password: password?, ca_file: ca_file? };
+    Some(RevocationSettings { backend, max_staleness: max_staleness?.value })
+}
+
+/// `Some(None)` where the key is missing, `None` where it is wrong.
+fn optional<'a, T>(
+    field: Field<'a>,
+    read: impl FnOnce(Field<'a>) -> Option<Located<T>>,
+) -> Option<Option<T>> {
+    if field.is_present() { read(field).map(|read| Some(read.value)) } else { Some(None) }
+}
+
+fn redis_password(
+    file: Field<'_>,
+    variable: Option<Located<&str>>,
+    mistakes: &Mistakes,
+) -> Option<Option<SecretString>> {
+    match variable {
+        Some(variable) if file.is_present() => {
+            mistakes.add(&variable.place, "revocation.password_file names one too", "keep one of the two");
+            None
+        }
+        Some(variable) => Some(Some(SecretString::from(variable.value))),
+        None => optional(file, |file| files::secret(file, mistakes)),
+    }
+}
+
+fn redis(url: &Located<String>, mistakes: &Mistakes) -> Option<Url> {
+    let refuse = |problem: &str, remedy: &str| {
+        mistakes.add(&url.place, problem, remedy);
+        None
+    };
+    let remedy = "write memory: for one broker, redis://host:6379 or rediss://host:6379 for several";
+    if url.value.starts_with("postgres://") || url.value.starts_with("postgresql://") {
+        return refuse("PostgreSQL is not supported by this version", remedy);
+    }
+    let Ok(parsed) = url.value.parse::<Url>() else {
+        return refuse("is not a URL", remedy);
+    };
+    if !matches!(parsed.scheme(), "redis" | "rediss") || parsed.host_str().is_none_or(str::is_empty) {
+        return refuse("is not a store for revocations", remedy);
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        let remedy = "write revocation.username, and password_file or HALLPASS_REVOCATION__PASSWORD";
+        return refuse("holds credentials, and URLs end in logs", remedy);
+    }
+    let database = parsed.path().trim_start_matches('/');
+    let numbered = database.is_empty() || database.parse::<u16>().is_ok();
+    if parsed.query().is_some() || parsed.fragment().is_some() || !numbered {
+        return refuse("has more than a host, a port and a database's number", remedy);
+    }
+    Some(parsed)
+}

@@ -1,0 +1,119 @@
+//! One agent's file → [`Agent`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::agent::{Agent, IdentityRule};
+use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
+use crate::domain::id::{AgentId, Owner, PermissionName};
+use crate::domain::permission::{Permission, ResourceKind};
+use crate::registry::document::{Document, Field, Located, Mistakes, Place, Table, show_duration};
+use crate::registry::{Rules, identity_rule, resource};
+
+/// A purpose is a sentence, shown in lists and on approvals.
+const MAX_PURPOSE: usize = 300;
+
+pub(super) struct AgentFile {
+    /// None where something that every agent must have is not there or not right.
+    pub(super) agent: Option<Agent>,
+    pub(super) identities: Vec<Located<IdentityRule>>,
+}
+
+/// Reads everything that can be read; what is wrong goes to `mistakes`.
+pub(super) fn read(document: &Document, id: &AgentId, rules: &Rules, mistakes: &Mistakes) -> AgentFile {
+    let root = document.root(mistakes);
+    let purpose = purpose(root.key("purpose", "\"Says in one sentence what the agent is for.\""), mistakes);
+    let owner = root.key("owner", "\"team-payments\"").required().parse::<Owner>();
+    let max_ttl = max_ttl(root.key("max_ttl", "\"10m\""), rules, mistakes);
+    let tokens_per_minute = tokens_per_minute(root.key("tokens_per_minute", "60"), rules, mistakes);
+    let tables = root.list_of_tables("identity");
+    if tables.is_empty() && !root.has("identity") {
+        let place = Place { key: "identity".into(), ..root.place() };
+        let remedy = "write [[identity]] with issuer and claims, or with key";
+        mistakes.add(&place, "is missing, so no workload could prove to be this agent", remedy);
+    }
+    let identities: Vec<Located<IdentityRule>> =
+        tables.into_iter().filter_map(|table| identity_rule::read(&table, rules, mistakes)).collect();
+    let permissions = permissions(&root, rules, mistakes);
+    let agent = purpose.zip(owner).map(|(purpose, owner)| Agent {
+        id: id.clone(),
+        purpose: purpose.value,
+        owner: owner.value,
+        max_ttl,
+        tokens_per_minute,
+        identities: identities.iter().map(|rule| rule.value.clone()).collect(),
+        permissions,
+    });
+    AgentFile { agent, identities }
+}
+
+fn purpose(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<String>> {
+    let purpose = field.required().text()?;
+    if purpose.value.chars().any(char::is_control) {
+        mistakes.add(&purpose.place, "has a line break or control character", "write one plain sentence");
+        return None;
+    }
+    if purpose.value.chars().count() > MAX_PURPOSE {
+        mistakes.add(&purpose.place, "is too long", format!("write at most {MAX_PURPOSE} characters"));
+        return None;
+    }
+    Some(purpose)
+}
+
+fn max_ttl(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<Duration> {
+    let max_ttl = field.duration(Duration::from_secs(1)..=MAX_TOKEN_LIFETIME)?;
+    let limit = rules.guardrails.max_ttl;
+    if max_ttl.value > limit {
+        let (has, limit) = (show_duration(max_ttl.value), show_duration(limit));
+        let problem = format!("{has} is over guardrails.max_ttl, {limit}");
+        mistakes.add(&max_ttl.place, problem, format!("write at most {limit}"));
+    }
+    if !max_ttl.value.as_millis().is_multiple_of(1000) {
+        mistakes.add(&max_ttl.place, "is not whole seconds", "write whole seconds, such as \"90s\"");
+    }
+    Some(max_ttl.value)
+}
+
+fn tokens_per_minute(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<u32> {
+    let rate = field.number()?;
+    if rate.value == 0 {
+        mistakes.add(
+            &rate.place,
+            "0 would let it have no token",
+            "write at least 1, or leave the key out for the limit of all agents",
+        );
+    }
+    if let Some(limit) = rules.tokens_per_minute.filter(|limit| rate.value > limit.get()) {
+        let problem = format!("{} is over limits.tokens_per_minute, {limit}", rate.value);
+        mistakes.add(&rate.place, problem, format!("write at most {limit}"));
+    }
+    Some(rate.value)
+}
+
+fn permissions(root: &Table<'_>, rules: &Rules, mistakes: &Mistakes) -> Vec<Permission> {
+    let repositories = root.list_of_tables("repository");
+    let endpoints = root.list_of_tables("endpoint");
+    if repositories.is_empty() && endpoints.is_empty() && !root.has("repository") && !root.has("endpoint") {
+        let place = Place { key: String::new(), ..root.place() };
+        let remedy = "write [[repository]] or [[endpoint]] with what it may do";
+        mistakes.add(&place, "the agent has no permission", remedy);
+    }
+    let of = |kind, tables: Vec<Table<'_>>| {
+        let read = |table: Table<'_>| resource::read(&table, kind, rules, mistakes);
+        tables.into_iter().map(read).collect::<Vec<_>>()
+    };
+    let mut all = of(ResourceKind::GitRepository, repositories);
+    all.extend(of(ResourceKind::HttpEndpoint, endpoints));
+
+    let mut names: BTreeMap<PermissionName, Place> = BTreeMap::new();
+    for name in all.iter().filter_map(|read| read.name.clone()) {
+        match names.get(&name.value) {
+            Some(first) => {
+                let problem = format!("`{}` is also the name of {}", name.value, first.key);
+                mistakes.add(&name.place, problem, "give each permission a name of its own");
+            }
+            None => drop(names.insert(name.value, name.place)),
+        }
+    }
+    all.into_iter().filter_map(|read| read.permission).collect()
+}

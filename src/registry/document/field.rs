@@ -1,0 +1,224 @@
+//! The value of one key, turned into the type it must have.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{Document, Located, Mistakes, Place, Table, parse_duration, show_duration};
+
+#[derive(Clone, Copy)]
+pub(super) enum Raw<'a> {
+    Toml(&'a Spanned<DeValue<'a>>),
+    /// From the environment.
+    Text(&'a str),
+}
+
+/// The value of one key, if it has one. Every way to read it tells what is wrong and gives `None` then;
+/// no message repeats the value, which may hold a secret.
+pub struct Field<'a> {
+    pub(super) document: &'a Document<'a>,
+    pub(super) mistakes: &'a Mistakes,
+    pub(super) place: Place,
+    pub(super) key: String,
+    pub(super) example: &'static str,
+    pub(super) raw: Option<Raw<'a>>,
+}
+
+impl<'a> Field<'a> {
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub fn is_present(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// Whether the key is missing or an empty list.
+    pub fn is_empty_list(&self) -> bool {
+        match self.raw {
+            Some(Raw::Toml(value)) => value.get_ref().as_array().is_some_and(|array| array.is_empty()),
+            Some(Raw::Text(_)) => false,
+            None => true,
+        }
+    }
+
+    /// The value as `read` has it, or `default` where the key is missing.
+    pub fn or<T>(self, default: T, read: impl FnOnce(Self) -> Option<Located<T>>) -> Option<Located<T>> {
+        if self.raw.is_some() { read(self) } else { Some(self.located(default)) }
+    }
+
+    /// Tells if the key is missing.
+    pub fn required(self) -> Self {
+        if self.raw.is_none() {
+            self.mistakes.add(&self.place, "is missing", self.remedy());
+        }
+        self
+    }
+
+    /// A string that is not empty.
+    pub fn text(self) -> Option<Located<String>> {
+        let text = match self.raw? {
+            Raw::Text(text) => text,
+            Raw::Toml(value) => match value.get_ref().as_str() {
+                Some(text) => text,
+                None => return self.wrong_type("a string", value),
+            },
+        };
+        if text.trim().is_empty() {
+            return self.wrong("is empty");
+        }
+        Some(self.located(text.to_owned()))
+    }
+
+    /// A string that is a `T`.
+    pub fn parse<T: FromStr<Err: Display>>(self) -> Option<Located<T>> {
+        let (mistakes, remedy) = (self.mistakes, self.remedy());
+        let text = self.text()?;
+        match text.value.parse() {
+            Ok(value) => Some(Located { value, place: text.place }),
+            Err(error) => {
+                mistakes.add(&text.place, error.to_string(), remedy);
+                None
+            }
+        }
+    }
+
+    /// A duration such as `"10m"` within a range.
+    pub fn duration(self, range: RangeInclusive<Duration>) -> Option<Located<Duration>> {
+        let (mistakes, remedy) = (self.mistakes, self.remedy());
+        let text = self.text()?;
+        let Some(value) = parse_duration(&text.value) else {
+            let problem = "is not a duration: a whole number with ms, s, m, h or d";
+            mistakes.add(&text.place, problem, remedy);
+            return None;
+        };
+        if !range.contains(&value) {
+            let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
+            let limit = if value < *range.start() { "under the minimum" } else { "over the maximum" };
+            let problem = format!("{} is {limit}", show_duration(value));
+            mistakes.add(&text.place, problem, format!("write a duration from {least} to {most}"));
+            return None;
+        }
+        Some(Located { value, place: text.place })
+    }
+
+    /// A whole number from 0 to 4,294,967,295.
+    pub fn number(self) -> Option<Located<u32>> {
+        let number = match self.raw? {
+            Raw::Text(text) => text.parse().ok(),
+            Raw::Toml(value) => match value.get_ref().as_integer() {
+                Some(integer) => u32::from_str_radix(integer.as_str(), integer.radix()).ok(),
+                None => return self.wrong_type("a whole number", value),
+            },
+        };
+        match number {
+            Some(number) => Some(self.located(number)),
+            None => self.wrong("is not a whole number from 0 to 4294967295"),
+        }
+    }
+
+    /// As [`Field::list`], with something in it.
+    pub fn filled_list<T: FromStr<Err: Display> + PartialEq>(self) -> Option<Located<Vec<Located<T>>>> {
+        if self.is_present() && self.is_empty_list() {
+            return self.wrong("is empty");
+        }
+        self.list()
+    }
+
+    /// A list of strings that are `T`s, none twice; the good ones where some are bad. `None` only where
+    /// the key is missing or no list at all.
+    pub fn list<T: FromStr<Err: Display> + PartialEq>(self) -> Option<Located<Vec<Located<T>>>> {
+        let value = match self.raw? {
+            Raw::Toml(value) => value,
+            Raw::Text(_) => {
+                self.mistakes.add(&self.place, "a list cannot come from the environment", "write it in the file");
+                return None;
+            }
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            return self.wrong_type("a list of strings", value);
+        };
+        let mut items: Vec<Located<T>> = Vec::with_capacity(array.len());
+        for (index, element) in array.iter().enumerate() {
+            let place = Place {
+                line: Some(self.document.line(element.span().start)),
+                key: format!("{}[{index}]", self.place.key),
+                ..self.place.clone()
+            };
+            let item = Field { place, raw: Some(Raw::Toml(element)), ..self.copy() }.parse::<T>();
+            match item {
+                Some(item) if items.iter().any(|other| other.value == item.value) => {
+                    self.mistakes.add(&item.place, "is written twice", "keep one of the two");
+                }
+                Some(item) => items.push(item),
+                None => {}
+            }
+        }
+        Some(self.located(items))
+    }
+
+    /// A table, inline or under its own header.
+    pub fn table(self) -> Option<Table<'a>> {
+        let Raw::Toml(value) = self.raw? else { return self.wrong("a table cannot come from the environment") };
+        let Some(entries) = value.get_ref().as_table() else {
+            return self.wrong_type("a table", value);
+        };
+        let shape = self.place.key.split(['[', ']']).enumerate().fold(String::new(), |shape, (i, part)| {
+            if i % 2 == 1 { shape + "[]" } else { shape + part }
+        });
+        Some(Table {
+            document: self.document,
+            mistakes: self.mistakes,
+            entries: Some(entries),
+            path: self.place.key,
+            shape,
+            line: self.place.line,
+            overridable: false,
+            asked: Default::default(),
+            open: Default::default(),
+        })
+    }
+
+    /// What to write instead.
+    pub fn remedy(&self) -> String {
+        if self.place.is_environment() {
+            format!("set {}={}", self.place.key, self.example.trim_matches('"'))
+        } else {
+            format!("write {} = {}", self.key, self.example)
+        }
+    }
+
+    fn located<T>(self, value: T) -> Located<T> {
+        Located { value, place: self.place }
+    }
+
+    fn wrong<T>(self, problem: &str) -> Option<T> {
+        self.mistakes.add(&self.place, problem, self.remedy());
+        None
+    }
+
+    fn wrong_type<T>(self, wanted: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
+        let found = match value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.wrong(&format!("must be {wanted}, not {found}"))
+    }
+
+    fn copy(&self) -> Self {
+        Self { place: self.place.clone(), key: self.key.clone(), ..*self }
+    }
+}

@@ -1,0 +1,254 @@
+//! The folder of agent files, as bytes: what is in it, what does not belong there, and its hash.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::digest::Digest;
+use crate::domain::id::AgentId;
+use crate::registry::document::{Mistakes, nearest};
+
+/// No file that a person wrote and another reviewed is bigger.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// More agents than this in one folder are a mistake.
+pub const MAX_AGENTS: usize = 10_000;
+
+const EXTENSION: &str = "toml";
+
+/// What is wrong with a file, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    line: Option<usize>,
+    problem: String,
+    remedy: &'static str,
+}
+
+impl Fault {
+    fn new(problem: impl Into<String>, remedy: &'static str) -> Self {
+        Self { line: None, problem: problem.into(), remedy }
+    }
+
+    fn told(&self, file: PathBuf) -> Diagnostic {
+        Diagnostic {
+            file,
+            line: self.line,
+            key: String::new(),
+            problem: self.problem.clone(),
+            remedy: self.remedy.to_owned(),
+        }
+    }
+}
+
+/// Reads a UTF-8 file of at most [`MAX_FILE_BYTES`]; what is wrong with it goes to `mistakes`.
+pub fn read_text(path: &Path, mistakes: &Mistakes) -> Option<String> {
+    match read_bytes(path).and_then(decode) {
+        Ok(text) => Some(text),
+        Err(fault) => {
+            mistakes.push(fault.told(path.to_path_buf()));
+            None
+        }
+    }
+}
+
+fn unreadable(error: &io::Error) -> Fault {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Fault::new("there is no such file", "make it, or correct the path");
+    }
+    Fault::new(format!("cannot be read: {error}"), "make it a file that hallpass may read")
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Fault> {
+    let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
+    if metadata.is_dir() {
+        return Err(Fault::new("is a folder", "write a file of this name"));
+    }
+    // Opening a pipe would wait for its writer.
+    if !metadata.is_file() {
+        return Err(Fault::new("is not a regular file", "write a file of this name"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Fault::new("is bigger than 1 MiB", "keep only what hallpass reads"));
+    }
+    Ok(bytes)
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, Fault> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Fault { line: Some(line), ..Fault::new("is not UTF-8 text", "save the file as UTF-8") }
+    })
+}
+
+/// The folder as it was read once.
+pub(super) struct Snapshot {
+    dir: PathBuf,
+    /// Agent files by name.
+    files: BTreeMap<String, Result<Vec<u8>, Fault>>,
+    /// What else is wrong, by the path it is about.
+    faults: BTreeMap<PathBuf, Fault>,
+}
+
+impl Snapshot {
+    pub(super) fn read(dir: &Path) -> Self {
+        let mut snapshot =
+            Self { dir: dir.to_path_buf(), files: BTreeMap::new(), faults: BTreeMap::new() };
+        match names(dir) {
+            Ok(names) => names.into_iter().for_each(|name| snapshot.take(name)),
+            Err(error) => {
+                let fault = if error.kind() == io::ErrorKind::NotFound {
+                    Fault::new("there is no such folder", "make it, or correct registry.path")
+                } else {
+                    Fault::new(
+                        format!("cannot be listed: {error}"),
+                        "make it a folder that hallpass may read",
+                    )
+                };
+                snapshot.faults.insert(dir.to_path_buf(), fault);
+            }
+        }
+        if snapshot.files.len() > MAX_AGENTS {
+            let problem = format!("holds {} agents, over the maximum", snapshot.files.len());
+            let fault = Fault::new(problem, "keep at most 10000 agents in one folder");
+            snapshot.faults.insert(dir.to_path_buf(), fault);
+        }
+        snapshot
+    }
+
+    fn take(&mut self, name: std::ffi::OsString) {
+        let path = self.dir.join(&name);
+        let Some(name) = name.to_str() else {
+            let fault = Fault::new("the file's name is not UTF-8", "name it <agent id>.toml");
+            self.faults.insert(path, fault);
+            return;
+        };
+        match kind(name) {
+            Kind::Agent => {
+                self.files.insert(name.to_owned(), read_bytes(&path));
+            }
+            Kind::Ignored => {}
+            Kind::Stranger => {
+                let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+                let problem = match extension.and_then(|e| nearest(e, [EXTENSION])) {
+                    Some(_) => "agent files end in .toml",
+                    None if path.is_dir() => "is a folder, and agents are not looked for in it",
+                    None => "is not an agent file",
+                };
+                let fault = Fault::new(problem, "rename it to <agent id>.toml, or move it elsewhere");
+                self.faults.insert(path, fault);
+            }
+        }
+    }
+
+    /// What is wrong with the folder as such.
+    pub(super) fn report(&self, mistakes: &Mistakes) {
+        for (path, fault) in &self.faults {
+            mistakes.push(fault.told(path.clone()));
+        }
+    }
+
+    /// The path, id and text of every file that has them; the others go to `mistakes`.
+    pub(super) fn agents(
+        &self,
+        mistakes: &Mistakes,
+    ) -> impl Iterator<Item = (PathBuf, AgentId, String)> {
+        self.files.iter().filter_map(|(name, bytes)| {
+            let path = self.dir.join(name);
+            let id = name.trim_end_matches(".toml").parse::<AgentId>();
+            if let Err(error) = &id {
+                let fault = Fault::new(error.to_string(), "rename the file: its name is the agent's id");
+                mistakes.push(fault.told(path.clone()));
+            }
+            match bytes.clone().and_then(decode) {
+                Ok(text) => Some((path, id.ok()?, text)),
+                Err(fault) => {
+                    mistakes.push(fault.told(path));
+                    None
+                }
+            }
+        })
+    }
+
+    /// `sha256:<hex>` over the name, length and bytes of every agent file.
+    pub(super) fn revision(&self) -> String {
+        format!("sha256:{}", self.hash(false))
+    }
+
+    /// A hash that also tells one unreadable folder from another.
+    pub(super) fn fingerprint(&self) -> Digest {
+        self.hash(true)
+    }
+
+    fn hash(&self, faults: bool) -> Digest {
+        let mut frames: Vec<Vec<u8>> = Vec::new();
+        let mut frame = |part: &[u8]| {
+            frames.push((part.len() as u64).to_be_bytes().to_vec());
+            frames.push(part.to_vec());
+        };
+        for (name, bytes) in &self.files {
+            frame(name.as_bytes());
+            match bytes {
+                Ok(bytes) => frame(bytes),
+                Err(fault) if faults => frame(fault.problem.as_bytes()),
+                Err(_) => {}
+            }
+        }
+        for (path, fault) in self.faults.iter().filter(|_| faults) {
+            frame(path.as_os_str().as_encoded_bytes());
+            frame(fault.problem.as_bytes());
+        }
+        Digest::of_parts(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+}
+
+fn names(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    let mut names =
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+enum Kind {
+    Agent,
+    /// Hidden files (Kubernetes keeps its own in a mounted folder), editors' backups, and prose.
+    Ignored,
+    Stranger,
+}
+
+fn kind(name: &str) -> Kind {
+    let backup = name.ends_with('~') || (name.starts_with('#') && name.ends_with('#'));
+    if name.starts_with('.') || backup || name.ends_with(".md") {
+        Kind::Ignored
+    } else if name.ends_with(".toml") {
+        Kind::Agent
+    } else {
+        Kind::Stranger
+    }
+}
+
+/// What tells, without reading any file, that the folder is likely as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Look(Result<Vec<(std::ffi::OsString, Option<Stat>)>, io::ErrorKind>);
+
+/// Inode, size, and when content or name last changed, in nanoseconds; a forged mtime hides nothing.
+type Stat = (u64, u64, i64, i64);
+
+impl Look {
+    pub(super) fn at(dir: &Path) -> Self {
+        let stat = |metadata: Metadata| {
+            (metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec())
+        };
+        let files = |names: Vec<std::ffi::OsString>| {
+            let stat_of = |name: &std::ffi::OsString| fs::metadata(dir.join(name)).ok().map(stat);
+            names.into_iter().map(|name| (name.clone(), stat_of(&name))).collect()
+        };
+        Self(names(dir).map(files).map_err(|error| error.kind()))
+    }
+}

@@ -1,0 +1,133 @@
+//! Which agent a verified identity is, without asking every agent.
+//!
+//! Each claim rule is filed under the one of its claims that tells most, by the text before its first
+//! star. An identity is looked up by its own claims' values and their beginnings, so the work is a few
+//! hash look-ups a claim however many agents there are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::domain::agent::{Agent, IdentityRule};
+use crate::domain::id::{AgentId, IssuerName};
+use crate::domain::identity::VerifiedIdentity;
+use crate::domain::pattern::ClaimPattern;
+
+/// The agents that an identity is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<'a> {
+    None,
+    One(&'a Arc<Agent>),
+    /// A registry fault: rules of these agents, by id, all match.
+    Several(Vec<AgentId>),
+}
+
+/// Positions of an agent and of one of its rules.
+type RuleAt = (usize, usize);
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    claims: HashMap<IssuerName, HashMap<String, ByValue>>,
+    keys: HashMap<String, usize>,
+}
+
+#[derive(Debug, Default)]
+struct ByValue {
+    /// Rules that match one value only.
+    exact: HashMap<String, Vec<RuleAt>>,
+    /// Globs by what comes before their first star.
+    prefix: HashMap<String, Vec<RuleAt>>,
+    /// The lengths, in bytes, of those beginnings.
+    lengths: BTreeSet<usize>,
+}
+
+/// What comes before the first star: the whole of an exact pattern.
+pub(super) fn prefix(pattern: &ClaimPattern) -> &str {
+    pattern.as_str().split('*').next().unwrap_or_default()
+}
+
+impl Index {
+    /// `agents` must stay in this order.
+    pub(super) fn new(agents: &[Arc<Agent>]) -> Self {
+        let mut index = Self::default();
+        let uses = count_uses(agents);
+        for (agent_at, agent) in agents.iter().enumerate() {
+            for (rule_at, rule) in agent.identities.iter().enumerate() {
+                match rule {
+                    IdentityRule::Key(key) => {
+                        index.keys.insert(key.thumbprint().to_string(), agent_at);
+                    }
+                    IdentityRule::Claims { issuer, claims } => {
+                        let uses_of = |(name, pattern): &(&String, &ClaimPattern)| {
+                            let uses = uses.get(&(issuer, name.as_str(), prefix(pattern))).copied();
+                            (!pattern.is_exact(), uses)
+                        };
+                        if let Some((name, pattern)) = claims.iter().min_by_key(uses_of) {
+                            let by_name = index.claims.entry(issuer.clone()).or_default();
+                            by_name.entry(name.clone()).or_default().file(pattern, (agent_at, rule_at));
+                        }
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    pub(super) fn find<'a>(&self, identity: &VerifiedIdentity, agents: &'a [Arc<Agent>]) -> Found<'a> {
+        let mut hits: Vec<usize> = Vec::new();
+        let mut hit = |(agent, rule): RuleAt| {
+            if !hits.contains(&agent) && agents[agent].identities[rule].matches(identity) {
+                hits.push(agent);
+            }
+        };
+        if let Some(by_name) = self.claims.get(&identity.issuer) {
+            for (name, value) in &identity.claims {
+                if let Some(by_value) = by_name.get(name) {
+                    by_value.candidates(value).for_each(&mut hit);
+                }
+            }
+        }
+        if identity.issuer.as_str() == IssuerName::KEY {
+            hits.extend(self.keys.get(&identity.subject));
+        }
+        match hits[..] {
+            [] => Found::None,
+            [one] => Found::One(&agents[one]),
+            _ => {
+                hits.sort_unstable();
+                Found::Several(hits.into_iter().map(|at| agents[at].id.clone()).collect())
+            }
+        }
+    }
+}
+
+impl ByValue {
+    fn file(&mut self, pattern: &ClaimPattern, rule: RuleAt) {
+        let text = prefix(pattern);
+        let rules = if pattern.is_exact() {
+            &mut self.exact
+        } else {
+            self.lengths.insert(text.len());
+            &mut self.prefix
+        };
+        rules.entry(text.to_owned()).or_default().push(rule);
+    }
+
+    fn candidates<'v>(&'v self, value: &'v str) -> impl Iterator<Item = RuleAt> + 'v {
+        let beginnings = self.lengths.iter().filter_map(|length| value.get(..*length));
+        let globs = beginnings.filter_map(|beginning| self.prefix.get(beginning));
+        self.exact.get(value).into_iter().chain(globs).flatten().copied()
+    }
+}
+
+/// How many rules share the beginning of each claim: the fewer, the more it tells.
+fn count_uses(agents: &[Arc<Agent>]) -> BTreeMap<(&IssuerName, &str, &str), usize> {
+    let mut uses = BTreeMap::new();
+    for rule in agents.iter().flat_map(|agent| &agent.identities) {
+        if let IdentityRule::Claims { issuer, claims } = rule {
+            for (name, pattern) in claims {
+                *uses.entry((issuer, name.as_str(), prefix(pattern))).or_default() += 1;
+            }
+        }
+    }
+    uses
+}

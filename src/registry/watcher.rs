@@ -1,0 +1,82 @@
+//! Tells when the folder of agent files has changed and come to rest.
+//!
+//! There is no inotify: it is silent on network file systems and on the links that Kubernetes swaps in a
+//! mounted folder. A look costs one `stat` a file; files are read only when a look differs.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::digest::Digest;
+use crate::domain::guardrails::Guardrails;
+use crate::domain::id::IssuerName;
+use crate::registry::folder::{Look, Snapshot};
+use crate::registry::{Registry, Rules};
+
+/// Polled about once a second by whoever serves a registry.
+pub struct Watcher {
+    dir: PathBuf,
+    rules: Rules,
+    look: Look,
+    /// The content that was last accepted or rejected.
+    judged: Digest,
+    state: State,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    /// Nothing changed since the content was judged.
+    Settled,
+    /// Read the files at the next look even if it is the same: either the folder just changed and may still
+    /// be half-written, or it was just read, and a write within the same tick of the file system's clock
+    /// would look like no change.
+    Unsettled,
+}
+
+impl Watcher {
+    /// Starts from what is in `dir` now. Make it before the first load, so that no change falls between.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        guardrails: &Guardrails,
+        issuers: &BTreeSet<IssuerName>,
+    ) -> Self {
+        Self::under(dir, Rules::new(guardrails, issuers))
+    }
+
+    /// As [`Watcher::new`], with every rule.
+    pub fn under(dir: impl Into<PathBuf>, rules: Rules) -> Self {
+        let dir = dir.into();
+        let look = Look::at(&dir);
+        let judged = Snapshot::read(&dir).fingerprint();
+        Self { dir, rules, look, judged, state: State::Unsettled }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the folder became, once: a new revision or why it is refused. `None` while nothing changed or
+    /// something is still changing. Content that comes back after a refusal is told again. Blocks.
+    pub fn changed(&mut self) -> Option<Result<Registry, Vec<Diagnostic>>> {
+        let look = Look::at(&self.dir);
+        if look != self.look {
+            self.look = look;
+            self.state = State::Unsettled;
+            return None;
+        }
+        if self.state == State::Settled {
+            return None;
+        }
+        let snapshot = Snapshot::read(&self.dir);
+        if Look::at(&self.dir) != look {
+            return None;
+        }
+        let content = snapshot.fingerprint();
+        if content == self.judged {
+            self.state = State::Settled;
+            return None;
+        }
+        self.judged = content;
+        Some(self.rules.judge(&snapshot))
+    }
+}
