@@ -1,3 +1,188 @@
 //! The one writer: every token, stop and lift goes through here, and so through the audit log.
+//!
+//! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill`), what
+//! verifiers ask (`inspect`), what auditors and operators read (`read`), and the upkeep that runs
+//! beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
 
+mod inspect;
+mod issue;
+mod kill;
+mod limits;
+pub mod metrics;
+mod read;
 pub mod settings;
+mod upkeep;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::domain::checkpoint::VerifierKey;
+use crate::domain::decision::Refusal;
+use crate::domain::event::{Event, Kind, Outcome};
+use crate::domain::guardrails::Guardrails;
+use crate::domain::id::{BrokerName, IssuerName, RequestId};
+use crate::domain::random::Random;
+use crate::domain::reason::Reason;
+use crate::domain::revocation::{Levels, Verdict};
+use crate::domain::time::{Clock, Timestamp};
+use crate::identity::Authenticator;
+use crate::registry::Registry;
+use crate::revocation::{Revocation, RevocationError};
+use crate::store::Store;
+use crate::token::KeyRing;
+
+pub use inspect::{Audience, Inspection};
+pub use issue::{Issued, Proof};
+pub use kill::{Audited, KillError, Killed, Lifted, Preview};
+use limits::RateLimits;
+use metrics::Metrics;
+pub use read::{AgentStatus, Readiness};
+pub use upkeep::Change;
+
+/// What `app` hands over; each part is ready for use.
+pub struct Parts {
+    pub name: BrokerName,
+    /// `iss` of every token: the public URL.
+    pub issuer: String,
+    pub issuers: Vec<IssuerName>,
+    pub authenticator: Authenticator,
+    pub registry: Registry,
+    pub guardrails: Guardrails,
+    pub store: Store,
+    pub revocation: Arc<Revocation>,
+    pub keys: KeyRing,
+    /// What the audit log's checkpoints are verified with; its name is the log's origin.
+    pub log: VerifierKey,
+    pub limits: settings::Limits,
+    pub clock: Clock,
+    pub random: Random,
+}
+
+pub struct Broker {
+    name: BrokerName,
+    issuer: String,
+    issuers: Vec<IssuerName>,
+    authenticator: Authenticator,
+    registry: ArcSwap<Registry>,
+    /// What was wrong with the last change of the agent files, until a good one comes.
+    rejected: ArcSwap<Option<String>>,
+    guardrails: Guardrails,
+    store: Store,
+    revocation: Arc<Revocation>,
+    keys: KeyRing,
+    log: VerifierKey,
+    limits: RateLimits,
+    metrics: Metrics,
+    /// Stops that are in effect and not yet in the audit log.
+    unjournaled: kill::Unjournaled,
+    clock: Clock,
+    random: Random,
+}
+
+/// One call, as it stands in its answer, its log lines and its events.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub request: RequestId,
+    pub peer: IpAddr,
+}
+
+/// A refused call: what its sender may be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    pub reason: Reason,
+    /// Words about the sender's own request; only a matched agent is told any (law 8).
+    pub description: Option<String>,
+    /// When another try makes sense.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Reason> for Denied {
+    fn from(reason: Reason) -> Self {
+        Self { reason, description: None, retry_after: None }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self { reason: refusal.reason, description: Some(refusal.description), retry_after: None }
+    }
+}
+
+impl Broker {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            name: parts.name,
+            issuer: parts.issuer,
+            issuers: parts.issuers,
+            authenticator: parts.authenticator,
+            registry: ArcSwap::from_pointee(parts.registry),
+            rejected: ArcSwap::from_pointee(None),
+            guardrails: parts.guardrails,
+            store: parts.store,
+            revocation: parts.revocation,
+            keys: parts.keys,
+            log: parts.log,
+            limits: RateLimits::new(parts.limits),
+            metrics: Metrics::new(),
+            unjournaled: kill::Unjournaled::default(),
+            clock: parts.clock,
+            random: parts.random,
+        }
+    }
+
+    /// `iss` of every token.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A fresh id for one call.
+    pub fn call(&self, peer: IpAddr) -> Result<Call, Denied> {
+        let random = self.random.bytes().map_err(|_| Reason::Internal)?;
+        Ok(Call { request: RequestId::new(self.now(), &random), peer })
+    }
+
+    fn event(&self, kind: Kind, outcome: Outcome, call: Option<&Call>) -> Event {
+        let mut event = Event::new(self.now(), kind, outcome);
+        event.request = call.map(|call| call.request);
+        event.peer = call.map(|call| call.peer);
+        event
+    }
+
+    /// What the kill switch says of `levels`, exactly: the authority's word and the durable store's.
+    ///
+    /// An authority that lost its memory is refilled from the store and asked again (law 5). One that
+    /// cannot be reached leaves the store's word, which holds every stop; the store then has to be
+    /// well, or nobody can tell.
+    async fn verdict(&self, levels: &Levels) -> Result<Verdict, Denied> {
+        let asked = match self.revocation.ask(levels).await {
+            Err(RevocationError::Amnesia) => match self.refill().await {
+                Ok(()) => self.revocation.ask(levels).await,
+                Err(error) => Err(error),
+            },
+            asked => asked,
+        };
+        let durable = self.store.verdict(levels);
+        match asked {
+            Ok(live) => Ok(live.join(durable)),
+            Err(error) if self.store.healthy() => {
+                tracing::warn!(%error, "kill switch asked from the store alone");
+                Ok(durable)
+            }
+            Err(error) => {
+                tracing::error!(%error, "neither the kill switch nor the store can be asked");
+                Err(Reason::RevocationUnavailable.into())
+            }
+        }
+    }
+
+    async fn refill(&self) -> Result<(), RevocationError> {
+        self.revocation.refill(&self.store.book()).await
+    }
+}

@@ -172,10 +172,8 @@ impl Draft {
         let issuers = issuer::read(&root, mistakes);
         let registry_path = registry_path(&root);
         token::within(token.ttl.as_ref(), &guardrails, mistakes);
-        let guardrails = Guardrails {
-            ttl: token.ttl.as_ref().map_or(guardrails.max_ttl, |ttl| ttl.value),
-            ..guardrails
-        };
+        let guardrails =
+            Guardrails { ttl: token.ttl.as_ref().map_or(guardrails.max_ttl, |ttl| ttl.value), ..guardrails };
         let rules = Rules {
             guardrails: guardrails.clone(),
             issuers: issuers.names.clone(),

@@ -6,6 +6,7 @@
 //! main → cli → app → config → http → broker → { identity token registry revocation store } → domain
 //! ```
 
+pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod config;

@@ -10,6 +10,7 @@ use hallpass::domain::time::{Clock, Timestamp};
 fn main() -> ExitCode {
     // Fails only where a provider is installed already, and this is the first line to install one.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    hallpass::token::install_crypto();
     // Not locked: what `serve` logs comes from other threads.
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
     let mut host = Host {

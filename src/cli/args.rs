@@ -36,16 +36,3 @@ pub struct CheckArgs {
 /// `hallpass demo`
 #[derive(Debug, Clone, clap::Args)]
 pub struct DemoArgs {}
-
-/// `hallpass audit verify`
-#[derive(Debug, Clone, clap::Args)]
-pub struct VerifyArgs {
-    /// A checkpoint that you kept (`hallpass audit checkpoint`); the log must still contain what it covers
-    #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
-    /// Print JSON instead of text
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-}

@@ -9,8 +9,10 @@ pub mod agents;
 pub mod args;
 pub mod audit;
 pub mod broker_url;
+pub mod check;
 pub mod client;
 pub mod completions;
+pub mod demo;
 pub mod failure;
 pub mod host;
 pub mod key_file;
@@ -21,6 +23,7 @@ pub mod operator;
 pub mod problem;
 pub mod ready;
 pub mod revoke;
+pub mod serve;
 pub mod show;
 #[cfg(test)]
 mod tests;
@@ -46,6 +49,8 @@ pub use host::Host;
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the broker.
 
 Start here:
+  hallpass demo
+  hallpass serve
   hallpass token --scope payments:read --format json
   hallpass revoke agent:payments-refactorer --reason \"pushes to the wrong branch\"
   hallpass audit search --since 1h"
@@ -57,6 +62,33 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// The whole story in one run: embedded, nothing to install
+    #[command(after_help = "\
+Starts a broker and an OIDC issuer on ports of their own, in a folder that goes afterwards, and shows
+a token issued, used, refused, killed, and the audit log that tells of it.
+
+Examples:
+  hallpass demo")]
+    Demo(args::DemoArgs),
+    /// Runs the broker until it is told to stop (SIGTERM, SIGINT)
+    #[command(after_help = "\
+Listens on server.listen for agents and on admin.listen for operators. Missing keys and folders are
+made at the first start. HALLPASS_LOG=debug says more; every key of the configuration can be overridden
+by the environment, such as HALLPASS_STORE__URL.
+
+Examples:
+  hallpass serve
+  hallpass serve --config /etc/hallpass/hallpass.toml")]
+    Serve(args::ServeArgs),
+    /// Reads the configuration and the agent files, and prints every mistake
+    #[command(after_help = "\
+Works offline, for CI. Prints one line a mistake, `file:line: key: what is wrong; what to write`, and
+exits 1; without a mistake it prints what each agent may do, and exits 0.
+
+Examples:
+  hallpass check-config
+  hallpass check-config --config /etc/hallpass/hallpass.toml --json")]
+    CheckConfig(args::CheckArgs),
     /// Proves this workload's identity and gets a token
     #[command(after_long_help = token::AFTER_HELP)]
     Token(token::TokenArgs),
@@ -152,6 +184,9 @@ fn say(error: &clap::Error, host: &mut Host<'_>) -> u8 {
 
 fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
     match command {
+        Command::Demo(_) => demo::run(host),
+        Command::Serve(args) => serve::run(&args, host),
+        Command::CheckConfig(args) => check::run(&args, host),
         Command::Token(args) => token::run(&args, host),
         Command::Ready(args) => ready::run(&args, host),
         Command::Agents(command) => agents::run(command, host),

@@ -128,6 +128,33 @@ reasons! {
     CredentialInvalid = "credential_invalid", InvalidClient, "the credential is not known";
 }
 
+impl Reason {
+    /// Whether the proof itself was at fault, whatever it was meant for.
+    pub const fn is_of_proof(self) -> bool {
+        matches!(
+            self,
+            Self::ProofMalformed
+                | Self::AlgorithmNotAllowed
+                | Self::IssuerUnknown
+                | Self::KeyUnknown
+                | Self::SignatureInvalid
+                | Self::AudienceMismatch
+                | Self::ClaimMissing
+                | Self::ClaimInvalid
+                | Self::Expired
+                | Self::NotYetValid
+                | Self::TooOld
+                | Self::LifetimeTooLong
+                | Self::Replayed
+        )
+    }
+
+    /// Whether the broker or what it stands on is at fault, and not the caller.
+    pub const fn is_fault(self) -> bool {
+        matches!(self.error(), OAuthError::TemporarilyUnavailable | OAuthError::ServerError)
+    }
+}
+
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

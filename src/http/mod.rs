@@ -1,3 +1,33 @@
 //! Listeners, extractors that are the authorization, thin handlers.
+//!
+//! [`public`] serves agents and verifiers (OAuth errors, RFC 6749 §5.2), [`admin`] operators (problems,
+//! RFC 9457). Each handler that needs a role receives it through its extractor in [`authorization`], so
+//! one that forgot to ask does not compile. Nothing here writes to a store: the [`Broker`] does.
 
+pub mod admin;
+mod authorization;
+mod body;
+mod call;
+pub mod listener;
+mod oauth_error;
+mod problem;
+pub mod public;
 pub mod settings;
+
+use std::sync::Arc;
+
+use crate::broker::Broker;
+use crate::http::settings::{Operator, ResourceServer};
+
+/// What every handler can reach.
+#[derive(Clone)]
+pub struct Gate {
+    pub broker: Arc<Broker>,
+    pub callers: Arc<Callers>,
+}
+
+/// Who may introspect and who may use the admin listener.
+pub struct Callers {
+    pub operators: Vec<Operator>,
+    pub resource_servers: Vec<ResourceServer>,
+}

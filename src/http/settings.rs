@@ -48,3 +48,13 @@ pub struct ResourceServer {
     pub origins: BTreeSet<Origin>,
     pub key: Digest,
 }
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Approver => "approver",
+            Self::Auditor => "auditor",
+        }
+    }
+}

@@ -99,8 +99,7 @@ fn candidates(rule: &IdentityRule, by_prefix: &ByPrefix<'_>) -> Vec<usize> {
 /// other's.
 fn neighbours(pattern: &ClaimPattern, values: &BTreeMap<&str, Vec<usize>>) -> Vec<usize> {
     let text = prefix(pattern);
-    let shorter =
-        text.char_indices().filter_map(|(at, _)| values.get(&text[..at])).flatten();
+    let shorter = text.char_indices().filter_map(|(at, _)| values.get(&text[..at])).flatten();
     let longer = values
         .range::<str, _>((Bound::Included(text), Bound::Unbounded))
         .take_while(|(value, _)| value.starts_with(text) && (!pattern.is_exact() || **value == text))

@@ -98,8 +98,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn read(dir: &Path) -> Self {
-        let mut snapshot =
-            Self { dir: dir.to_path_buf(), files: BTreeMap::new(), faults: BTreeMap::new() };
+        let mut snapshot = Self { dir: dir.to_path_buf(), files: BTreeMap::new(), faults: BTreeMap::new() };
         match names(dir) {
             Ok(names) => names.into_iter().for_each(|name| snapshot.take(name)),
             Err(error) => {
@@ -155,10 +154,7 @@ impl Snapshot {
     }
 
     /// The path, id and text of every file that has them; the others go to `mistakes`.
-    pub(super) fn agents(
-        &self,
-        mistakes: &Mistakes,
-    ) -> impl Iterator<Item = (PathBuf, AgentId, String)> {
+    pub(super) fn agents(&self, mistakes: &Mistakes) -> impl Iterator<Item = (PathBuf, AgentId, String)> {
         self.files.iter().filter_map(|(name, bytes)| {
             let path = self.dir.join(name);
             let id = name.trim_end_matches(".toml").parse::<AgentId>();
@@ -209,8 +205,7 @@ impl Snapshot {
 }
 
 fn names(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    let mut names =
-        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    let mut names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
 }
@@ -242,9 +237,8 @@ type Stat = (u64, u64, i64, i64);
 
 impl Look {
     pub(super) fn at(dir: &Path) -> Self {
-        let stat = |metadata: Metadata| {
-            (metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec())
-        };
+        let stat =
+            |metadata: Metadata| (metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec());
         let files = |names: Vec<std::ffi::OsString>| {
             let stat_of = |name: &std::ffi::OsString| fs::metadata(dir.join(name)).ok().map(stat);
             names.into_iter().map(|name| (name.clone(), stat_of(&name))).collect()

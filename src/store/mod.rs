@@ -103,6 +103,13 @@ pub struct Recorded {
     pub bytes: Box<str>,
 }
 
+impl Recorded {
+    /// What it says; `None` where its bytes are not as hallpass writes them, which `verify` tells.
+    pub fn event(&self) -> Option<Event> {
+        draft::parse(self.seq, &self.bytes).ok()
+    }
+}
+
 impl Store {
     /// Opens the store for writing and makes it where there is none: folders 0700, files 0600.
     ///

@@ -285,9 +285,26 @@ fn open_checkpoint(
             record
         }
     };
+    unseal_checkpoint(&record, kek)
+}
+
+fn unseal_checkpoint(record: &SealedKey, kek: &KeyEncryptionKey) -> Result<Ed25519KeyPair, KeyError> {
     let mismatch = || KeyError::Mismatch { kid: record.kid.clone() };
-    let (pair, public) = key::parse_ed25519(&unseal(&record, kek)?).map_err(|_| mismatch())?;
+    let (pair, public) = key::parse_ed25519(&unseal(record, kek)?).map_err(|_| mismatch())?;
     if public.kid() == record.kid { Ok(pair) } else { Err(mismatch()) }
+}
+
+/// The key that signs checkpoints, of what a store has; `None` before a broker made it.
+///
+/// # Errors
+/// When it cannot be unsealed.
+pub fn checkpoint_key(
+    records: &[SealedKey],
+    kek: &KeyEncryptionKey,
+) -> Result<Option<Ed25519KeyPair>, KeyError> {
+    let records = records.iter().filter(|record| record.purpose == KeyPurpose::Checkpoint);
+    let oldest = records.min_by_key(|record| (record.created, &record.kid));
+    oldest.map(|record| unseal_checkpoint(record, kek)).transpose()
 }
 
 fn seal(

@@ -15,7 +15,7 @@ mod verify;
 
 pub use claims::{AccessToken, Claims, Subject};
 pub use crypto::install_crypto;
-pub use keyring::{KeyError, KeyRing, Rotation};
+pub use keyring::{KeyError, KeyRing, Rotation, checkpoint_key};
 pub use seal::{InvalidKeyEncryptionKey, KeyEncryptionKey};
 pub use verify::{MAX_TOKEN_LENGTH, TokenError};
 

@@ -1,6 +1,6 @@
 //! A registered agent: who it is, who answers for it, what it may do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::domain::guardrails::PRODUCTION;
@@ -65,6 +65,24 @@ impl IdentityRule {
 impl Agent {
     pub fn permission(&self, name: &PermissionName) -> Option<&Permission> {
         self.permissions.iter().find(|permission| permission.name == *name)
+    }
+
+    /// The keys it is registered with.
+    pub fn keys(&self) -> Vec<&PublicKey> {
+        let keys = self.identities.iter().filter_map(|rule| match rule {
+            IdentityRule::Key(key) => Some(key),
+            IdentityRule::Claims { .. } => None,
+        });
+        keys.collect()
+    }
+
+    /// The issuers that can vouch for it; `key` stands for its registered keys.
+    pub fn issuers(&self) -> BTreeSet<IssuerName> {
+        let issuer = |rule: &IdentityRule| match rule {
+            IdentityRule::Claims { issuer, .. } => issuer.clone(),
+            IdentityRule::Key(_) => IssuerName::key(),
+        };
+        self.identities.iter().map(issuer).collect()
     }
 
     /// What the agent may do, in one sentence for people: what is free, what its owner has to approve,

@@ -76,6 +76,15 @@ impl VerifierKey {
         Ok(Self { name: name.to_owned(), public })
     }
 
+    /// The verifier of what `key` signs for the log `name`.
+    ///
+    /// # Errors
+    /// When `name` cannot stand in a signed note: empty, or with white space or `+`.
+    pub fn of(name: &str, key: &Ed25519KeyPair) -> Result<Self, InvalidVerifierKey> {
+        let public = key.public_key().as_ref().try_into();
+        Self::new(name, public.map_err(|_| InvalidVerifierKey("an Ed25519 key has 32 bytes"))?)
+    }
+
     /// The log's origin.
     pub fn name(&self) -> &str {
         &self.name

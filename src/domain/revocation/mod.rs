@@ -177,6 +177,11 @@ impl Verdict {
         verdict
     }
 
+    /// What two sources say together: each may only add.
+    pub fn join(self, other: Self) -> Self {
+        Self { stopped: self.stopped.or(other.stopped), through: self.through.max(other.through) }
+    }
+
     /// Whether a token issued in the second `iat` is dead.
     pub fn kills(&self, iat: i64) -> bool {
         self.stopped.is_some() || self.through.is_some_and(|through| iat <= through)

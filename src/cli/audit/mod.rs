@@ -1,13 +1,19 @@
 //! `hallpass audit`: what was issued, refused, stopped and lifted, and the signed state of the log.
 
+mod local;
+mod verify;
+
 use std::str::FromStr;
+
+pub use verify::verify_file;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cli::admin::{ADMIN_URL, OperatorKey};
+use crate::cli::admin::OperatorKey;
 use crate::cli::agents::parse;
+use crate::cli::args::ConfigArgs;
 use crate::cli::broker_url::BrokerUrl;
 use crate::cli::client::{Client, wait};
 use crate::cli::moment::Moment;
@@ -37,14 +43,28 @@ Examples:
   hallpass audit checkpoint > checkpoint-2026-11-23
   hallpass audit checkpoint --key")]
     Checkpoint(CheckpointArgs),
+    /// Recomputes the whole log and names the first event that is not as it was
+    #[command(after_help = "\
+Reads the store of --config, also beside a serving broker. Exit code 0: every event is as it was
+written, in one unbroken order. Give it a checkpoint that was kept elsewhere: without one nobody can
+tell whether the whole log was written anew.
+
+Examples:
+  hallpass audit verify
+  hallpass audit verify --checkpoint checkpoint-2026-11-23 --verifier-key \"$(cat log.key)\"
+  hallpass audit verify --database /var/backups/hallpass.db")]
+    Verify(verify::VerifyArgs),
 }
 
+/// Where the log is: in the store of the configuration, or behind a broker.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Broker")]
+#[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// The broker's admin listener
-    #[arg(long, value_name = "URL", env = "HALLPASS_ADMIN_URL", hide_env_values = true, default_value = ADMIN_URL)]
-    pub admin_url: BrokerUrl,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Ask the broker at this admin listener instead of reading the store
+    #[arg(long, value_name = "URL", env = "HALLPASS_ADMIN_URL", hide_env_values = true)]
+    pub admin_url: Option<BrokerUrl>,
     #[command(flatten)]
     pub key: OperatorKey,
 }
@@ -150,14 +170,23 @@ pub fn run(command: &AuditCommand, host: &mut Host<'_>) -> Outcome {
     match command {
         AuditCommand::Search(args) => search(args, host),
         AuditCommand::Checkpoint(args) => checkpoint(args, host),
+        AuditCommand::Verify(args) => verify::run(args, host),
     }
 }
 
 fn search(args: &SearchArgs, host: &mut Host<'_>) -> Outcome {
-    let client = args.source.key.connect(&args.source.admin_url, host)?;
-    let want = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let query = query(&args.filter.filter(host.clock.now()), args.limit);
-    let events = wait(client.list("/v1/audit/events", &query, "events", want))?;
+    let filter = args.filter.filter(host.clock.now());
+    let events = match &args.source.admin_url {
+        None => {
+            let config = local::config(&args.source.config, host)?;
+            local::search(&local::open(&config.store.path)?, &filter, args.limit)?
+        }
+        Some(url) => {
+            let client = args.source.key.connect(url, host)?;
+            let want = usize::try_from(args.limit).unwrap_or(usize::MAX);
+            wait(client.list("/v1/audit/events", &query(&filter, args.limit), "events", want))?
+        }
+    };
     show_events(&events, args.json, host)
 }
 
@@ -172,18 +201,26 @@ pub fn show_events(events: &[Box<RawValue>], json: bool, host: &mut Host<'_>) ->
         }
         return Ok(());
     }
-    let rows = parse::<Row>(events)?;
-    if rows.is_empty() {
+    if events.is_empty() {
         host.note("no event matches");
         return Ok(());
     }
+    Ok(host.out.write_all(events_table(events)?.as_bytes())?)
+}
+
+/// Events as a table, one a line.
+///
+/// # Errors
+/// When one of them is not an event.
+pub fn events_table(events: &[Box<RawValue>]) -> Outcome<String> {
+    let rows = parse::<Row>(events)?;
     let header = ["SEQ", "AT", "KIND", "OUTCOME", "REASON", "AGENT", "OWNER", "TOKEN", "TARGET", "OPERATOR"];
     let rows = rows.into_iter().map(|row| {
         let optional = [row.reason, row.agent, row.owner, row.token, row.target, row.operator];
         let shown = [row.seq.to_string(), row.at, row.kind, row.outcome].into_iter();
         shown.chain(optional.map(|cell| or_dash(cell.as_deref()))).collect::<Vec<_>>()
     });
-    Ok(host.out.write_all(table(&header, rows).as_bytes())?)
+    Ok(table(&header, rows))
 }
 
 /// The filter as the admin listener takes it (DESIGN §6).
@@ -206,9 +243,18 @@ fn query(filter: &EventFilter, limit: u32) -> Vec<(&'static str, String)> {
 }
 
 fn checkpoint(args: &CheckpointArgs, host: &mut Host<'_>) -> Outcome {
-    let client = args.source.key.connect(&args.source.admin_url, host)?;
-    let path = if args.key { "/v1/audit/key" } else { "/v1/audit/checkpoint" };
-    let note = wait(fetch_note(&client, path))?;
+    let note = match &args.source.admin_url {
+        None => {
+            let config = local::config(&args.source.config, host)?;
+            let reader = local::open(&config.store.path)?;
+            let signer = local::Signer::of(&config, &reader)?;
+            if args.key { signer.verifier()?.to_string() } else { signer.checkpoint(&reader)? }
+        }
+        Some(url) => {
+            let client = args.source.key.connect(url, host)?;
+            wait(fetch_note(&client, if args.key { "/v1/audit/key" } else { "/v1/audit/checkpoint" }))?
+        }
+    };
     host.out.write_all(note.as_bytes())?;
     if !note.ends_with('\n') {
         writeln!(host.out)?;

@@ -1,0 +1,134 @@
+//! What a token costs: the real program, embedded and with Redis, against the bare cost of its parts
+//! over HTTP in the same run. `scripts/bench` runs it; `BENCH_REQUESTS` sets the size of a round.
+//!
+//! Server and load share the machine, for every row alike, so the ratios tell more than the rates.
+
+#[path = "issuance/baseline.rs"]
+mod baseline;
+#[path = "issuance/load.rs"]
+mod load;
+#[path = "issuance/proofs.rs"]
+mod proofs;
+#[path = "issuance/servers.rs"]
+mod servers;
+
+use std::time::Duration;
+
+use load::{Load, Measured};
+use proofs::{Platform, Proofs};
+use servers::{Baseline, Broker, Redis};
+
+/// Rounds of each row; the median is reported.
+const ROUNDS: usize = 3;
+const CONNECTIONS: usize = 64;
+
+fn main() {
+    if std::env::var_os(baseline::MARK).is_some() {
+        return baseline::serve();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(run());
+}
+
+fn requests() -> usize {
+    std::env::var("BENCH_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(12_000)
+}
+
+async fn run() {
+    let platform = Platform::new();
+    let n = requests();
+    let mut report = Report::default();
+    let baseline = Baseline::start(&platform).await;
+    report.row("empty handler", &rounds(|_| Load::get(baseline.address, "/empty", n)).await);
+    let es256 = Proofs::es256(&platform, n * ROUNDS * 3);
+    let bare = rounds(|round| Load::exchange(baseline.address, es256.slice(round * n, n))).await;
+    report.row("bare ES256 verify + sign", &bare);
+    report.bare = median(&bare, |m| m.rate);
+    drop(baseline);
+
+    let embedded = Broker::start(&platform, None).await;
+    println!("start to ready, embedded: {:.0} ms\n", embedded.ready_after.as_secs_f64() * 1000.0);
+    broker_rows("embedded", &embedded, &platform, &es256, ROUNDS * n, &mut report).await;
+    drop(embedded);
+    let redis = Redis::start().await;
+    let with_redis = Broker::start(&platform, Some(&redis)).await;
+    broker_rows("Redis", &with_redis, &platform, &es256, 2 * ROUNDS * n, &mut report).await;
+    light_load(&with_redis, &platform).await;
+    memory(&with_redis, &platform).await;
+}
+
+async fn broker_rows(
+    name: &str,
+    broker: &Broker,
+    platform: &Platform,
+    es256: &Proofs,
+    from: usize,
+    report: &mut Report,
+) {
+    let n = requests();
+    let first = rounds(|round| Load::exchange(broker.public, es256.slice(from + round * n, n))).await;
+    report.row(&format!("{name}: ES256 proof, seen first"), &first);
+    let fleet = Proofs::es256(platform, 500).repeated(n);
+    report.row(
+        &format!("{name}: ES256 proof, repeated"),
+        &rounds(|_| Load::exchange(broker.public, fleet.clone())).await,
+    );
+    let few = (n / 4).max(1);
+    let rs256 = Proofs::rs256(platform, few * ROUNDS);
+    report.row(
+        &format!("{name}: RS256 proof, seen first"),
+        &rounds(|round| Load::exchange(broker.public, rs256.slice(round * few, few))).await,
+    );
+    let token = load::first_token(broker.public, &es256.slice(from, 1)).await;
+    report.row(
+        &format!("{name}: introspection"),
+        &rounds(|_| Load::introspect(broker.public, &token, &broker.operator, n)).await,
+    );
+}
+
+async fn rounds<F: Future<Output = Measured>>(round: impl Fn(usize) -> F) -> Vec<Measured> {
+    let mut all = Vec::with_capacity(ROUNDS);
+    for number in 0..ROUNDS {
+        all.push(round(number).await);
+    }
+    all
+}
+
+fn median(rounds: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
+    let mut values: Vec<f64> = rounds.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[derive(Default)]
+struct Report {
+    bare: f64,
+    begun: bool,
+}
+
+impl Report {
+    fn row(&mut self, name: &str, rounds: &[Measured]) {
+        if !std::mem::replace(&mut self.begun, true) {
+            println!("{CONNECTIONS} connections, medians of {ROUNDS} rounds");
+            println!("{:34} {:>9} {:>9} {:>9} {:>8}", "", "calls/s", "p50 ms", "p99 ms", "to bare");
+        }
+        let (rate, p50) = (median(rounds, |m| m.rate), median(rounds, |m| m.p50));
+        let p99 = median(rounds, |m| m.p99);
+        let ratio = if self.bare > 0.0 { format!("{:.0} %", 100.0 * rate / self.bare) } else { "-".into() };
+        println!("{name:34} {rate:9.0} {p50:9.2} {p99:9.2} {ratio:>8}");
+    }
+}
+
+async fn light_load(broker: &Broker, platform: &Platform) {
+    let proofs = Proofs::es256(platform, 2_000);
+    let measured = Load::paced(broker.public, proofs.slice(0, 2_000), 200).await;
+    println!("\nat 200 calls/s, Redis: p50 {:.2} ms, p99 {:.2} ms", measured.p50, measured.p99);
+}
+
+async fn memory(broker: &Broker, platform: &Platform) {
+    let total = 200_000;
+    let fleet = Proofs::es256(platform, 500);
+    Load::exchange(broker.public, fleet.repeated(total)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    println!("resident after {total} more issuances, Redis: {:.1} MiB", broker.resident_mib());
+}

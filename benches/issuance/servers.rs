@@ -1,0 +1,158 @@
+//! The servers under load, each a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::KeyPair;
+use tempfile::TempDir;
+
+use crate::baseline::MARK;
+use crate::proofs::{AUDIENCE, ISSUER, Platform};
+
+/// A process that ends with its owner.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+async fn until_open(address: SocketAddr) {
+    for _ in 0..2_000 {
+        if tokio::net::TcpStream::connect(address).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{address} did not open");
+}
+
+pub(crate) struct Baseline {
+    pub(crate) address: SocketAddr,
+    _process: Process,
+}
+
+impl Baseline {
+    pub(crate) async fn start(platform: &Platform) -> Self {
+        let key = URL_SAFE_NO_PAD.encode(platform.es256.public_key().as_ref());
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .env(MARK, key)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the baseline");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("its output");
+        BufReader::new(stdout).read_line(&mut line).expect("its address");
+        Self { address: line.trim().parse().expect("an address"), _process: Process(child) }
+    }
+}
+
+pub(crate) struct Redis {
+    port: u16,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Redis {
+    pub(crate) async fn start() -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes", "--dir"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server; scripts/setup installs it");
+        until_open(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        Self { port, _process: Process(child), _folder: folder }
+    }
+}
+
+pub(crate) struct Broker {
+    pub(crate) public: SocketAddr,
+    pub(crate) operator: String,
+    pub(crate) ready_after: Duration,
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Broker {
+    pub(crate) async fn start(platform: &Platform, redis: Option<&Redis>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (public, admin) = (free_port(), free_port());
+        let revocation = redis.map_or("memory:".to_owned(), |r| format!("redis://127.0.0.1:{}", r.port));
+        write(folder.path(), platform, public, admin, &revocation);
+        let command = |log: &str| {
+            Command::new(env!("CARGO_BIN_EXE_hallpass"))
+                .args(["serve", "--config"])
+                .arg(folder.path().join("hallpass.toml"))
+                .env("HALLPASS_LOG", log)
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the broker")
+        };
+        let public = SocketAddr::from(([127, 0, 0, 1], public));
+        let begun = Instant::now();
+        let child = command("warn");
+        until_open(public).await;
+        let ready_after = begun.elapsed();
+        let operator = std::fs::read_to_string(folder.path().join("operator.key")).expect("the key");
+        Self {
+            public,
+            operator: operator.trim().to_owned(),
+            ready_after,
+            process: Process(child),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()));
+        let status = status.expect("Linux, for the memory of a process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let kib: f64 = line.split_whitespace().nth(1).expect("a number").parse().expect("KiB");
+        kib / 1024.0
+    }
+}
+
+fn write(folder: &Path, platform: &Platform, public: u16, admin: u16, revocation: &str) {
+    let agent = include_str!("../../tests/it/support/payments.toml");
+    std::fs::create_dir(folder.join("agents")).expect("a folder");
+    std::fs::write(folder.join("agents/payments-refactorer.toml"), agent).expect("written");
+    std::fs::write(folder.join("jwks.json"), platform.jwks().to_string()).expect("written");
+    let config = format!(
+        r#"[server]
+listen = "127.0.0.1:{public}"
+public_url = "{AUDIENCE}"
+[admin]
+listen = "127.0.0.1:{admin}"
+local_operator_key_file = "operator.key"
+[store]
+url = "sqlite://hallpass.db"
+[revocation]
+url = "{revocation}"
+[registry]
+path = "agents"
+[limits]
+tokens_per_minute = 0
+refusals_per_minute = 0
+[[issuer]]
+name = "ci"
+url = "{ISSUER}"
+audience = "{AUDIENCE}"
+jwks_file = "jwks.json"
+max_age = "1h"
+"#
+    );
+    std::fs::write(folder.join("hallpass.toml"), config).expect("written");
+}

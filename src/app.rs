@@ -1,0 +1,131 @@
+//! The composition root: a checked configuration becomes a running broker, and ends in good order.
+
+mod ambient;
+mod keys;
+mod logging;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::broker::{Broker, Parts};
+use crate::config::{Checked, Config};
+use crate::domain::time::Clock;
+use crate::http::{Callers, Gate, admin, listener, public};
+use crate::identity::Authenticator;
+use crate::registry::Watcher;
+use crate::revocation::Revocation;
+use crate::store::Store;
+
+pub use ambient::Ambient;
+pub use keys::checkpoint_key;
+pub use logging::start as start_logging;
+
+/// A running broker.
+pub struct App {
+    /// Where the public listener is bound.
+    pub public: SocketAddr,
+    /// Where the admin listener is bound.
+    pub admin: SocketAddr,
+    broker: Arc<Broker>,
+    store: Store,
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts the broker and serves. Returns when both listeners are bound and tokens can be issued.
+    pub async fn start(checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
+        let Checked { config, registry } = checked;
+        let public = bind(config.server.listen, "server.listen").await?;
+        let admin = bind(config.admin.listen, "admin.listen").await?;
+        let callers = Arc::new(callers(&config, &ambient)?);
+        let watcher = watcher(&config);
+        let (stop, stopping) = watch::channel(false);
+        let store = Store::open(&config.store, ambient.clock.clone()).await?;
+        let revocation = revocation(&config, &ambient.clock).await?;
+        let follower = tasks::follow(Arc::clone(&revocation), store.clone(), stopping.clone());
+        let keys = keys::open(&config, &store, &ambient).await?;
+        let broker = Arc::new(Broker::new(Parts {
+            name: config.broker_name.clone(),
+            issuer: config.server.public_url.clone(),
+            issuers: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            authenticator: authenticator(&config, &ambient)?,
+            registry,
+            guardrails: config.guardrails.clone(),
+            log: keys::log_verifier(&config, &store, &keys).await?,
+            keys,
+            store: store.clone(),
+            revocation,
+            limits: config.limits,
+            clock: ambient.clock,
+            random: ambient.random,
+        }));
+        broker.started().await.context("the first event of this broker")?;
+        let gate = Gate { broker: Arc::clone(&broker), callers };
+        let addresses = (public.local_addr()?, admin.local_addr()?);
+        let listeners = vec![
+            tokio::spawn(listener::serve(public, public::router(gate.clone()), stopping.clone())),
+            tokio::spawn(listener::serve(admin, admin::router(gate), stopping.clone())),
+        ];
+        let tasks = vec![
+            follower,
+            tasks::tend(Arc::clone(&broker), stopping.clone()),
+            tasks::watch(Arc::clone(&broker), watcher, stopping),
+        ];
+        Ok(Self { public: addresses.0, admin: addresses.1, broker, store, stop, listeners, tasks })
+    }
+
+    /// Finishes what is in flight, journals the end, and closes the store.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for listener in self.listeners {
+            log_panic(listener.await);
+        }
+        for task in self.tasks {
+            log_panic(task.await);
+        }
+        self.broker.stopped().await;
+        drop(self.broker);
+        self.store.close().await;
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "task");
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("{key}: {address} cannot be bound; is another broker running?"))
+}
+
+fn callers(config: &Config, ambient: &Ambient) -> anyhow::Result<Callers> {
+    let mut operators = config.admin.operators.clone();
+    if let Some(file) = &config.admin.local_key_file {
+        operators.push(keys::local_operator(file, &ambient.random)?);
+    }
+    Ok(Callers { operators, resource_servers: config.resource_servers.clone() })
+}
+
+fn authenticator(config: &Config, ambient: &Ambient) -> anyhow::Result<Authenticator> {
+    let issuer = config.server.public_url.clone();
+    Ok(Authenticator::new(config.issuers.clone(), issuer, ambient.clock.clone())?)
+}
+
+async fn revocation(config: &Config, clock: &Clock) -> anyhow::Result<Arc<Revocation>> {
+    let connected = Revocation::connect(&config.revocation, config.broker_name.clone(), clock.clone());
+    Ok(Arc::new(connected.await?))
+}
+
+fn watcher(config: &Config) -> Watcher {
+    Watcher::under(config.registry_path.clone(), config.rules())
+}

@@ -1,0 +1,135 @@
+//! Secrets that the broker keeps in files: the key-encryption key, the local operator's key, and the
+//! sealed signing keys in the store.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::Ed25519KeyPair;
+use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
+
+use crate::app::Ambient;
+use crate::config::{Config, KeyEncryptionKeySource};
+use crate::domain::checkpoint::VerifierKey;
+use crate::domain::digest::Digest;
+use crate::domain::event::{Event, Kind, Outcome};
+use crate::domain::random::Random;
+use crate::http::settings::{Operator, Role};
+use crate::store::{Reader, Store};
+use crate::token::{self, KeyEncryptionKey, KeyRing};
+
+/// The operator whose key the broker makes for the machine it runs on.
+const LOCAL_OPERATOR: &str = "local";
+
+/// More than any key file holds.
+const MAX_SECRET: u64 = 4096;
+
+/// Opens the signing keys of `store`. New ones are durable, with their events, before anything is signed.
+pub(super) async fn open(config: &Config, store: &Store, ambient: &Ambient) -> anyhow::Result<KeyRing> {
+    let sealing = key_encryption_key(&config.key_encryption_key, &ambient.random)?;
+    let records = store.keys().await?;
+    let now = ambient.clock.now();
+    let (ring, made) = KeyRing::open(config.token.clone(), sealing, records, ambient.random.clone(), now)
+        .context("the signing keys in the store")?;
+    for key in made {
+        let event = Event {
+            detail: Some(format!("{} {} is made", key.algorithm, key.kid)),
+            ..Event::new(now, Kind::KeyRotated, Outcome::Done)
+        };
+        store.put_key(key, Some(event)).await?;
+    }
+    Ok(ring)
+}
+
+/// What verifies the audit log's checkpoints. The log is named after the public URL of its first start,
+/// for ever.
+pub(super) async fn log_verifier(
+    config: &Config,
+    store: &Store,
+    keys: &KeyRing,
+) -> anyhow::Result<VerifierKey> {
+    let url = &config.server.public_url;
+    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).replace('+', "-");
+    let origin = store.set_origin(&format!("{host}/audit")).await?;
+    VerifierKey::of(&origin, keys.checkpoint_key()).context("the name of the audit log")
+}
+
+/// The key that signs checkpoints, of the store that `reader` reads; `None` before the first start.
+pub fn checkpoint_key(config: &Config, reader: &Reader) -> anyhow::Result<Option<Ed25519KeyPair>> {
+    let text = match &config.key_encryption_key {
+        KeyEncryptionKeySource::Text(text) => Zeroizing::new(text.expose_secret().to_owned()),
+        KeyEncryptionKeySource::File(path) | KeyEncryptionKeySource::DefaultFile(path) => read_secret(path)?,
+    };
+    let sealing = KeyEncryptionKey::from_text(text.trim()).context("the key-encryption key")?;
+    Ok(token::checkpoint_key(&reader.keys()?, &sealing)?)
+}
+
+/// The key that seals the signing keys; made at first use where it is the default file.
+fn key_encryption_key(source: &KeyEncryptionKeySource, random: &Random) -> anyhow::Result<KeyEncryptionKey> {
+    let text = match source {
+        KeyEncryptionKeySource::Text(text) => Zeroizing::new(text.expose_secret().to_owned()),
+        KeyEncryptionKeySource::File(path) => read_secret(path)?,
+        KeyEncryptionKeySource::DefaultFile(path) => read_or_make(path, || {
+            let made = KeyEncryptionKey::generate(random)?.to_text();
+            Ok(Zeroizing::new(made.expose_secret().to_owned()))
+        })?,
+    };
+    KeyEncryptionKey::from_text(text.trim()).context("the key-encryption key")
+}
+
+/// The operator `local`, with every role, by the key in `file`; made at the first start.
+pub(super) fn local_operator(file: &Path, random: &Random) -> anyhow::Result<Operator> {
+    let key = read_or_make(file, || operator_key(random))?;
+    Ok(Operator {
+        name: LOCAL_OPERATOR.parse()?,
+        roles: [Role::Admin, Role::Approver, Role::Auditor].into(),
+        key: Digest::of(key.trim().as_bytes()),
+    })
+}
+
+/// A fresh operator key: `hpo_` and 256 random bits, so that leak scanners can find one.
+fn operator_key(random: &Random) -> anyhow::Result<Zeroizing<String>> {
+    let bits = Zeroizing::new(random.bytes::<32>()?);
+    Ok(Zeroizing::new(format!("hpo_{}", URL_SAFE_NO_PAD.encode(&*bits))))
+}
+
+fn read_or_make(
+    path: &Path,
+    make: impl FnOnce() -> anyhow::Result<Zeroizing<String>>,
+) -> anyhow::Result<Zeroizing<String>> {
+    if path.try_exists().with_context(|| path.display().to_string())? {
+        return read_secret(path);
+    }
+    let secret = make()?;
+    match write_secret(path, &secret) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => read_secret(path),
+        written => written.map(|()| secret).with_context(|| path.display().to_string()),
+    }
+}
+
+fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let shown = || path.display().to_string();
+    let file = std::fs::File::open(path).with_context(shown)?;
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_SECRET).read_to_string(&mut text).with_context(shown)?;
+    if text.trim().is_empty() {
+        bail!("{}: is empty; write the key into it, or remove it", shown());
+    }
+    Ok(text)
+}
+
+/// Writes a new file that only its owner can read (0600), in a folder of the same kind (0700).
+fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(secret.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}

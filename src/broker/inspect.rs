@@ -1,0 +1,50 @@
+//! What verifiers and holders ask about a token: introspection (RFC 7662) and its end (RFC 7009).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::broker::{Broker, Call, Denied, KillError};
+use crate::domain::permission::Origin;
+use crate::domain::revocation::Target;
+use crate::token::Claims;
+
+/// Whom the answer is for.
+pub enum Audience<'a> {
+    /// An operator: every token.
+    Operator,
+    /// A resource server: tokens whose `aud` holds one of its origins.
+    Origins(&'a BTreeSet<Origin>),
+}
+
+pub enum Inspection {
+    Active(Box<Claims>),
+    /// Dead, expired, forged, or not meant for the one who asks: no difference is told.
+    Inactive,
+}
+
+impl Broker {
+    /// Whether `token` is good now. Asks the kill switch itself, so a stop shows at once.
+    pub async fn introspect(&self, token: &str, audience: Audience<'_>) -> Result<Inspection, Denied> {
+        let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else {
+            return Ok(Inspection::Inactive);
+        };
+        let meant = match audience {
+            Audience::Operator => true,
+            Audience::Origins(origins) => claims.aud.iter().any(|origin| origins.contains(origin)),
+        };
+        if !meant || self.verdict(&claims.levels()).await?.kills(claims.iat) {
+            return Ok(Inspection::Inactive);
+        }
+        Ok(Inspection::Active(Box::new(claims)))
+    }
+
+    /// Ends `token` for its holder. A token that is dead already, or none of ours, is left as it is.
+    pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
+        let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else { return Ok(()) };
+        if self.store.verdict(&claims.levels()).kills(claims.iat) {
+            return Ok(());
+        }
+        let reason = "ended by its holder".to_owned();
+        self.revoke(call, None, Target::Token(claims.jti), reason).await.map(drop)
+    }
+}

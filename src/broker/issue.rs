@@ -1,0 +1,258 @@
+//! The one way a token is born: authenticate, find the agent, decide, sign, journal, release.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::broker::limits::TooMany;
+use crate::broker::{Broker, Call, Denied};
+use crate::domain::agent::Agent;
+use crate::domain::decision::decide;
+use crate::domain::event::{Event, Kind, Outcome};
+use crate::domain::grant::Grant;
+use crate::domain::id::TokenId;
+use crate::domain::identity::VerifiedIdentity;
+use crate::domain::reason::Reason;
+use crate::domain::request::TokenRequest;
+use crate::domain::revocation::{Levels, Verdict};
+use crate::domain::time::Timestamp;
+use crate::identity::{ProofError, UnverifiedAssertion};
+use crate::registry::{Found, Registry};
+use crate::store::{Issuance, StoreError};
+use crate::token::{AccessToken, Claims};
+
+/// What a caller proves itself with.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    /// An OIDC token (RFC 8693 `subject_token`, RFC 7523 `assertion`).
+    Oidc(&'a str),
+    /// A JWT that a registered key signed (RFC 7523 §2.2), and the `client_id` sent with it.
+    Assertion { text: &'a str, client_id: Option<&'a str> },
+}
+
+/// A released token. Its event is on disk.
+pub struct Issued {
+    pub token: AccessToken,
+    pub grant: Grant,
+}
+
+/// After a lift the next token waits for the next second, so that its `iat` is later than any dead one's.
+/// A longer wait means that the clocks of brokers are apart.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Who asks, as far as it is known: what a refusal's event says.
+#[derive(Default)]
+struct Caller {
+    identity: Option<Arc<VerifiedIdentity>>,
+    agent: Option<Arc<Agent>>,
+}
+
+impl Broker {
+    /// Issues a token for `proof`, or says why not. Either way there is an event: for a token before it
+    /// is released, for a refusal within the rate of its source.
+    pub async fn issue(
+        &self,
+        call: &Call,
+        proof: Proof<'_>,
+        request: Result<TokenRequest, Denied>,
+    ) -> Result<Issued, Denied> {
+        let registry = self.registry.load_full();
+        let mut caller = Caller::default();
+        let issued = self.attempt(call, proof, request, &registry, &mut caller).await;
+        match issued {
+            Ok(issued) => {
+                self.metrics.issued();
+                Ok(issued)
+            }
+            Err(denied) => Err(self.refuse(call, denied, &registry, caller).await),
+        }
+    }
+
+    /// Counts and journals a request that was refused before any proof could be read from it.
+    pub async fn malformed(&self, call: &Call, denied: Denied) -> Denied {
+        self.refuse(call, denied, &self.registry.load_full(), Caller::default()).await
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        proof: Proof<'_>,
+        request: Result<TokenRequest, Denied>,
+        registry: &Registry,
+        caller: &mut Caller,
+    ) -> Result<Issued, Denied> {
+        let identity = self.authenticate(proof, registry).await?;
+        caller.identity = Some(Arc::clone(&identity));
+        let agent = self.find(&identity, registry, call)?;
+        caller.agent = Some(Arc::clone(&agent));
+        let request = request?;
+        let levels = Levels {
+            tokens: Vec::new(),
+            agent: agent.id.clone(),
+            owner: agent.owner.clone(),
+            issuer: identity.issuer.clone(),
+        };
+        let verdict = self.verdict(&levels).await?;
+        let grant = decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
+        self.limits.token(&agent).map_err(|TooMany(wait)| Denied {
+            reason: Reason::RateLimited,
+            description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
+            retry_after: Some(wait),
+        })?;
+        let mut now = self.after(&verdict).await?;
+        loop {
+            let (token, event) = self.sign(call, &agent, &identity, &grant, registry, now)?;
+            match self.journal(event, &levels).await? {
+                Issuance::Recorded(_) => return Ok(Issued { token, grant }),
+                // A stop came between the decision and the commit. What was signed is dropped here.
+                Issuance::Dead(verdict) => {
+                    decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
+                    now = self.after(&verdict).await?;
+                }
+            }
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        proof: Proof<'_>,
+        registry: &Registry,
+    ) -> Result<Arc<VerifiedIdentity>, Denied> {
+        match proof {
+            Proof::Oidc(token) => Ok(self.authenticator.oidc(token).await?),
+            Proof::Assertion { text, client_id } => self.registered_key(text, client_id, registry).await,
+        }
+    }
+
+    /// An agent that is not registered and a signature that is not good look the same (law 8).
+    async fn registered_key(
+        &self,
+        text: &str,
+        client_id: Option<&str>,
+        registry: &Registry,
+    ) -> Result<Arc<VerifiedIdentity>, Denied> {
+        let assertion = UnverifiedAssertion::parse(text)?;
+        if client_id.is_some_and(|id| id != assertion.agent().as_str()) {
+            return Err(Reason::ParameterInvalid.into());
+        }
+        let keys = registry.agent(assertion.agent()).map(|agent| agent.keys()).unwrap_or_default();
+        let (identity, once) = self.authenticator.assertion(&assertion, &keys)?;
+        match self.revocation.use_once(once.key, once.until).await {
+            Ok(true) => Ok(Arc::new(identity)),
+            Ok(false) => Err(Reason::Replayed.into()),
+            Err(error) => {
+                tracing::error!(%error, "cannot tell whether an assertion was used before");
+                Err(Reason::RevocationUnavailable.into())
+            }
+        }
+    }
+
+    fn find(
+        &self,
+        identity: &VerifiedIdentity,
+        registry: &Registry,
+        call: &Call,
+    ) -> Result<Arc<Agent>, Denied> {
+        match registry.find(identity) {
+            Found::One(agent) => Ok(Arc::clone(agent)),
+            Found::None => Err(Reason::NoAgent.into()),
+            Found::Several(agents) => {
+                tracing::error!(request = %call.request, ?agents, "registry fault: one identity, several agents");
+                Err(Reason::NoAgent.into())
+            }
+        }
+    }
+
+    /// The first instant whose second no stop of the past covers.
+    async fn after(&self, verdict: &Verdict) -> Result<Timestamp, Denied> {
+        let now = self.now();
+        let Some(through) = verdict.through.filter(|&through| through >= now.seconds()) else {
+            return Ok(now);
+        };
+        let wait = Timestamp::from_seconds(through.saturating_add(1)).since(now);
+        if wait > LONGEST_WAIT {
+            return Err(Denied { retry_after: Some(wait), ..Reason::RevocationUnavailable.into() });
+        }
+        tokio::time::sleep(wait).await;
+        Ok(self.now())
+    }
+
+    fn sign(
+        &self,
+        call: &Call,
+        agent: &Agent,
+        identity: &VerifiedIdentity,
+        grant: &Grant,
+        registry: &Registry,
+        now: Timestamp,
+    ) -> Result<(AccessToken, Event), Denied> {
+        let random = self.random.bytes().map_err(|_| Reason::Internal)?;
+        let id = TokenId::new(now, &random);
+        let claims = Claims::new(&self.issuer, agent, identity, grant, registry.revision(), id, now);
+        let token = self.keys.sign(&claims, now).map_err(|error| {
+            tracing::error!(%error, "cannot sign");
+            Denied::from(Reason::Internal)
+        })?;
+        let event = Event {
+            agent: Some(claims.client_id),
+            owner: Some(claims.owner),
+            workload: Some(claims.workload),
+            token: Some(id),
+            token_sha256: Some(token.sha256()),
+            permissions: claims.authorization_details,
+            ttl: Some(grant.ttl.as_secs()),
+            registry: Some(claims.registry),
+            request: Some(call.request),
+            peer: Some(call.peer),
+            ..Event::new(now, Kind::TokenIssued, Outcome::Issued)
+        };
+        Ok((token, event))
+    }
+
+    async fn journal(&self, event: Event, levels: &Levels) -> Result<Issuance, Denied> {
+        let begun = tokio::time::Instant::now();
+        let recorded = self.store.append_issuance(event, levels).await;
+        self.metrics.journaled(begun.elapsed());
+        recorded.map_err(|error| {
+            tracing::error!(%error, "no durable event, so no token");
+            Denied { retry_after: Some(Duration::from_secs(1)), ..Reason::JournalUnavailable.into() }
+        })
+    }
+
+    /// Counts and journals a refusal, and says what its sender may know. Within the rate of its source
+    /// each has an event; those beyond it get 429 and are counted in the source's next event.
+    async fn refuse(&self, call: &Call, denied: Denied, registry: &Registry, caller: Caller) -> Denied {
+        self.metrics.refused(denied.reason);
+        let untold = match self.limits.refusal(call.peer) {
+            Ok(untold) => untold,
+            Err(_) if denied.reason.is_fault() => return denied,
+            Err(TooMany(wait)) => return Denied { retry_after: Some(wait), ..Reason::RateLimited.into() },
+        };
+        let event = Event {
+            reason: Some(denied.reason.as_str().to_owned()),
+            agent: caller.agent.as_ref().map(|agent| agent.id.clone()),
+            owner: caller.agent.as_ref().map(|agent| agent.owner.clone()),
+            workload: caller.identity.map(|identity| identity.workload()),
+            registry: Some(registry.revision().to_owned()),
+            detail: (untold > 0).then(|| format!("{untold} more refusals of this source before this one")),
+            ..self.event(Kind::TokenRefused, Outcome::Refused, Some(call))
+        };
+        if let Err(error) = self.store.append(event).await {
+            tracing::error!(%error, request = %call.request, reason = denied.reason.as_str(), "refusal not journaled");
+        }
+        denied
+    }
+}
+
+impl From<ProofError> for Denied {
+    fn from(error: ProofError) -> Self {
+        tracing::debug!(reason = error.reason.as_str(), detail = %error.detail, "proof refused");
+        error.reason.into()
+    }
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "store");
+        Reason::JournalUnavailable.into()
+    }
+}

@@ -1,0 +1,138 @@
+//! What operators and auditors read: agents, stops, the audit log, and whether tokens can be issued.
+
+use std::sync::Arc;
+
+use crate::broker::{Broker, Denied};
+use crate::domain::agent::Agent;
+use crate::domain::checkpoint::{Checkpoint, VerifierKey};
+use crate::domain::event::EventFilter;
+use crate::domain::id::AgentId;
+use crate::domain::reason::Reason;
+use crate::domain::revocation::{Levels, Stop, Target};
+use crate::domain::time::Timestamp;
+use crate::store::{Recorded, StoreError};
+
+/// An agent as it stands now.
+pub struct AgentStatus {
+    pub agent: Arc<Agent>,
+    /// The stop that covers it.
+    pub stopped_by: Option<Target>,
+    pub last_issued: Option<Timestamp>,
+    pub live_tokens: u64,
+}
+
+/// Whether tokens can be issued, and what is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    pub ready: bool,
+    /// Each part that is not well, in words for an operator.
+    pub degraded: Vec<String>,
+}
+
+impl Broker {
+    /// The registered agents, by id.
+    pub async fn agents(&self) -> Result<Vec<AgentStatus>, StoreError> {
+        let registry = self.registry.load_full();
+        let ids: Vec<AgentId> = registry.agents().map(|agent| agent.id.clone()).collect();
+        let mut activity = self.store.activity(&ids, self.now()).await?;
+        let status = |agent: &Arc<Agent>| {
+            let active = activity.remove(&agent.id).unwrap_or_default();
+            AgentStatus {
+                stopped_by: self.stopped_by(agent),
+                last_issued: active.last_issued,
+                live_tokens: active.live,
+                agent: Arc::clone(agent),
+            }
+        };
+        Ok(registry.agents().map(status).collect())
+    }
+
+    pub async fn agent(&self, id: &AgentId) -> Result<Option<AgentStatus>, StoreError> {
+        Ok(self.agents().await?.into_iter().find(|status| status.agent.id == *id))
+    }
+
+    /// The stop that covers every token of `agent`; a stop of one issuer counts where it has no other.
+    fn stopped_by(&self, agent: &Agent) -> Option<Target> {
+        let stopped = agent.issuers().into_iter().map(|issuer| {
+            let levels =
+                Levels { tokens: Vec::new(), agent: agent.id.clone(), owner: agent.owner.clone(), issuer };
+            self.store.verdict(&levels).stopped
+        });
+        stopped.collect::<Option<Vec<Target>>>()?.into_iter().next()
+    }
+
+    /// `sha256:…` of the agent files that decide now.
+    pub fn registry_revision(&self) -> String {
+        self.registry.load().revision().to_owned()
+    }
+
+    /// Newest first.
+    pub async fn stops(&self, active_only: bool) -> Result<Vec<Stop>, StoreError> {
+        self.store.stops(active_only).await
+    }
+
+    /// Newest first, at most `limit` events before the `seq` `before`.
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        limit: u32,
+        before: Option<u64>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.store.events(filter, limit, before).await
+    }
+
+    /// A signed note of the log as it is now: it covers every event committed before the call.
+    pub fn checkpoint(&self) -> String {
+        let head = self.store.head();
+        let origin = self.log.name().to_owned();
+        Checkpoint { origin, size: head.size, root: head.root }.sign(self.keys.checkpoint_key())
+    }
+
+    /// The key that checkpoints are verified with.
+    pub fn checkpoint_verifier(&self) -> &VerifierKey {
+        &self.log
+    }
+
+    /// RFC 7517: the keys that access tokens are verified with.
+    pub fn jwks(&self) -> Arc<str> {
+        self.keys.jwks()
+    }
+
+    /// The names of the algorithms that tokens are signed with.
+    pub fn signing_algorithms(&self) -> Vec<&'static str> {
+        self.keys.algorithms().into_iter().map(|algorithm| algorithm.as_str()).collect()
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        let mut degraded = Vec::new();
+        let store = self.store.healthy();
+        if !store {
+            degraded.push("store: the audit log cannot be written, so no token is issued".to_owned());
+        }
+        if !self.revocation.usable() {
+            degraded.push("revocation: Redis cannot be used; the store answers in its place".to_owned());
+        }
+        if let Some(problem) = self.rejected.load().as_ref() {
+            degraded.push(format!("registry: {problem}; the last good revision serves"));
+        }
+        let waiting = self.unjournaled.len();
+        if waiting > 0 {
+            degraded.push(format!("audit: {waiting} stops are in effect and not yet in the log"));
+        }
+        Readiness { ready: store, degraded }
+    }
+
+    /// Prometheus text, with the gauges as they are now.
+    pub fn metrics(&self) -> Result<String, Denied> {
+        let now = self.now();
+        let gauges = crate::broker::metrics::Gauges {
+            revocation_view_age: self.revocation.view_age(),
+            key_age: self.keys.age(now),
+            log_size: self.store.head().size,
+            registry_rejected: self.rejected.load().is_some(),
+            store_healthy: self.store.healthy(),
+            unjournaled: self.unjournaled.len(),
+        };
+        self.metrics.render(&gauges).map_err(|_| Reason::Internal.into())
+    }
+}

@@ -1,0 +1,124 @@
+//! What has to be done beside the calls: a new revision of the agent files, the rotation of the
+//! signing keys, stops that wait for the store. `app` says when.
+
+use std::sync::Arc;
+
+use crate::broker::Broker;
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::event::{Event, Kind, Outcome};
+use crate::registry::Registry;
+use crate::store::StoreError;
+use crate::token::KeyError;
+
+/// A new revision of the agent files, or every mistake in it.
+pub type Change = Result<Arc<Registry>, Vec<Diagnostic>>;
+
+#[derive(Debug, thiserror::Error)]
+enum RotationError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Broker {
+    /// Puts a changed registry in force, or keeps the last good one and tells why. The event is durable
+    /// before the new revision decides anything; while it cannot be, the change is given back.
+    pub async fn registry_changed(&self, change: Change) -> Result<(), Change> {
+        let event = match &change {
+            Ok(registry) => self.loaded(registry),
+            Err(mistakes) => Event {
+                registry: Some(self.registry_revision()),
+                detail: Some(format!("{} mistakes; the last good revision serves", mistakes.len())),
+                ..self.event(Kind::RegistryRejected, Outcome::Refused, None)
+            },
+        };
+        if let Err(error) = self.store.append(event).await {
+            tracing::error!(%error, "a change of the registry waits for the store");
+            return Err(change);
+        }
+        let problem = match change {
+            Ok(registry) => {
+                tracing::info!(revision = registry.revision(), "registry loaded");
+                self.registry.store(registry);
+                None
+            }
+            Err(mistakes) => {
+                for mistake in &mistakes {
+                    tracing::error!(%mistake, "registry rejected");
+                }
+                let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+                Some(format!("{} mistakes, the first: {first}", mistakes.len()))
+            }
+        };
+        self.rejected.store(Arc::new(problem));
+        Ok(())
+    }
+
+    fn loaded(&self, registry: &Registry) -> Event {
+        Event {
+            registry: Some(registry.revision().to_owned()),
+            detail: Some(format!("{} agents", registry.agents().count())),
+            ..self.event(Kind::RegistryLoaded, Outcome::Done, None)
+        }
+    }
+
+    /// The first event of a broker's life, and of a registry's.
+    pub async fn started(&self) -> Result<(), StoreError> {
+        let event = Event {
+            detail: Some(format!("{} {}", self.name, env!("CARGO_PKG_VERSION"))),
+            ..self.event(Kind::BrokerStarted, Outcome::Done, None)
+        };
+        self.store.append(event).await?;
+        self.store.append(self.loaded(&self.registry.load())).await.map(drop)
+    }
+
+    /// The last event, after which the store closes.
+    pub async fn stopped(&self) {
+        self.journal_pending().await;
+        let event = Event {
+            detail: Some(self.name.to_string()),
+            ..self.event(Kind::BrokerStopped, Outcome::Done, None)
+        };
+        if let Err(error) = self.store.append(event).await {
+            tracing::error!(%error, "the end of the broker is not journaled");
+        }
+    }
+
+    /// Once a second or so: what is due.
+    pub async fn tend(&self) {
+        self.limits.forget_quiet();
+        if self.unjournaled.len() > 0 {
+            self.journal_pending().await;
+        }
+        if let Err(error) = self.rotate_keys().await {
+            tracing::error!(%error, "rotation of the signing keys");
+        }
+    }
+
+    /// A new key is durable before it is published, and published long before it signs.
+    async fn rotate_keys(&self) -> Result<(), RotationError> {
+        let rotation = self.keys.due(self.now())?;
+        if rotation.is_empty() {
+            return Ok(());
+        }
+        let rotated = |detail: String| Event {
+            detail: Some(detail),
+            ..self.event(Kind::KeyRotated, Outcome::Done, None)
+        };
+        if let Some(key) = &rotation.add {
+            let detail =
+                format!("{} {} is published and signs from {}", key.algorithm, key.kid, key.signs_from);
+            self.store.put_key(key.clone(), Some(rotated(detail))).await?;
+        }
+        for kid in &rotation.remove {
+            self.store.append(rotated(format!("{kid} is removed: its last token is dead"))).await?;
+            self.store.remove_key(kid).await?;
+        }
+        if let Some(kid) = &rotation.signs {
+            self.store.append(rotated(format!("{kid} signs from now on"))).await?;
+        }
+        self.keys.adopt(rotation)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! `hallpass audit verify`: recomputes the whole log and names the first event that is not as it was.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::local;
+use crate::cli::args::ConfigArgs;
+use crate::cli::{Failure, Host, Outcome};
+use crate::domain::checkpoint::{self, Checkpoint, VerifierKey};
+use crate::store::{Reader, Verified, VerifyError, verify};
+
+/// Shorter logs are done before anyone could read a bar.
+const WORTH_A_BAR: u64 = 50_000;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    /// A checkpoint that you kept (`hallpass audit checkpoint`); the log must still contain what it covers
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// The verifier key that you kept (`hallpass audit checkpoint --key`), in place of the store's own
+    #[arg(long, value_name = "KEY", requires = "checkpoint")]
+    pub verifier_key: Option<VerifierKey>,
+    /// Verify this database file instead of the configuration's
+    #[arg(long, value_name = "FILE")]
+    pub database: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// # Errors
+/// With what fails first, and where.
+pub(super) fn run(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome {
+    let (reader, checkpoint) = what(args, host)?;
+    let verified = with_progress(&reader, checkpoint.as_ref()).map_err(|error| {
+        Failure::failed(format!("the audit log does not verify: {error}"))
+            .remedy("keep the database as it is, and compare it with a backup from before that event")
+    })?;
+    let Verified { size, root } = verified;
+    if args.json {
+        let covered = checkpoint.map(|checkpoint| checkpoint.size);
+        let verdict =
+            serde_json::json!({"verified": true, "size": size, "root": root, "checkpoint": covered});
+        return Ok(writeln!(host.out, "{verdict}")?);
+    }
+    writeln!(host.out, "the audit log verifies: {size} events, root {root}")?;
+    match checkpoint {
+        Some(checkpoint) => writeln!(host.out, "it extends the checkpoint of {} events", checkpoint.size)?,
+        None => host.note("without --checkpoint nobody can tell whether the whole log was written anew"),
+    }
+    Ok(())
+}
+
+fn what(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome<(Reader, Option<Checkpoint>)> {
+    let note = args.checkpoint.as_deref().map(read_note).transpose()?;
+    let needs_config = args.database.is_none() || (note.is_some() && args.verifier_key.is_none());
+    let config = needs_config.then(|| local::config(&args.config, host)).transpose()?;
+    let path = args.database.clone().or(config.as_ref().map(|config| config.store.path.clone()));
+    let reader = local::open(&path.unwrap_or_default())?;
+    let Some(note) = note else { return Ok((reader, None)) };
+    let key = match (&args.verifier_key, &config) {
+        (Some(key), _) => key.clone(),
+        (None, Some(config)) => {
+            host.note("the checkpoint's signature is checked with the store's own key; --verifier-key takes the one you kept");
+            local::Signer::of(config, &reader)?.verifier()?
+        }
+        (None, None) => return Err(Failure::usage("give --verifier-key or --config with --checkpoint")),
+    };
+    let checkpoint = checkpoint::verify(&note, &key)
+        .map_err(|error| Failure::failed(format!("the checkpoint is not good: {error}")))?;
+    Ok((reader, Some(checkpoint)))
+}
+
+fn read_note(path: &Path) -> Outcome<String> {
+    std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
+}
+
+fn with_progress(reader: &Reader, checkpoint: Option<&Checkpoint>) -> Result<Verified, VerifyError> {
+    let style = ProgressStyle::with_template("{pos} of {len} events {wide_bar} {eta}");
+    let bar = ProgressBar::hidden().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut shown = false;
+    let verified = verify(reader, checkpoint, &mut |done, total| {
+        if total >= WORTH_A_BAR && !std::mem::replace(&mut shown, true) {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    verified
+}
+
+/// Verifies the log in the database file `path`, whatever the configuration says.
+///
+/// # Errors
+/// With what fails first, and where.
+pub fn verify_file(path: &Path, checkpoint: Option<&Checkpoint>) -> Result<Verified, VerifyError> {
+    verify(&Reader::open(path)?, checkpoint, &mut |_, _| {})
+}

@@ -1,0 +1,69 @@
+//! `hallpass check-config`: every mistake of the configuration and the agent files, offline.
+
+use std::path::Path;
+
+use crate::cli::args::CheckArgs;
+use crate::cli::show::safe;
+use crate::cli::{Failure, Host, Outcome};
+use crate::config::{self, Checked};
+use crate::domain::diagnostic::Diagnostic;
+
+/// # Errors
+/// When there is a mistake; each is on standard output, one a line.
+pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
+    let path = &args.config.config;
+    if args.json {
+        return as_json(path, host);
+    }
+    let checked = checked(path, host)?;
+    let agents = checked.registry.agents();
+    writeln!(
+        host.out,
+        "{}: no mistakes, {} agents, {}",
+        path.display(),
+        agents.len(),
+        checked.registry.revision()
+    )?;
+    for agent in checked.registry.agents() {
+        writeln!(host.out, "  {}", safe(&agent.sentence()))?;
+    }
+    Ok(())
+}
+
+fn as_json(path: &Path, host: &mut Host<'_>) -> Outcome {
+    let mistakes = config::check(path, environment()).err().unwrap_or_default();
+    let list: Vec<_> = mistakes
+        .iter()
+        .map(|Diagnostic { file, line, key, problem, remedy }| {
+            serde_json::json!({"file": file, "line": line, "key": key, "problem": problem, "remedy": remedy})
+        })
+        .collect();
+    writeln!(host.out, "{}", serde_json::Value::from(list))?;
+    if mistakes.is_empty() { Ok(()) } else { Err(counted(&mistakes)) }
+}
+
+/// Reads and checks the configuration with the environment laid over it.
+pub(super) fn checked(path: &Path, host: &mut Host<'_>) -> Outcome<Checked> {
+    config::check(path, environment()).or_else(|mistakes| explained(&mistakes, host))
+}
+
+/// The variables that may override keys. What is not UTF-8 cannot be one.
+pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.into_string().ok();
+    std::env::vars_os().filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
+}
+
+/// Prints each mistake on a line of its own.
+pub(super) fn explained<T>(mistakes: &[Diagnostic], host: &mut Host<'_>) -> Outcome<T> {
+    for mistake in mistakes {
+        writeln!(host.out, "{}", safe(&mistake.to_string()))?;
+    }
+    Err(counted(mistakes))
+}
+
+fn counted(mistakes: &[Diagnostic]) -> Failure {
+    let count = mistakes.len();
+    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+    Failure::failed(format!("{count} {mistakes} in the configuration"))
+        .remedy("docs/CONFIGURATION.md lists every key")
+}

@@ -1,0 +1,33 @@
+//! `hallpass serve`: the broker, until it is told to stop.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{Ambient, App, start_logging};
+use crate::cli::args::ServeArgs;
+use crate::cli::check::checked;
+use crate::cli::{Failure, Host, Outcome};
+
+/// # Errors
+/// When the configuration has a mistake, or a part of the broker cannot start.
+pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
+    let checked = checked(&args.config.config, host)?;
+    start_logging();
+    let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
+    let served: anyhow::Result<()> = runtime.block_on(async {
+        // Asked for first, so that an order to stop during the start is not lost.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let app = App::start(checked, ambient).await?;
+        tracing::info!(public = %app.public, admin = %app.admin, "ready");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        app.stop().await;
+        Ok(())
+    });
+    Ok(served?)
+}

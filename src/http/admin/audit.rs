@@ -1,0 +1,147 @@
+//! `/v1/audit`: what was issued, refused and stopped, and the proof that nothing of it was changed.
+
+use std::str::FromStr;
+
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use url::form_urlencoded;
+use utoipa::IntoParams;
+
+use super::Parameters;
+use crate::broker::Call;
+use crate::domain::event::EventFilter;
+use crate::http::Gate;
+use crate::http::authorization::{AnyRole, Auditor};
+use crate::http::call::Current;
+use crate::http::problem::Problem;
+
+const DEFAULT_LIMIT: u32 = 100;
+const MAX_LIMIT: u32 = 500;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    agent: Option<String>,
+    owner: Option<String>,
+    kind: Option<String>,
+    /// `issued`, `refused` or `done`.
+    outcome: Option<String>,
+    /// A permission's name or URL, exactly.
+    resource: Option<String>,
+    token: Option<String>,
+    request: Option<String>,
+    /// RFC 3339: at or after.
+    since: Option<String>,
+    /// RFC 3339: before.
+    until: Option<String>,
+    /// 1 to 500; 100 where not given.
+    limit: Option<u32>,
+    /// From the `Link` of the page before.
+    cursor: Option<String>,
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(
+    call: Call,
+    name: &str,
+    text: Option<&str>,
+) -> Result<Option<T>, Problem> {
+    text.map(T::from_str).transpose().map_err(|error| Problem::invalid(call, format!("`{name}`: {error}")))
+}
+
+impl Filter {
+    fn events(&self, call: Call) -> Result<EventFilter, Problem> {
+        Ok(EventFilter {
+            agent: parsed(call, "agent", self.agent.as_deref())?,
+            owner: parsed(call, "owner", self.owner.as_deref())?,
+            kind: parsed(call, "kind", self.kind.as_deref())?,
+            outcome: parsed(call, "outcome", self.outcome.as_deref())?,
+            resource: self.resource.clone(),
+            token: parsed(call, "token", self.token.as_deref())?,
+            request: parsed(call, "request", self.request.as_deref())?,
+            since: parsed(call, "since", self.since.as_deref())?,
+            until: parsed(call, "until", self.until.as_deref())?,
+        })
+    }
+
+    fn limit(&self, call: Call) -> Result<u32, Problem> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        let fits = (1..=MAX_LIMIT).contains(&limit);
+        fits.then_some(limit).ok_or_else(|| Problem::invalid(call, format!("`limit` is 1 to {MAX_LIMIT}")))
+    }
+
+    fn before(&self, call: Call) -> Result<Option<u64>, Problem> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+        let before = bytes.map(u64::from_be_bytes);
+        before
+            .map(Some)
+            .ok_or_else(|| Problem::invalid(call, "`cursor` comes from the Link of the page before"))
+    }
+}
+
+/// Events, newest first.
+#[utoipa::path(get, path = "/v1/audit/events", params(Filter),
+    responses((status = 200, description = "`{\"events\":[…]}`, each event as it was hashed; the next page by Link"),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn events(
+    _: Auditor,
+    State(gate): State<Gate>,
+    Current(call): Current,
+    Parameters(filter): Parameters<Filter>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (wanted, limit, before) = (filter.events(call)?, filter.limit(call)?, filter.before(call)?);
+    // One more than asked tells whether there is another page.
+    let found = gate.broker.events(&wanted, limit + 1, before).await;
+    let mut found = found.map_err(|error| Problem::store(call, &error))?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let mut body = String::with_capacity(16 + found.iter().map(|event| event.bytes.len() + 1).sum::<usize>());
+    body.push_str("{\"events\":[");
+    for (at, event) in found.iter().enumerate() {
+        if at > 0 {
+            body.push(',');
+        }
+        body.push_str(&event.bytes);
+    }
+    body.push_str("]}");
+    let mut response = ([(CONTENT_TYPE, "application/json")], body).into_response();
+    if let Some(last) = found.last().filter(|_| more) {
+        if let Ok(link) = HeaderValue::try_from(next_page(&uri, last.seq)) {
+            response.headers_mut().insert(LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+/// RFC 8288: the same query from where this page ended.
+fn next_page(uri: &Uri, before: u64) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if name != "cursor" {
+            query.append_pair(&name, &value);
+        }
+    }
+    query.append_pair("cursor", &URL_SAFE_NO_PAD.encode(before.to_be_bytes()));
+    format!("<{}?{}>; rel=\"next\"", uri.path(), query.finish())
+}
+
+/// A signed note (C2SP) that covers every event committed when it was asked for.
+#[utoipa::path(get, path = "/v1/audit/checkpoint",
+    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem)))]
+pub(super) async fn checkpoint(_: AnyRole, State(gate): State<Gate>) -> impl IntoResponse {
+    (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], gate.broker.checkpoint())
+}
+
+/// The verifier key of the checkpoints, in C2SP form.
+#[utoipa::path(get, path = "/v1/audit/key",
+    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem)))]
+pub(super) async fn key(_: AnyRole, State(gate): State<Gate>) -> impl IntoResponse {
+    let key = format!("{}\n", gate.broker.checkpoint_verifier());
+    (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], key)
+}

@@ -1,0 +1,75 @@
+//! The admin listener: operators stop, lift, look and audit.
+
+mod agents;
+mod audit;
+mod metrics;
+mod openapi;
+mod revocations;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::Request;
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use serde::de::DeserializeOwned;
+
+use crate::broker::Call;
+use crate::http::call::Current;
+use crate::http::problem::Problem;
+use crate::http::{Gate, body, call};
+
+/// Every path of the admin listener.
+pub fn router(gate: Gate) -> Router {
+    Router::new()
+        .route("/v1/agents", get(agents::list))
+        .route("/v1/agents/{id}", get(agents::show))
+        .route("/v1/revocations", get(revocations::list).post(revocations::stop))
+        .route("/v1/revocations/{id}/lift", post(revocations::lift))
+        .route("/v1/audit/events", get(audit::events))
+        .route("/v1/audit/checkpoint", get(audit::checkpoint))
+        .route("/v1/audit/key", get(audit::key))
+        .route("/metrics", get(metrics::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(no_such_path)
+        .layer(axum::middleware::from_fn_with_state(gate.clone(), call::identify))
+        .with_state(gate)
+}
+
+/// The query of a request; a mistake in it is a problem like any other.
+struct Parameters<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Current(call) = Current::of(parts);
+        let query = Query::try_from_uri(&parts.uri);
+        let mistake = "the query has an unknown or repeated parameter, or a value of the wrong type";
+        query.map(|Query(query)| Self(query)).map_err(|_| Problem::invalid(call, mistake))
+    }
+}
+
+async fn no_such_path(Current(call): Current) -> Problem {
+    Problem::not_found(call, "no such path; /openapi.json lists them")
+}
+
+/// A JSON body without unknown members, or a problem that says where it is wrong.
+async fn json<T: DeserializeOwned>(call: Call, request: Request<Body>) -> Result<T, Problem> {
+    let bytes = body::read(request).await.map_err(|reason| Problem::denied(call, &reason.into()))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // Where, and not what: the words of the parser repeat the input.
+        let (line, column) = (error.line(), error.column());
+        let what = "not the JSON object that /openapi.json describes";
+        Problem::invalid(call, format!("the body, line {line} column {column}: {what}"))
+    })
+}
+
+/// The words that a person gives for what they do; they stand in the audit log.
+fn reason(call: Call, text: &str) -> Result<String, Problem> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 500 || text.chars().any(char::is_control) {
+        return Err(Problem::invalid(call, "`reason` is 1 to 500 bytes of text on one line"));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,162 @@
+//! `/v1/revocations`: the kill switch.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Parameters;
+use crate::broker::{Audited, Killed, Lifted};
+use crate::domain::revocation::{Stop, Target};
+use crate::http::Gate;
+use crate::http::authorization::{Admin, AnyRole};
+use crate::http::call::Current;
+use crate::http::problem::Problem;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StopRequest {
+    /// `token:JTI`, `agent:ID`, `owner:TEAM`, `issuer:NAME` or `everything`.
+    target: String,
+    /// For the audit log; not needed for a dry run.
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LiftRequest {
+    /// For the audit log.
+    reason: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StopOptions {
+    /// Tells what the stop would hit, and stops nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListOptions {
+    /// Only stops that are not lifted.
+    #[serde(default)]
+    active: bool,
+}
+
+/// A change of the kill switch, in effect.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Change {
+    #[schema(value_type = Object)]
+    revocation: Stop,
+    /// RFC 3339: from then on no token is issued to the target.
+    took_effect: String,
+    /// Brokers that refuse, by their own word.
+    confirmed: Vec<String>,
+    /// Brokers that have not said so yet.
+    pending: Vec<String>,
+    /// `recorded`, or `pending` while the store is down.
+    #[schema(value_type = String)]
+    audit: Audited,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Preview {
+    dry_run: bool,
+    target: String,
+    live_tokens: u64,
+    agents: Vec<String>,
+    repositories: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Stops {
+    #[schema(value_type = Vec<Object>)]
+    revocations: Vec<Stop>,
+}
+
+impl From<Killed> for Change {
+    fn from(killed: Killed) -> Self {
+        Self {
+            revocation: killed.stop,
+            took_effect: killed.took_effect.to_string(),
+            confirmed: killed.confirmed.iter().map(ToString::to_string).collect(),
+            pending: killed.pending.iter().map(ToString::to_string).collect(),
+            audit: killed.audit,
+        }
+    }
+}
+
+/// Stops a target, in effect everywhere that is counted before it answers.
+#[utoipa::path(post, path = "/v1/revocations", request_body = StopRequest, params(StopOptions),
+    responses((status = 201, body = Change), (status = 200, body = Preview), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 503, body = Problem)))]
+pub(super) async fn stop(
+    Admin(operator): Admin,
+    State(gate): State<Gate>,
+    Current(call): Current,
+    Parameters(options): Parameters<StopOptions>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let asked: StopRequest = super::json(call, request).await?;
+    let target: Target =
+        asked.target.parse().map_err(|error| Problem::invalid(call, format!("`target`: {error}")))?;
+    let failed = |error| Problem::kill(call, &error);
+    if options.dry_run {
+        let preview = gate.broker.preview(&target).await.map_err(failed)?;
+        let preview = Preview {
+            dry_run: true,
+            target: target.to_string(),
+            live_tokens: preview.live_tokens,
+            agents: preview.agents.iter().map(ToString::to_string).collect(),
+            repositories: preview.repositories,
+        };
+        return Ok(Json(preview).into_response());
+    }
+    let reason = super::reason(call, &asked.reason)?;
+    let killed = gate.broker.revoke(call, Some(operator), target, reason).await.map_err(failed)?;
+    Ok((StatusCode::CREATED, Json(Change::from(killed))).into_response())
+}
+
+/// The stops, newest first.
+#[utoipa::path(get, path = "/v1/revocations", params(ListOptions),
+    responses((status = 200, body = Stops), (status = 401, body = Problem)))]
+pub(super) async fn list(
+    _: AnyRole,
+    State(gate): State<Gate>,
+    Current(call): Current,
+    Parameters(options): Parameters<ListOptions>,
+) -> Result<Json<Stops>, Problem> {
+    let revocations = gate.broker.stops(options.active).await;
+    Ok(Json(Stops { revocations: revocations.map_err(|error| Problem::store(call, &error))? }))
+}
+
+/// Lifts a stop. Tokens issued before it stay dead.
+#[utoipa::path(post, path = "/v1/revocations/{id}/lift", request_body = LiftRequest,
+    params(("id" = String, Path,)),
+    responses((status = 200, body = Change), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 503, body = Problem)))]
+pub(super) async fn lift(
+    Admin(operator): Admin,
+    State(gate): State<Gate>,
+    Current(call): Current,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Result<Json<Change>, Problem> {
+    let asked: LiftRequest = super::json(call, request).await?;
+    let reason = super::reason(call, &asked.reason)?;
+    let id = id
+        .parse()
+        .map_err(|_| Problem::invalid(call, "the id of a stop is a UUID; GET /v1/revocations lists them"))?;
+    match gate.broker.lift(call, operator, id, reason).await.map_err(|error| Problem::kill(call, &error))? {
+        Lifted::Done(killed) => Ok(Json(Change::from(killed))),
+        Lifted::Before(_) => Err(Problem::new(call, StatusCode::CONFLICT, "this stop was lifted before")),
+    }
+}

@@ -1,0 +1,137 @@
+//! Extractors that are the authorization: a handler has its caller only through the check.
+//!
+//! A credential that is not known is always 401, never «anonymous»; a known caller without the role
+//! is 403.
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::domain::digest::Digest;
+use crate::domain::id::OperatorName;
+use crate::domain::reason::Reason;
+use crate::http::call::Current;
+use crate::http::oauth_error::Refused;
+use crate::http::problem::Problem;
+use crate::http::settings::{Operator, ResourceServer, Role};
+use crate::http::{Callers, Gate};
+
+/// Any operator.
+pub(super) struct AnyRole;
+
+/// An operator with the role `admin`.
+pub(super) struct Admin(pub(super) OperatorName);
+
+/// An operator with the role `auditor` or `admin`.
+pub(super) struct Auditor;
+
+/// Who introspects.
+pub(super) enum Verifier {
+    Operator,
+    ResourceServer(usize),
+}
+
+impl Callers {
+    /// Compares with every known key, in a time that does not depend on which one it is.
+    fn operator(&self, key: &str) -> Option<&Operator> {
+        find(&self.operators, key, |operator| &operator.key).map(|at| &self.operators[at])
+    }
+
+    pub(super) fn resource_server(&self, at: usize) -> &ResourceServer {
+        &self.resource_servers[at]
+    }
+}
+
+fn find<T>(all: &[T], key: &str, digest: impl Fn(&T) -> &Digest) -> Option<usize> {
+    let given = Digest::of(key.as_bytes());
+    let mut found = None;
+    for (at, one) in all.iter().enumerate() {
+        if bool::from(digest(one).0.ct_eq(&given.0)) {
+            found = Some(at);
+        }
+    }
+    found
+}
+
+/// The key that a caller sent: `Bearer` (RFC 6750 §2.1), or the password of `Basic` (RFC 6749 §2.3.1).
+fn credential(headers: &HeaderMap, basic: bool) -> Result<Zeroizing<String>, Reason> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let only = match (values.next(), values.next()) {
+        (Some(only), None) => only.to_str().map_err(|_| Reason::CredentialInvalid)?,
+        (None, _) => return Err(Reason::CredentialMissing),
+        _ => return Err(Reason::CredentialInvalid),
+    };
+    let (scheme, rest) = only.split_once(' ').ok_or(Reason::CredentialInvalid)?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() {
+        return Ok(Zeroizing::new(rest.to_owned()));
+    }
+    if basic && scheme.eq_ignore_ascii_case("basic") {
+        let decoded = Zeroizing::new(STANDARD.decode(rest).map_err(|_| Reason::CredentialInvalid)?);
+        let text = std::str::from_utf8(&decoded).map_err(|_| Reason::CredentialInvalid)?;
+        let (_, password) = text.split_once(':').ok_or(Reason::CredentialInvalid)?;
+        return Ok(Zeroizing::new(password.to_owned()));
+    }
+    Err(Reason::CredentialInvalid)
+}
+
+fn operator<S>(parts: &Parts, state: &S, roles: &[Role]) -> Result<OperatorName, Problem>
+where
+    Gate: FromRef<S>,
+    S: Send + Sync,
+{
+    let Current(call) = Current::of(parts);
+    let gate = Gate::from_ref(state);
+    let refuse = |reason: Reason| Problem::unauthorized(call, reason);
+    let key = credential(&parts.headers, false).map_err(refuse)?;
+    let operator = gate.callers.operator(&key).ok_or_else(|| refuse(Reason::CredentialInvalid))?;
+    if roles.is_empty() || roles.iter().any(|role| operator.roles.contains(role)) {
+        return Ok(operator.name.clone());
+    }
+    let wanted: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    Err(Problem::new(call, StatusCode::FORBIDDEN, format!("this needs the role {}", wanted.join(" or "))))
+}
+
+macro_rules! by_role {
+    ($extractor:ident, $roles:expr, $make:expr) => {
+        impl<S> FromRequestParts<S> for $extractor
+        where
+            Gate: FromRef<S>,
+            S: Send + Sync,
+        {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+                operator(parts, state, $roles).map($make)
+            }
+        }
+    };
+}
+
+by_role!(AnyRole, &[], |_| Self);
+by_role!(Admin, &[Role::Admin], Self);
+by_role!(Auditor, &[Role::Auditor, Role::Admin], |_| Self);
+
+impl<S> FromRequestParts<S> for Verifier
+where
+    Gate: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let gate = Gate::from_ref(state);
+        let Current(call) = Current::of(parts);
+        let key = credential(&parts.headers, true).map_err(|reason| Refused::new(call, reason))?;
+        if gate.callers.operator(&key).is_some() {
+            return Ok(Self::Operator);
+        }
+        let server = find(&gate.callers.resource_servers, &key, |server| &server.key);
+        server.map(Self::ResourceServer).ok_or_else(|| Refused::new(call, Reason::CredentialInvalid))
+    }
+}

@@ -1,0 +1,124 @@
+//! Request bodies: bounded in size and time, and forms in which nothing is repeated or unknown.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Request};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use crate::broker::Denied;
+use crate::domain::reason::Reason;
+
+/// Bytes.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+
+/// For a whole body to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads a body whole, or says why not.
+pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
+    let collected = Limited::new(request.into_body(), MAX_BODY).collect();
+    match tokio::time::timeout(PATIENCE, collected).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Reason::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(Reason::BodyInvalid),
+    }
+}
+
+/// A form whose parameters are all known to its endpoint.
+pub(super) struct Form(Vec<(&'static str, Zeroizing<String>)>);
+
+impl Form {
+    /// `known`: the names that may be given, and whether more than once.
+    pub(super) async fn read(request: Request<Body>, known: &[(&'static str, bool)]) -> Result<Self, Denied> {
+        if !is_form(request.headers()) {
+            return Err(Reason::BodyInvalid.into());
+        }
+        let body = read(request).await?;
+        Self::parse(&body, known)
+    }
+
+    fn parse(body: &[u8], known: &[(&'static str, bool)]) -> Result<Self, Denied> {
+        std::str::from_utf8(body).map_err(|_| Reason::BodyInvalid)?;
+        let mut form = Self(Vec::new());
+        for (name, value) in form_urlencoded::parse(body) {
+            let value = Zeroizing::new(value.into_owned());
+            let Some(&(name, many)) = known.iter().find(|(known, _)| *known == name) else {
+                let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+                let description = format!("an unknown parameter; known are {}", names.join(", "));
+                return Err(said(Reason::ParameterUnknown, description));
+            };
+            // Percent-encoded bytes that are no UTF-8 come as the replacement character.
+            if value.chars().any(|c| c == char::REPLACEMENT_CHARACTER || c.is_control()) {
+                return Err(said(Reason::ParameterInvalid, format!("{name} is not plain UTF-8 text")));
+            }
+            if !many && form.get(name).is_some() {
+                return Err(said(Reason::ParameterRepeated, format!("{name} was given more than once")));
+            }
+            // RFC 6749 §3.1: parameters sent without a value are treated as if they were omitted.
+            if !value.is_empty() {
+                form.0.push((name, value));
+            }
+        }
+        Ok(form)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn required(&self, name: &'static str) -> Result<&str, Denied> {
+        self.get(name).ok_or_else(|| said(Reason::ParameterMissing, format!("{name} is required")))
+    }
+}
+
+/// A refusal with words that name parameters and nothing a caller wrote.
+pub(super) fn said(reason: Reason, description: impl Into<String>) -> Denied {
+    Denied { description: Some(description.into()), ..reason.into() }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let essence = only.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[(&str, bool)] = &[("scope", false), ("resource", true)];
+
+    fn reason(body: &[u8]) -> Option<Reason> {
+        Form::parse(body, KNOWN).err().map(|denied| denied.reason)
+    }
+
+    #[test]
+    fn a_form_knows_its_parameters() {
+        let form = Form::parse(b"scope=a+b%3Ac&resource=1&resource=2&", KNOWN).ok().unwrap();
+        assert_eq!(form.get("scope"), Some("a b:c"));
+        assert_eq!(form.all("resource").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(reason(b"scope=a&scope=b"), Some(Reason::ParameterRepeated));
+        assert_eq!(reason(b"Scope=a"), Some(Reason::ParameterUnknown));
+        assert_eq!(reason(b"scope[]=a"), Some(Reason::ParameterUnknown));
+        assert_eq!(reason(b"scope=%ff"), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(b"scope=a%00"), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(b"scope=\xff"), Some(Reason::BodyInvalid));
+        assert_eq!(reason(b"scope="), None);
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_not_repeated_to_anyone() {
+        let denied = Form::parse(b"canary-secret=canary-secret", KNOWN).err().unwrap();
+        assert!(!format!("{denied:?}").contains("canary"));
+    }
+}

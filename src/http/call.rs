@@ -1,0 +1,66 @@
+//! Each request's id, and the address it came from: in its answer, its log line and its events.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::broker::Call;
+use crate::http::Gate;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The peer address, which the listener puts into each request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Names the call, and logs how it ended. Logs neither query nor headers nor body.
+pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let Ok(call) = gate.broker.call(peer) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    request.extensions_mut().insert(Current(call));
+    let begun = tokio::time::Instant::now();
+    let method = request.method().clone();
+    let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    tracing::info!(
+        request = %call.request,
+        %peer,
+        %method,
+        path = matched.as_ref().map_or("-", |path| path.as_str()),
+        status = response.status().as_u16(),
+        micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "call"
+    );
+    response
+}
+
+/// The call that a handler answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Current(pub(super) Call);
+
+impl<S: Send + Sync> FromRequestParts<S> for Current {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
+
+impl Current {
+    pub(super) fn of(parts: &Parts) -> Self {
+        let current = parts.extensions.get::<Self>().copied();
+        current.expect("`identify` is the outermost layer of both listeners")
+    }
+}

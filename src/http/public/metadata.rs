@@ -1,0 +1,61 @@
+//! What a client reads first: RFC 8414 metadata and the JWK set (RFC 7517). Both say what is served.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use serde::Serialize;
+
+use super::token::{CLIENT_CREDENTIALS, JWT_BEARER, TOKEN_EXCHANGE};
+use crate::domain::permission::ResourceKind;
+use crate::http::Gate;
+
+/// RFC 8414 §2.
+#[derive(Serialize)]
+struct Metadata {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
+    grant_types_supported: [&'static str; 3],
+    /// No authorization endpoint, so no response type (RFC 8414 §2 requires the member).
+    response_types_supported: [&'static str; 0],
+    token_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
+    /// RFC 9396 §10.
+    authorization_details_types_supported: [&'static str; 2],
+    /// What access tokens are signed with; ours.
+    access_token_signing_alg_values_supported: Vec<&'static str>,
+}
+
+pub(super) async fn metadata(State(gate): State<Gate>) -> impl IntoResponse {
+    let issuer = gate.broker.issuer();
+    let at = |path: &str| format!("{issuer}{path}");
+    let metadata = Metadata {
+        issuer: issuer.to_owned(),
+        token_endpoint: at("/oauth/token"),
+        jwks_uri: at("/.well-known/jwks.json"),
+        introspection_endpoint: at("/oauth/introspect"),
+        revocation_endpoint: at("/oauth/revoke"),
+        grant_types_supported: [TOKEN_EXCHANGE, CLIENT_CREDENTIALS, JWT_BEARER],
+        response_types_supported: [],
+        token_endpoint_auth_methods_supported: ["private_key_jwt", "none"],
+        token_endpoint_auth_signing_alg_values_supported: ["EdDSA", "ES256", "ES384"],
+        introspection_endpoint_auth_methods_supported: ["client_secret_basic", "Bearer"],
+        revocation_endpoint_auth_methods_supported: ["none"],
+        authorization_details_types_supported: [
+            ResourceKind::GitRepository.as_str(),
+            ResourceKind::HttpEndpoint.as_str(),
+        ],
+        access_token_signing_alg_values_supported: gate.broker.signing_algorithms(),
+    };
+    ([(CACHE_CONTROL, "public, max-age=300")], Json(metadata))
+}
+
+pub(super) async fn jwks(State(gate): State<Gate>) -> impl IntoResponse {
+    let headers = [(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, "public, max-age=300")];
+    (headers, gate.broker.jwks().to_string())
+}

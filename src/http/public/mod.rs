@@ -1,0 +1,27 @@
+//! The public listener: agents get tokens, verifiers check them.
+
+mod health;
+mod introspect;
+mod metadata;
+mod revoke;
+mod token;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::http::Gate;
+use crate::http::call;
+
+/// Every path of the public listener.
+pub fn router(gate: Gate) -> Router {
+    Router::new()
+        .route("/oauth/token", post(token::token))
+        .route("/oauth/introspect", post(introspect::introspect))
+        .route("/oauth/revoke", post(revoke::revoke))
+        .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
+        .route("/.well-known/jwks.json", get(metadata::jwks))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .layer(axum::middleware::from_fn_with_state(gate.clone(), call::identify))
+        .with_state(gate)
+}

@@ -1,0 +1,31 @@
+//! `POST /oauth/revoke` (RFC 7009): an agent ends its own token. Holding it is enough.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::broker::Denied;
+use crate::domain::reason::Reason;
+use crate::http::Gate;
+use crate::http::body::Form;
+use crate::http::call::Current;
+use crate::http::oauth_error::Refused;
+
+const KNOWN: &[(&str, bool)] = &[("token", false), ("token_type_hint", false), ("client_id", false)];
+
+pub(super) async fn revoke(
+    State(gate): State<Gate>,
+    Current(call): Current,
+    request: Request<Body>,
+) -> Result<Response, Refused> {
+    let refuse = |denied: Denied| Refused::new(call, denied);
+    let form = Form::read(request, KNOWN).await.map_err(refuse)?;
+    let token = form.required("token").map_err(refuse)?;
+    gate.broker.end(call, token).await.map_err(|error| {
+        tracing::error!(request = %call.request, %error, "a token could not be ended");
+        // RFC 7009 §2.2.1: 503 tells the holder that the token must be assumed alive.
+        Refused::new(call, Reason::RevocationUnavailable)
+    })?;
+    Ok(StatusCode::OK.into_response())
+}

@@ -1,0 +1,179 @@
+//! `POST /oauth/token`: a proof in, a token out (RFC 8693, RFC 7523, RFC 6749 §4.4).
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::broker::{Denied, Issued, Proof};
+use crate::domain::permission::GrantedPermission;
+use crate::domain::reason::{OAuthError, Reason};
+use crate::domain::request::{DetailRequest, TokenRequest};
+use crate::http::Gate;
+use crate::http::body::{Form, said};
+use crate::http::call::Current;
+use crate::http::oauth_error::Refused;
+
+pub(super) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(super) const CLIENT_CREDENTIALS: &str = "client_credentials";
+pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const SUBJECT_TYPES: [&str; 2] =
+    ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
+
+/// Every parameter of the endpoint, and whether it may be given more than once.
+const KNOWN: &[(&str, bool)] = &[
+    ("grant_type", false),
+    ("subject_token", false),
+    ("subject_token_type", false),
+    ("requested_token_type", false),
+    ("assertion", false),
+    ("client_assertion", false),
+    ("client_assertion_type", false),
+    ("client_id", false),
+    ("scope", false),
+    ("authorization_details", false),
+    ("resource", true),
+    ("audience", true),
+    ("requested_ttl", false),
+];
+
+/// RFC 6749 §5.1 with RFC 8693 §2.2.1 and RFC 9396 §7.
+#[derive(Serialize)]
+struct Answer<'a> {
+    access_token: &'a str,
+    issued_token_type: &'static str,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: String,
+    authorization_details: &'a [GrantedPermission],
+}
+
+pub(super) async fn token(
+    State(gate): State<Gate>,
+    Current(call): Current,
+    request: Request<Body>,
+) -> Result<Response, Refused> {
+    let broker = &gate.broker;
+    let form = match Form::read(request, KNOWN).await {
+        Ok(form) => form,
+        Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
+    };
+    let (grant, proof) = match proof(&form) {
+        Ok(found) => found,
+        Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
+    };
+    match broker.issue(&call, proof, narrowing(&form, broker.issuer())).await {
+        Ok(issued) => Ok(released(&issued)),
+        Err(denied) => Err(refused(Refused::new(call, denied.clone()), grant, denied.reason)),
+    }
+}
+
+fn released(issued: &Issued) -> Response {
+    let answer = Answer {
+        access_token: issued.token.expose(),
+        issued_token_type: ACCESS_TOKEN,
+        token_type: "Bearer",
+        expires_in: issued.grant.ttl.as_secs(),
+        scope: issued.grant.scope(),
+        authorization_details: &issued.grant.permissions,
+    };
+    ([(CACHE_CONTROL, "no-store")], Json(answer)).into_response()
+}
+
+/// A bad proof has the name that its grant gives it: `invalid_grant` for an assertion (RFC 7521 §4.1.1),
+/// `invalid_client` for a client's (§4.2.1), `invalid_request` for a subject token (RFC 8693 §2.2.2).
+fn refused(refused: Refused, grant: &str, reason: Reason) -> Refused {
+    match grant {
+        JWT_BEARER if reason.is_of_proof() => refused.called(OAuthError::InvalidGrant),
+        CLIENT_CREDENTIALS if reason.is_of_proof() => refused.called(OAuthError::InvalidClient),
+        _ => refused,
+    }
+}
+
+/// The grant and its proof; a proof of another grant beside it is a contradiction.
+fn proof(form: &Form) -> Result<(&'static str, Proof<'_>), Denied> {
+    let only = |belong: &[&str]| -> Result<(), Denied> {
+        let proofs =
+            ["subject_token", "subject_token_type", "assertion", "client_assertion", "client_assertion_type"];
+        match proofs.iter().find(|name| !belong.contains(name) && form.get(name).is_some()) {
+            Some(name) => {
+                Err(said(Reason::ParameterInvalid, format!("{name} does not go with this grant_type")))
+            }
+            None => Ok(()),
+        }
+    };
+    if form.get("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
+        return Err(said(
+            Reason::ParameterInvalid,
+            format!("requested_token_type can only be {ACCESS_TOKEN}"),
+        ));
+    }
+    match form.required("grant_type")? {
+        TOKEN_EXCHANGE => {
+            only(&["subject_token", "subject_token_type"])?;
+            let token = form.required("subject_token")?;
+            if !SUBJECT_TYPES.contains(&form.required("subject_token_type")?) {
+                let types = format!("subject_token_type must be {}", SUBJECT_TYPES.join(" or "));
+                return Err(said(Reason::ParameterInvalid, types));
+            }
+            Ok((TOKEN_EXCHANGE, Proof::Oidc(token)))
+        }
+        JWT_BEARER => {
+            only(&["assertion"])?;
+            Ok((JWT_BEARER, Proof::Oidc(form.required("assertion")?)))
+        }
+        CLIENT_CREDENTIALS => {
+            only(&["client_assertion", "client_assertion_type"])?;
+            let text = form.required("client_assertion")?;
+            if form.required("client_assertion_type")? != ASSERTION_TYPE {
+                return Err(said(
+                    Reason::ParameterInvalid,
+                    format!("client_assertion_type must be {ASSERTION_TYPE}"),
+                ));
+            }
+            Ok((CLIENT_CREDENTIALS, Proof::Assertion { text, client_id: form.get("client_id") }))
+        }
+        _ => Err(Reason::GrantTypeUnsupported.into()),
+    }
+}
+
+/// What the request narrows. Its mistakes are told after the proof holds, to a matched agent.
+fn narrowing(form: &Form, issuer: &str) -> Result<TokenRequest, Denied> {
+    let scope = form.get("scope").map_or_else(Vec::new, |words| {
+        words.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    });
+    let resources = form.all("resource").chain(form.all("audience").filter(|audience| *audience != issuer));
+    Ok(TokenRequest {
+        scope,
+        resources: resources.map(str::to_owned).collect(),
+        details: form.get("authorization_details").map_or(Ok(Vec::new()), details)?,
+        ttl: form.get("requested_ttl").map(ttl).transpose()?,
+    })
+}
+
+fn details(text: &str) -> Result<Vec<DetailRequest>, Denied> {
+    let details: Vec<DetailRequest> = serde_json::from_str(text).map_err(|error| {
+        let place = format!("authorization_details, column {}", error.column());
+        said(
+            Reason::DetailsInvalid,
+            format!("{place}: not an array of elements as RFC 9396 §2 and this broker know them"),
+        )
+    })?;
+    if details.is_empty() {
+        return Err(said(Reason::DetailsInvalid, "authorization_details must not be empty"));
+    }
+    Ok(details)
+}
+
+fn ttl(text: &str) -> Result<u32, Denied> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    // More digits than fit are more than is permitted, and give what is permitted.
+    let seconds = digits.then(|| text.parse().unwrap_or(u32::MAX)).filter(|&seconds| seconds > 0);
+    seconds
+        .ok_or_else(|| said(Reason::ParameterInvalid, "requested_ttl is a positive whole number of seconds"))
+}

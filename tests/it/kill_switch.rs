@@ -1,0 +1,185 @@
+//! Stop, lift, and what they do to tokens: over HTTP, on both revocation stores.
+
+use serde_json::json;
+
+use crate::support::broker::{BOTH, Backend, TestApp, decode};
+
+#[tokio::test]
+async fn every_kind_of_target_stops_issuance_and_kills_tokens() {
+    for backend in BOTH {
+        for target in ["agent:payments-refactorer", "owner:team-payments", "issuer:ci", "everything"] {
+            let app = TestApp::start(backend).await;
+            let token = app.issue().await;
+            assert!(app.active(&token).await);
+            let stop = app.revoke(target).await;
+            assert_eq!(app.introspect(&token).await, json!({"active": false}), "{target}");
+            let refused = app.exchange(&app.proof(), &[]).await;
+            assert_eq!((refused.status, refused.reason().as_str()), (400, "revoked"), "{target}");
+            assert_eq!(refused.json()["error"], "access_denied");
+            app.lift(&stop).await;
+            let fresh = app.issue().await;
+            assert!(app.active(&fresh).await, "{target}");
+            assert!(!app.active(&token).await, "a lift resurrected a token of {target}");
+            app.finish().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_token_is_stopped_alone() {
+    for backend in BOTH {
+        let app = TestApp::start(backend).await;
+        let (one, other) = (app.issue().await, app.issue().await);
+        app.revoke(&format!("token:{}", decode(&one)["jti"].as_str().unwrap())).await;
+        assert!(!app.active(&one).await);
+        assert!(app.active(&other).await);
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn the_answer_says_who_confirmed() {
+    for backend in BOTH {
+        let app = TestApp::start(backend).await;
+        let body = json!({"target": "everything", "reason": "a test"});
+        let answer = app.admin_post("/v1/revocations", &body).await.json();
+        assert_eq!(answer["confirmed"], json!(["broker-a"]), "{answer}");
+        assert_eq!(answer["pending"], json!([]));
+        assert_eq!(answer["audit"], "recorded");
+        let again = app.admin_post("/v1/revocations", &body).await.json();
+        assert_eq!(again["revocation"]["id"], answer["revocation"]["id"], "one stop a target");
+        let listed = app.admin_get("/v1/revocations?active=true").await.json();
+        assert_eq!(listed["revocations"].as_array().unwrap().len(), 1);
+        let stop = answer["revocation"]["id"].as_str().unwrap();
+        app.lift(stop).await;
+        let path = format!("/v1/revocations/{stop}/lift");
+        assert_eq!(app.admin_post(&path, &json!({"reason": "again"})).await.status, 409);
+        let listed = app.admin_get("/v1/revocations?active=true").await.json();
+        assert_eq!(listed["revocations"], json!([]));
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slip_of_the_hand_stops_nothing_and_says_so() {
+    let app = TestApp::start(Backend::Memory).await;
+    for (target, status) in [
+        ("agent:payments-refactorerr", 404),
+        ("owner:team-paymentz", 404),
+        ("issuer:nope", 404),
+        ("token:019abcde-0000-7000-8000-000000000000", 404),
+        ("agents:payments-refactorer", 400),
+        ("", 400),
+    ] {
+        let answer = app.admin_post("/v1/revocations", &json!({"target": target, "reason": "x"})).await;
+        assert_eq!(answer.status, status, "{target}: {}", answer.text);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
+    let reasonless = json!({"target": "everything", "reason": "  "});
+    assert_eq!(app.admin_post("/v1/revocations", &reasonless).await.status, 400);
+    app.issue().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_it_would_hit() {
+    let app = TestApp::start(Backend::Memory).await;
+    app.issue().await;
+    app.issue().await;
+    let answer =
+        app.admin_post("/v1/revocations?dry_run=true", &json!({"target": "owner:team-payments"})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let hit = answer.json();
+    assert_eq!(hit["live_tokens"], 2);
+    assert_eq!(hit["agents"], json!(["payments-refactorer"]));
+    assert_eq!(hit["repositories"], json!(["https://github.com/acme/payments"]));
+    app.issue().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_holder_of_a_token_ends_it() {
+    for backend in BOTH {
+        let app = TestApp::start(backend).await;
+        let (token, other) = (app.issue().await, app.issue().await);
+        for given in [token.as_str(), token.as_str(), "nonsense", "a.b.c"] {
+            let answer = app.post_form("/oauth/revoke", &[("token", given)], None).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
+        assert!(!app.active(&token).await);
+        assert!(app.active(&other).await);
+        assert_eq!(app.events("kind=revocation.stopped").await.len(), 1);
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn stops_outlive_the_broker_and_its_redis() {
+    for backend in BOTH {
+        let mut app = TestApp::start(backend).await;
+        let token = app.issue().await;
+        app.revoke("agent:payments-refactorer").await;
+        app.shutdown().await;
+        if let Some(redis) = &mut app.redis {
+            redis.stop();
+            redis.lose_data();
+            redis.restart();
+        }
+        app.boot().await;
+        assert!(!app.active(&token).await);
+        assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");
+        app.finish().await;
+    }
+}
+
+/// Twenty tries: none issues, and the old token is dead at each.
+async fn stays_refused(app: &TestApp, token: &str) {
+    for _ in 0..20 {
+        let answer = app.exchange(&app.proof(), &[]).await;
+        assert!(["revoked", "revocation_unavailable"].contains(&answer.reason().as_str()), "{}", answer.text);
+        assert!(!app.active(token).await);
+    }
+}
+
+/// Redis is stopped, flushed and restarted empty while an agent is stopped: no token at any moment.
+#[tokio::test]
+async fn redis_never_un_revokes() {
+    let mut app = TestApp::start(Backend::Redis).await;
+    let token = app.issue().await;
+    app.revoke("agent:payments-refactorer").await;
+    stays_refused(&app, &token).await;
+    app.redis.as_ref().unwrap().command::<()>(&["FLUSHALL"]);
+    stays_refused(&app, &token).await;
+    app.redis.as_mut().unwrap().kill();
+    stays_refused(&app, &token).await;
+    app.redis.as_ref().unwrap().lose_data();
+    app.redis.as_mut().unwrap().restart();
+    stays_refused(&app, &token).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    stays_refused(&app, &token).await;
+    // The other agents' tokens were never in question: readiness says what is degraded, and recovers.
+    let ready = app.send(app.http().get(format!("{}/readyz", app.public))).await;
+    assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("ok")), "{}", ready.text);
+    app.finish().await;
+}
+
+/// Redis down while the store serves: issuance asks the store, `/readyz` says what is degraded.
+#[tokio::test]
+async fn without_redis_the_store_answers() {
+    let mut app = TestApp::start(Backend::Redis).await;
+    app.redis.as_mut().unwrap().kill();
+    let begun = std::time::Instant::now();
+    let token = app.issue().await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+    let stop = app.revoke("agent:payments-refactorer").await;
+    assert!(!app.active(&token).await);
+    assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");
+    let ready = app.send(app.http().get(format!("{}/readyz", app.public))).await;
+    assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")), "{}", ready.text);
+    app.redis.as_mut().unwrap().restart();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");
+    app.lift(&stop).await;
+    app.issue().await;
+    app.finish().await;
+}

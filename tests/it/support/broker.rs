@@ -1,0 +1,337 @@
+//! A whole broker in this process: real listeners, a real store on disk, a real issuer, and Redis where
+//! the test asks for it. [`TestApp::finish`] fails the test when a token was released without its event.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Once};
+
+use hallpass::app::{Ambient, App};
+use hallpass::config;
+use hallpass::domain::random::Random;
+use hallpass::domain::time::{Clock, Timestamp};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::issuer::Issuer;
+use crate::support::redis::RedisServer;
+
+pub(crate) const AUDIENCE: &str = "https://hallpass.test";
+pub(crate) const PAYMENTS: &str = include_str!("payments.toml");
+
+/// Where the kill switch lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Memory,
+    Redis,
+}
+
+pub(crate) const BOTH: [Backend; 2] = [Backend::Memory, Backend::Redis];
+
+pub(crate) fn install_providers() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        hallpass::token::install_crypto();
+    });
+}
+
+/// The system's clock, which a test can push forward.
+#[derive(Clone, Default)]
+pub(crate) struct Hands(Arc<AtomicI64>);
+
+impl Hands {
+    pub(crate) fn push(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests run in real time, which they push forward")]
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = jiff::Timestamp::now().as_millisecond();
+        Timestamp::from_millis(now + self.0.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let hands = self.clone();
+        Clock::new(move || hands.now())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a broker in a test is as random as any")]
+pub(crate) fn random() -> Random {
+    Random::new(ring::rand::SystemRandom::new())
+}
+
+pub(crate) struct TestApp {
+    pub(crate) issuer: Issuer,
+    pub(crate) redis: Option<RedisServer>,
+    pub(crate) hands: Hands,
+    pub(crate) public: String,
+    pub(crate) admin: String,
+    pub(crate) operator: String,
+    folder: TempDir,
+    app: Option<App>,
+    http: reqwest::Client,
+    released: Mutex<BTreeSet<String>>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    pub(crate) fn reason(&self) -> String {
+        self.json()["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.json()["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start(backend: Backend) -> Self {
+        Self::with(backend, "").await
+    }
+
+    /// With more lines at the end of `hallpass.toml`.
+    pub(crate) async fn with(backend: Backend, more: &str) -> Self {
+        install_providers();
+        let redis = match backend {
+            Backend::Memory => None,
+            Backend::Redis => Some(RedisServer::start()),
+        };
+        let url = redis.as_ref().map_or("memory:".to_owned(), |redis| redis.url().to_string());
+        let issuer = Issuer::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("agents")).unwrap();
+        fs::write(folder.path().join("agents/payments-refactorer.toml"), PAYMENTS).unwrap();
+        fs::write(folder.path().join("hallpass.toml"), configuration(&url, issuer.url(), more)).unwrap();
+        let mut app = Self {
+            issuer,
+            redis,
+            hands: Hands::default(),
+            public: String::new(),
+            admin: String::new(),
+            operator: String::new(),
+            folder,
+            app: None,
+            http: client(),
+            released: Mutex::default(),
+        };
+        app.boot().await;
+        app
+    }
+
+    /// Starts the broker on the same folder, after [`TestApp::shutdown`].
+    pub(crate) async fn boot(&mut self) {
+        let checked = config::check(&self.file("hallpass.toml"), std::iter::empty());
+        let checked = checked.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+        let ambient = Ambient { clock: self.hands.clock(), random: random() };
+        let app = App::start(checked, ambient).await.expect("a broker");
+        self.public = format!("http://{}", app.public);
+        self.admin = format!("http://{}", app.admin);
+        self.operator = fs::read_to_string(self.file("operator.key")).unwrap().trim().to_owned();
+        self.app = Some(app);
+    }
+
+    pub(crate) async fn shutdown(&mut self) {
+        self.app.take().expect("a running broker").stop().await;
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The claims of the agent's CI job.
+    pub(crate) fn claims(&self) -> Value {
+        let mut claims = self.issuer.claims(
+            self.hands.now().seconds(),
+            AUDIENCE,
+            "repo:acme/payments:ref:refs/heads/main",
+        );
+        claims["repository_id"] = json!("456789");
+        claims["ref"] = json!("refs/heads/main");
+        claims
+    }
+
+    /// A good proof.
+    pub(crate) fn proof(&self) -> String {
+        self.issuer.token(self.claims())
+    }
+
+    pub(crate) async fn post_form(&self, path: &str, form: &[(&str, &str)], bearer: Option<&str>) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut request = self
+            .http
+            .post(format!("{}{path}", self.public))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        if let Some(bearer) = bearer {
+            request = request.bearer_auth(bearer);
+        }
+        self.send(request).await
+    }
+
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, text: response.text().await.expect("a body") }
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// A token exchange with these parameters beside the proof.
+    pub(crate) async fn exchange(&self, proof: &str, more: &[(&str, &str)]) -> Answer {
+        let mut form = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+            ("subject_token", proof),
+        ];
+        form.extend_from_slice(more);
+        let answer = self.post_form("/oauth/token", &form, None).await;
+        if answer.status == 200 {
+            self.note_released(&answer.token());
+        }
+        answer
+    }
+
+    pub(crate) fn note_released(&self, token: &str) {
+        let jti = decode(token)["jti"].as_str().expect("a jti").to_owned();
+        self.released.lock().unwrap().insert(jti);
+    }
+
+    /// A token for all that is free.
+    pub(crate) async fn issue(&self) -> String {
+        self.exchange(&self.proof(), &[]).await.token()
+    }
+
+    pub(crate) async fn introspect(&self, token: &str) -> Value {
+        let operator = self.operator.clone();
+        self.post_form("/oauth/introspect", &[("token", token)], Some(&operator)).await.json()
+    }
+
+    pub(crate) async fn active(&self, token: &str) -> bool {
+        self.introspect(token).await["active"].as_bool().expect("a verdict")
+    }
+
+    pub(crate) async fn admin_get(&self, path: &str) -> Answer {
+        self.send(self.http.get(format!("{}{path}", self.admin)).bearer_auth(&self.operator)).await
+    }
+
+    pub(crate) async fn admin_post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.http.post(format!("{}{path}", self.admin)).bearer_auth(&self.operator);
+        self.send(request.body(body.to_string())).await
+    }
+
+    /// Stops `target`; the id of the stop.
+    pub(crate) async fn revoke(&self, target: &str) -> String {
+        let answer = self.admin_post("/v1/revocations", &json!({"target": target, "reason": "a test"})).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json()["revocation"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    pub(crate) async fn lift(&self, stop: &str) {
+        let path = format!("/v1/revocations/{stop}/lift");
+        let answer = self.admin_post(&path, &json!({"reason": "a test"})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
+    /// Every event, newest first, by as many pages as it takes.
+    pub(crate) async fn events(&self, query: &str) -> Vec<Value> {
+        let mut path = format!("/v1/audit/events?limit=500&{query}");
+        let mut events = Vec::new();
+        loop {
+            let answer = self.admin_get(&path).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            events.extend(answer.json()["events"].as_array().expect("events").iter().cloned());
+            match answer.header("link").split_once('>') {
+                Some((next, _)) => path = next.trim_start_matches('<').to_owned(),
+                None => return events,
+            }
+        }
+    }
+
+    /// Ends the broker, and holds it to laws 4 and 6: every token has its event, and the log verifies.
+    pub(crate) async fn finish(mut self) {
+        if self.app.is_some() {
+            let issued = self.events("kind=token.issued").await;
+            let known: BTreeSet<&str> = issued.iter().filter_map(|event| event["token"].as_str()).collect();
+            for jti in self.released.lock().unwrap().iter() {
+                assert!(known.contains(jti.as_str()), "the token {jti} was released without its event");
+            }
+            self.shutdown().await;
+        }
+        hallpass::cli::audit::verify_file(&self.file("hallpass.db"), None).expect("an unbroken log");
+    }
+}
+
+/// The payload of a JWT, unverified.
+pub(crate) fn decode(token: &str) -> Value {
+    use base64::Engine;
+    let payload = token.split('.').nth(1).expect("three parts");
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' own client")]
+pub(crate) fn client() -> reqwest::Client {
+    install_providers();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+fn configuration(revocation: &str, issuer: &str, more: &str) -> String {
+    format!(
+        r#"[server]
+name = "broker-a"
+listen = "127.0.0.1:0"
+public_url = "{AUDIENCE}"
+
+[admin]
+listen = "127.0.0.1:0"
+local_operator_key_file = "operator.key"
+
+[store]
+url = "sqlite://hallpass.db"
+
+[revocation]
+url = "{revocation}"
+
+[registry]
+path = "agents"
+
+[guardrails]
+protected_refs = ["refs/heads/main"]
+
+[[resource_server]]
+name = "ledger"
+origins = ["https://ledger.staging.acme.internal"]
+# The key is `ledger-key`.
+key_sha256 = "{}"
+
+[[issuer]]
+name = "ci"
+url = "{issuer}"
+audience = "{AUDIENCE}"
+{more}
+"#,
+        hallpass::domain::digest::Digest::of(b"ledger-key")
+    )
+}
