@@ -132,8 +132,8 @@ async fn stale_keys_wait_shortly_for_an_issuer_that_hangs_and_then_not_at_all() 
     bench.hands.forward(5);
     let start = Instant::now();
     assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
-    assert_eq!(issuer.requests(), 4, "and it is asked again meanwhile");
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    eventually("it is asked again meanwhile", || issuer.requests() == 4).await;
 }
 
 #[tokio::test]
