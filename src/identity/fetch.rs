@@ -13,6 +13,7 @@ use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::identity::error::AuthenticatorError;
+use crate::identity::jwks::BadJwks;
 use crate::identity::settings::{IssuerSettings, KeySource};
 
 /// For discovery and the set together.
@@ -42,7 +43,7 @@ pub(super) enum FetchError {
     #[error("jwks_uri must be https, or http on a loopback host where the issuer's url is that too")]
     InsecureJwksUri,
     #[error(transparent)]
-    BadJwks(#[from] super::jwks::BadJwks),
+    BadJwks(#[from] BadJwks),
 }
 
 /// How to come by the set.
