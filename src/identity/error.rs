@@ -43,6 +43,10 @@ pub enum AuthenticatorError {
     InsecureUrl { issuer: IssuerName },
     #[error("issuer {issuer}: {other} has the same url; a proof would be of both")]
     SharedUrl { issuer: IssuerName, other: IssuerName },
+    #[error("two issuers are called {issuer}; the agents of one would be those of the other")]
+    SharedName { issuer: IssuerName },
+    #[error("no issuer may be called key: proofs by registered key are")]
+    ReservedName,
     #[error("issuer {issuer}: the HTTPS client could not be set up: {problem}")]
     Client { issuer: IssuerName, problem: String },
 }

@@ -6,12 +6,13 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::domain::digest::Digest;
+use crate::domain::id::IssuerName;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
 use crate::identity::claims::{self, Dates, Expected, Limits};
 use crate::identity::error::{AuthenticatorError, ProofError};
-use crate::identity::jwks::Found;
+use crate::identity::jwks::{Found, VerificationKey};
 use crate::identity::jws::{MAX_TOKEN, Unverified};
 use crate::identity::keys::{IssuerKeys, IssuerStatus, Newer, NoKeys, Snapshot};
 use crate::identity::settings::IssuerSettings;
@@ -60,12 +61,7 @@ impl Issuers {
     pub(super) fn new(settings: Vec<IssuerSettings>, clock: Clock) -> Result<Self, AuthenticatorError> {
         let mut issuers: Vec<Issuer> = Vec::with_capacity(settings.len());
         for settings in settings {
-            if let Some(other) = issuers.iter().find(|other| other.settings.url == settings.url) {
-                return Err(AuthenticatorError::SharedUrl {
-                    issuer: settings.name,
-                    other: other.settings.name.clone(),
-                });
-            }
+            refuse_confusion(&settings, &issuers)?;
             let keys = IssuerKeys::new(&settings, clock.clone())?;
             issuers.push(Issuer { settings, keys });
         }
@@ -176,10 +172,28 @@ impl Issuer {
     }
 }
 
+/// An issuer that cannot be told from another would speak for the other's agents. `config` refuses it with
+/// file and line; this holds whoever builds an authenticator.
+fn refuse_confusion(settings: &IssuerSettings, before: &[Issuer]) -> Result<(), AuthenticatorError> {
+    if settings.name == IssuerName::key() {
+        return Err(AuthenticatorError::ReservedName);
+    }
+    for Issuer { settings: other, .. } in before {
+        if other.name == settings.name {
+            return Err(AuthenticatorError::SharedName { issuer: settings.name.clone() });
+        }
+        if other.url == settings.url {
+            let (issuer, other) = (settings.name.clone(), other.name.clone());
+            return Err(AuthenticatorError::SharedUrl { issuer, other });
+        }
+    }
+    Ok(())
+}
+
 fn candidates<'a>(
     snapshot: &'a Snapshot,
     jws: &Unverified<'_>,
-) -> Result<Vec<&'a super::jwks::VerificationKey>, ProofError> {
+) -> Result<Vec<&'a VerificationKey>, ProofError> {
     match snapshot.keys.find(jws.header.kid.as_deref(), jws.header.algorithm) {
         Found::Keys(keys) => Ok(keys),
         Found::WrongAlgorithm => {

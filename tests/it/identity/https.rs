@@ -4,7 +4,6 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use hallpass::domain::reason::Reason;
 use hallpass::identity::settings::{IssuerSettings, KeySource};
@@ -13,6 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
 use super::{Bench, START, US, issuer_settings};
+use crate::support::issuer::Issuer;
 use crate::support::signer::Signer;
 
 /// Serves discovery and a set of one key over TLS, from a thread that ends with the process.
@@ -24,12 +24,18 @@ struct TlsIssuer {
 
 impl TlsIssuer {
     fn start() -> Self {
+        Self::with_keys_at(None)
+    }
+
+    /// With this `jwks_uri` in its discovery document, instead of its own.
+    fn with_keys_at(elsewhere: Option<String>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let signer = Signer::es256("k");
-        let discovery = json!({"issuer": url, "jwks_uri": format!("{url}/jwks")}).to_string();
+        let jwks_uri = elsewhere.unwrap_or_else(|| format!("{url}/jwks"));
+        let discovery = json!({"issuer": url, "jwks_uri": jwks_uri}).to_string();
         let keys = json!({"keys": [signer.published_jwk()]}).to_string();
         let config = ServerConfig::builder()
             .with_no_client_auth()
@@ -87,13 +93,25 @@ async fn a_ca_file_vouches_for_its_issuer_alone() {
         path
     };
     let (ca, other_ca) = (write("ours.pem", &ours), write("other.pem", &other));
-    let start = Instant::now();
     let bench = Bench::with(vec![ours.settings(Some(ca))]);
-    println!("client with the system's roots: {:?}", start.elapsed());
     assert_eq!(bench.oidc(&ours.token()).await.unwrap().workload().to_string(), "ci|s");
 
     let bench = Bench::with(vec![ours.settings(Some(other_ca))]);
     assert_eq!(bench.oidc(&ours.token()).await.unwrap_err(), Reason::IssuerUnavailable);
     let error = bench.last_error().unwrap();
     assert!(error.contains("certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn an_issuer_out_there_cannot_point_at_the_brokers_own_host() {
+    let inside = Issuer::start().await;
+    let ours = TlsIssuer::with_keys_at(Some(inside.jwks_url()));
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, &ours.certificate).unwrap();
+    let bench = Bench::with(vec![ours.settings(Some(ca))]);
+    assert_eq!(bench.oidc(&ours.token()).await.unwrap_err(), Reason::IssuerUnavailable);
+    let error = bench.last_error().unwrap();
+    assert!(error.contains("jwks_uri"), "{error}");
+    assert_eq!(inside.requests(), 0);
 }

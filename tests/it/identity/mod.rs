@@ -184,11 +184,11 @@ async fn a_slow_issuer_costs_seconds_not_minutes() {
     let bench = Bench::of(&issuer);
     let start = Instant::now();
     assert_eq!(bench.try_fresh(&issuer).await, Err(Reason::IssuerUnavailable));
-    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     // Known to be slow: the next caller is told at once.
     let start = Instant::now();
     assert_eq!(bench.try_fresh(&issuer).await, Err(Reason::IssuerUnavailable));
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

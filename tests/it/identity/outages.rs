@@ -1,7 +1,7 @@
 //! Fleets and floods; issuers that rotate keys, fall silent and come back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hallpass::domain::reason::Reason;
 use hallpass::domain::time::Timestamp;
@@ -104,6 +104,48 @@ async fn keys_are_renewed_in_the_background_while_they_serve() {
     let renewed = Some(Timestamp::from_seconds(START + 600));
     eventually("a renewal", || bench.authenticator.status()[0].fetched == renewed).await;
     assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::KeyUnknown);
+}
+
+#[tokio::test]
+async fn a_renewal_that_brings_nothing_new_costs_no_second_verification() {
+    let issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    let token = issuer.token(json!({"sub": "s", "aud": US, "iat": START, "exp": START + 3500}));
+    let first = bench.oidc(&token).await.unwrap();
+    bench.hands.forward(15 * 60);
+    let second = bench.oidc(&token).await.unwrap();
+    assert_eq!(issuer.fetches(), 2);
+    assert!(Arc::ptr_eq(&first, &second), "the same set verifies no proof twice");
+}
+
+#[tokio::test]
+async fn stale_keys_wait_shortly_for_an_issuer_that_hangs_and_then_not_at_all() {
+    let issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    issuer.behave(Mood::Slow(Duration::from_secs(60)));
+    bench.hands.forward(15 * 60);
+    let start = Instant::now();
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    eventually("it is known", || bench.last_error().is_some_and(|error| error.contains("5 s"))).await;
+    bench.hands.forward(5);
+    let start = Instant::now();
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    eventually("it is asked again meanwhile", || issuer.requests() == 4).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_key_alive() {
+    let mut issuer = Issuer::start().await;
+    let bench = Bench::of(&issuer);
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    bench.hands.forward(-86_400);
+    let old = bench.token(&issuer);
+    issuer.rotate(vec![Signer::es256("es256-2")]);
+    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::KeyUnknown);
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
 }
 
 #[tokio::test]

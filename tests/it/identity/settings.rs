@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hallpass::domain::reason::Reason;
-use hallpass::identity::settings::{IssuerSettings, KeySource};
+use hallpass::identity::settings::KeySource;
 use hallpass::identity::{Authenticator, AuthenticatorError};
 use serde_json::{Value, json};
 
@@ -65,9 +65,10 @@ fn a_mistake_in_the_settings_stops_the_start_and_is_named() {
 
     let good = folder.path().join("good.json");
     write_set(&good, &Signer::es256("k"));
-    let twice =
-        vec![file(&good).remove(0), IssuerSettings { name: "b".parse().unwrap(), ..file(&good).remove(0) }];
-    assert!(start(twice).contains("same url"));
+    let named = |name: &str, url: &str| issuer_settings(name, url, KeySource::File(good.clone()));
+    assert!(start(vec![named("a", "https://a.test"), named("b", "https://a.test")]).contains("same url"));
+    assert!(start(vec![named("a", "https://a.test"), named("a", "https://b.test")]).contains("called a"));
+    assert!(start(vec![named("key", "https://a.test")]).contains("called key"));
 }
 
 #[test]
