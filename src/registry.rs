@@ -69,7 +69,7 @@ impl Rules {
             let document = Document::parse(&path, &text, &mistakes);
             let ignored = Mistakes::default();
             let read =
-                agent_file::read(&document, &id, self, if document.is_whole() { &mistakes } else { &ignored });
+                agent_file::read(&document, id, self, if document.is_whole() { &mistakes } else { &ignored });
             agents.extend(read.agent.map(Arc::new));
             identities.extend(read.identities);
         }

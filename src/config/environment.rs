@@ -29,11 +29,7 @@ pub(super) fn ours(environment: impl IntoIterator<Item = (String, String)>) -> B
 }
 
 /// Tells of every variable that is set and that nothing reads: a typo must not weaken a limit in silence.
-pub(super) fn report_unknown(
-    set: &BTreeMap<String, String>,
-    known: &BTreeSet<String>,
-    mistakes: &Mistakes,
-) {
+pub(super) fn report_unknown(set: &BTreeMap<String, String>, known: &BTreeSet<String>, mistakes: &Mistakes) {
     for variable in set.keys().filter(|variable| !known.contains(*variable)) {
         let candidates = known.iter().map(String::as_str).chain(COMMAND_LINE_VARIABLES.iter().copied());
         let remedy = match nearest(variable, candidates) {

@@ -24,9 +24,11 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
     let section = root.section("server");
     section.unsupported("tls", "let a proxy end TLS, and write its https address as public_url");
     let name = section.key("name", "\"broker-1\"");
-    let broker_name = if name.is_present() { name.parse().map(|name| name.value) } else { "broker".parse().ok() };
+    let broker_name =
+        if name.is_present() { name.parse().map(|name| name.value) } else { "broker".parse().ok() };
     let listen = address(section.key("listen", "\"127.0.0.1:8700\""), 8700);
-    let public_url = public_url(section.key("public_url", "\"https://hallpass.example\""), listen.as_ref(), mistakes);
+    let public_url =
+        public_url(section.key("public_url", "\"https://hallpass.example\""), listen.as_ref(), mistakes);
 
     let section = root.section("admin");
     let admin_listen = address(section.key("listen", "\"127.0.0.1:8701\""), 8701);
@@ -100,7 +102,8 @@ fn public_url(field: Field<'_>, listen: Option<&Located<SocketAddr>>, mistakes: 
 fn operator(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Option<Operator> {
     let name = table.key("name", "\"oncall\"").required().parse::<OperatorName>();
     let roles = table.key("roles", "[\"admin\"]").required().filled_list::<RoleName>();
-    let key = table.key("key_sha256", "\"<what `hallpass operator new` prints>\"").required().parse::<Digest>();
+    let key =
+        table.key("key_sha256", "\"<what `hallpass operator new` prints>\"").required().parse::<Digest>();
     if let Some(name) = name.as_ref().filter(|name| name.value.as_str() == LOCAL_OPERATOR) {
         let remedy = "write another name, or local_operator_key_file instead";
         mistakes.add(&name.place, "`local` is the operator that local_operator_key_file makes", remedy);
@@ -114,7 +117,8 @@ fn resource_server(table: &Table<'_>, taken: &mut Taken<'_>) -> Option<ResourceS
     let name = table.key("name", "\"ledger\"").required().parse::<OperatorName>();
     let origins = table.key("origins", "[\"https://ledger.staging.acme.internal\"]").required();
     let origins = origins.filled_list::<Origin>();
-    let key = table.key("key_sha256", "\"<what `hallpass operator new` prints>\"").required().parse::<Digest>();
+    let key =
+        table.key("key_sha256", "\"<what `hallpass operator new` prints>\"").required().parse::<Digest>();
     taken.note(name.as_ref(), key.as_ref());
     let origins = origins?.value.into_iter().map(|origin| origin.value).collect();
     Some(ResourceServer { name: name?.value, origins, key: key?.value })

@@ -33,9 +33,7 @@ pub(super) fn store(
         mistakes.add(&variable.place, "store.key_encryption_key_file names a key too", remedy);
     }
     let key = match (named, variable) {
-        (true, _) => {
-            files::readable(file, mistakes).map(|file| KeyEncryptionKeySource::File(file.value))
-        }
+        (true, _) => files::readable(file, mistakes).map(|file| KeyEncryptionKeySource::File(file.value)),
         (false, Some(text)) => Some(KeyEncryptionKeySource::Text(SecretString::from(text.value))),
         (false, None) => path.clone().map(|path| {
             let mut beside = path.into_os_string();

@@ -20,7 +20,12 @@ pub(super) struct AgentFile {
 }
 
 /// Reads everything that can be read; what is wrong goes to `mistakes`.
-pub(super) fn read(document: &Document, id: &AgentId, rules: &Rules, mistakes: &Mistakes) -> AgentFile {
+pub(super) fn read(
+    document: &Document<'_>,
+    id: Option<AgentId>,
+    rules: &Rules,
+    mistakes: &Mistakes,
+) -> AgentFile {
     let root = document.root(mistakes);
     let purpose = purpose(root.key("purpose", "\"Says in one sentence what the agent is for.\""), mistakes);
     let owner = root.key("owner", "\"team-payments\"").required().parse::<Owner>();
@@ -35,8 +40,8 @@ pub(super) fn read(document: &Document, id: &AgentId, rules: &Rules, mistakes: &
     let identities: Vec<Located<IdentityRule>> =
         tables.into_iter().filter_map(|table| identity_rule::read(&table, rules, mistakes)).collect();
     let permissions = permissions(&root, rules, mistakes);
-    let agent = purpose.zip(owner).map(|(purpose, owner)| Agent {
-        id: id.clone(),
+    let agent = purpose.zip(owner).zip(id).map(|((purpose, owner), id)| Agent {
+        id,
         purpose: purpose.value,
         owner: owner.value,
         max_ttl,

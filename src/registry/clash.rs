@@ -31,7 +31,8 @@ pub(super) fn report(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
     }
     for (later, first) in first_of {
         if let Some(how) = clash(&rules[first].value, &rules[later].value) {
-            tell(&rules[later], &rules[first].place, how, mistakes);
+            let remedy = "keep one, or tell them apart by a claim, such as `ref` or `job_workflow_ref`";
+            tell(&rules[later], &rules[first].place, how, remedy, mistakes);
         }
     }
 }
@@ -42,16 +43,15 @@ fn report_keys(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
         if let IdentityRule::Key(key) = &rule.value {
             let first = *keys.entry(key.thumbprint().to_string()).or_insert(&rule.place);
             if *first != rule.place {
-                tell(rule, first, "is the same key as", mistakes);
+                tell(rule, first, "is the same key as", "make each agent a key of its own", mistakes);
             }
         }
     }
 }
 
-fn tell(rule: &Located<IdentityRule>, first: &Place, how: &str, mistakes: &Mistakes) {
+fn tell(rule: &Located<IdentityRule>, first: &Place, how: &str, remedy: &str, mistakes: &Mistakes) {
     let line = first.line.map(|line| format!(":{line}")).unwrap_or_default();
     let problem = format!("{how} {} in {}{line}", first.key, first.file.display());
-    let remedy = "keep one, or tell them apart by a claim, such as `ref` or `job_workflow_ref`";
     mistakes.add(&rule.place, problem, remedy);
 }
 
@@ -99,8 +99,7 @@ fn candidates(rule: &IdentityRule, by_prefix: &ByPrefix<'_>) -> Vec<usize> {
 /// other's.
 fn neighbours(pattern: &ClaimPattern, values: &BTreeMap<&str, Vec<usize>>) -> Vec<usize> {
     let text = prefix(pattern);
-    let shorter =
-        text.char_indices().filter_map(|(at, _)| values.get(&text[..at])).flatten();
+    let shorter = text.char_indices().filter_map(|(at, _)| values.get(&text[..at])).flatten();
     let longer = values
         .range::<str, _>((Bound::Included(text), Bound::Unbounded))
         .take_while(|(value, _)| value.starts_with(text) && (!pattern.is_exact() || **value == text))

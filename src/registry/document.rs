@@ -222,11 +222,9 @@ impl<'a> Table<'a> {
             }
         }
         let place = match raw {
-            Some(Raw::Text(_)) => Place {
-                file: Path::new(ENVIRONMENT).into(),
-                line: None,
-                key: variable.unwrap_or_default(),
-            },
+            Some(Raw::Text(_)) => {
+                Place { file: Path::new(ENVIRONMENT).into(), line: None, key: variable.unwrap_or_default() }
+            }
             _ => place,
         };
         Field { document: self.document, mistakes: self.mistakes, place, key: key.into(), example, raw }

@@ -152,7 +152,8 @@ fn names_somebody(name: &str, pattern: &ClaimPattern) -> bool {
     }
     let text = prefix(pattern);
     let constant = CONSTANT_BEGINNINGS.iter().find(|(beginning, _)| text.starts_with(beginning));
-    let (rest, needed) = constant.map_or((text, 2), |(beginning, needed)| (&text[beginning.len()..], *needed));
+    let (rest, needed) =
+        constant.map_or((text, 2), |(beginning, needed)| (&text[beginning.len()..], *needed));
     let segments = rest.split([':', '/']);
     // The last is cut short by the star.
     let whole = segments.clone().count() - 1;

@@ -36,11 +36,7 @@ pub(super) fn read(table: &Table<'_>, kind: ResourceKind, rules: &Rules, mistake
         let remedy = format!("write free = {}", words.actions);
         mistakes.add(&table.place(), "allows nothing", remedy);
     }
-    let judge = Judge {
-        guardrails: &rules.guardrails,
-        environment: environment.as_deref(),
-        mistakes,
-    };
+    let judge = Judge { guardrails: &rules.guardrails, environment: environment.as_deref(), mistakes };
     judge.actions(&free, Tier::Free);
     judge.actions(&gated, Tier::Gated);
     judge.both(&free, &gated);
@@ -109,9 +105,9 @@ fn environment(field: Field<'_>, mistakes: &Mistakes) -> Option<String> {
     let name = environment.value.as_str();
     let valid = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.bytes().all(|b| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')
-        });
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
     let meant = MEANT_PRODUCTION.contains(&name.to_ascii_lowercase().as_str())
         || (name != PRODUCTION && name.eq_ignore_ascii_case(PRODUCTION))
         || is_near(name, PRODUCTION, 2);
@@ -170,7 +166,11 @@ fn actions(field: Field<'_>, kind: ResourceKind, mistakes: &Mistakes) -> Vec<Loc
         } else if !known.contains(&word)
             && let Some(near) = known.iter().find(|near| is_near(word, near, 1))
         {
-            mistakes.add(&action.place, format!("`{word}` is no known action"), format!("did you mean `{near}`?"));
+            mistakes.add(
+                &action.place,
+                format!("`{word}` is no known action"),
+                format!("did you mean `{near}`?"),
+            );
         }
     }
     actions
@@ -193,7 +193,10 @@ impl Judge<'_> {
             } else if self.environment == Some(PRODUCTION) && self.guardrails.production > written {
                 match self.guardrails.production {
                     Tier::Forbidden => {
-                        refuse("guardrails.production forbids every action in production".into(), "take it out");
+                        refuse(
+                            "guardrails.production forbids every action in production".into(),
+                            "take it out",
+                        );
                     }
                     _ => refuse(
                         format!("guardrails.production gates every action in production, `{word}` too"),

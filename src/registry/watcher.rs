@@ -35,11 +35,7 @@ enum State {
 
 impl Watcher {
     /// Starts from what is in `dir` now. Make it before the first load, so that no change falls between.
-    pub fn new(
-        dir: impl Into<PathBuf>,
-        guardrails: &Guardrails,
-        issuers: &BTreeSet<IssuerName>,
-    ) -> Self {
+    pub fn new(dir: impl Into<PathBuf>, guardrails: &Guardrails, issuers: &BTreeSet<IssuerName>) -> Self {
         Self::under(dir, Rules::new(guardrails, issuers))
     }
 

@@ -139,7 +139,11 @@ impl<'a> Field<'a> {
         let value = match self.raw? {
             Raw::Toml(value) => value,
             Raw::Text(_) => {
-                self.mistakes.add(&self.place, "a list cannot come from the environment", "write it in the file");
+                self.mistakes.add(
+                    &self.place,
+                    "a list cannot come from the environment",
+                    "write it in the file",
+                );
                 return None;
             }
         };
@@ -167,13 +171,18 @@ impl<'a> Field<'a> {
 
     /// A table, inline or under its own header.
     pub fn table(self) -> Option<Table<'a>> {
-        let Raw::Toml(value) = self.raw? else { return self.wrong("a table cannot come from the environment") };
+        let Raw::Toml(value) = self.raw? else {
+            return self.wrong("a table cannot come from the environment");
+        };
         let Some(entries) = value.get_ref().as_table() else {
             return self.wrong_type("a table", value);
         };
-        let shape = self.place.key.split(['[', ']']).enumerate().fold(String::new(), |shape, (i, part)| {
-            if i % 2 == 1 { shape + "[]" } else { shape + part }
-        });
+        let shape = self
+            .place
+            .key
+            .split(['[', ']'])
+            .enumerate()
+            .fold(String::new(), |shape, (i, part)| if i % 2 == 1 { shape + "[]" } else { shape + part });
         Some(Table {
             document: self.document,
             mistakes: self.mistakes,
