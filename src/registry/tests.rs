@@ -10,6 +10,7 @@ use crate::domain::permission::Tier;
 
 mod find;
 mod folder;
+mod laws;
 mod mistakes;
 mod watcher;
 

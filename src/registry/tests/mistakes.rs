@@ -3,7 +3,7 @@
 use super::*;
 
 /// The lines of a case that begin with `sign`.
-fn part(case: &str, sign: &str) -> String {
+pub(super) fn part(case: &str, sign: &str) -> String {
     let lines = case.lines().filter_map(|line| line.strip_prefix(sign)?.strip_prefix(' '));
     lines.collect::<Vec<_>>().join("\n")
 }
