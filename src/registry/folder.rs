@@ -98,15 +98,17 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn read(dir: &Path) -> Self {
+        Self::read_at_most(dir, MAX_AGENTS)
+    }
+
+    pub(super) fn read_at_most(dir: &Path, most: usize) -> Self {
         let mut snapshot = Self { dir: dir.to_path_buf(), files: BTreeMap::new(), faults: BTreeMap::new() };
         match names(dir) {
             Ok(names) => {
                 let agents = names.iter().filter(|name| name.to_str().is_some_and(is_agent)).count();
-                if agents > MAX_AGENTS {
-                    let fault = Fault::new(
-                        format!("holds {agents} agents, over the maximum"),
-                        "keep at most 10000 agents in one folder",
-                    );
+                if agents > most {
+                    let problem = format!("holds {agents} agents, over the maximum of {most}");
+                    let fault = Fault::new(problem, "take out those that are not used any more");
                     snapshot.faults.insert(dir.to_path_buf(), fault);
                 } else {
                     names.into_iter().for_each(|name| snapshot.take(name));

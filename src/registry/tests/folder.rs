@@ -123,10 +123,12 @@ fn no_agent_that_loads_exceeds_the_guardrails() {
 #[test]
 fn one_agent_too_many_is_told_without_reading_any() {
     let dir = folder(&[]);
-    for n in 0..=MAX_AGENTS {
-        fs::write(dir.path().join(format!("{n}.toml")), "").unwrap();
+    for n in 0..4 {
+        fs::write(dir.path().join(format!("{n}.toml")), good(n)).unwrap();
     }
-    let told = rules().load(dir.path()).unwrap_err();
+    assert!(rules().judge(&Snapshot::read_at_most(dir.path(), 4)).is_ok());
+    fs::write(dir.path().join("bad.toml"), "").unwrap();
+    let told = rules().judge(&Snapshot::read_at_most(dir.path(), 4)).unwrap_err();
     assert_eq!(told.len(), 1);
-    assert!(told[0].problem.contains("10001 agents"), "{told:?}");
+    assert!(told[0].problem.contains("5 agents"), "{told:?}");
 }
