@@ -42,9 +42,19 @@ fn the_embedded_configuration_and_its_agents_pass() {
     let agents: Vec<&str> = checked.registry.agents().map(|agent| agent.id.as_str()).collect();
     assert_eq!(agents, ["changelog-writer", "dependency-updater", "payments-refactorer"]);
     assert_eq!(checked.config.server.public_url, "http://127.0.0.1:8700");
-    assert!(matches!(checked.config.key_encryption_key, KeyEncryptionKeySource::DefaultFile(_)));
+    let KeyEncryptionKeySource::DefaultFile(key) = &checked.config.key_encryption_key else { panic!() };
+    assert!(key.ends_with("data/hallpass.db.key"), "{key:?}");
     assert!(checked.config.store.path.ends_with("config/../data/hallpass.db"));
     assert_eq!(checked.config.broker_name.as_str(), "broker");
+
+    // What the file shows are the defaults, so that taking a section out changes nothing.
+    let (_dir, file) = folder(OPERATOR);
+    let defaults = Config::load(&file, []).unwrap();
+    assert_eq!(checked.config.guardrails, defaults.guardrails);
+    assert_eq!(checked.config.limits, defaults.limits);
+    assert_eq!(checked.config.server.listen, defaults.server.listen);
+    assert_eq!(checked.config.admin.listen, defaults.admin.listen);
+    assert_eq!(checked.config.revocation.max_staleness, defaults.revocation.max_staleness);
 }
 
 /// The example for production with its secrets in a folder of the test, and the agents that ship with it.
@@ -199,6 +209,29 @@ fn an_unknown_variable_is_refused_with_a_near_name() {
             "environment: HALLPASS_STORE_URL: no key answers to this variable; did you mean HALLPASS_STORE__URL?",
             "environment: HALLPASS_URK: no key answers to this variable; did you mean HALLPASS_URL?",
             "environment: HALLPASS_WHATEVER: no key answers to this variable; unset it; a key `b` of [a] is HALLPASS_A__B",
+        ]
+    );
+}
+
+#[test]
+fn two_sources_of_one_secret_and_a_list_in_a_variable_are_refused() {
+    let (dir, file) = folder(&format!(
+        "{OPERATOR}[store]\nkey_encryption_key_file = 'hallpass.toml'\n\
+         [revocation]\nurl = 'redis://h'\npassword_file = 'hallpass.toml'\n"
+    ));
+    let set = variables(&[
+        ("HALLPASS_STORE__KEY_ENCRYPTION_KEY", "x"),
+        ("HALLPASS_REVOCATION__PASSWORD", "x"),
+        ("HALLPASS_GUARDRAILS__NEVER", "[]"),
+        ("HALLPASS_REGISTRY__PATH", ""),
+    ]);
+    assert_eq!(
+        lines(&dir, &Config::load(&file, set).unwrap_err()),
+        [
+            "environment: HALLPASS_GUARDRAILS__NEVER: a list cannot come from the environment; write it in the file",
+            "environment: HALLPASS_REGISTRY__PATH: is empty; set HALLPASS_REGISTRY__PATH=agents",
+            "environment: HALLPASS_REVOCATION__PASSWORD: revocation.password_file names one too; keep one of the two",
+            "environment: HALLPASS_STORE__KEY_ENCRYPTION_KEY: store.key_encryption_key_file names a key too; keep one of the two",
         ]
     );
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::agent::{Agent, IdentityRule};
+use crate::domain::diagnostic::is_deceptive;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, PermissionName};
 use crate::domain::permission::{Permission, ResourceKind};
@@ -54,8 +55,12 @@ pub(super) fn read(
 
 fn purpose(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<String>> {
     let purpose = field.required().text()?;
-    if purpose.value.chars().any(char::is_control) {
-        mistakes.add(&purpose.place, "has a line break or control character", "write one plain sentence");
+    if purpose.value.chars().any(is_deceptive) {
+        mistakes.add(
+            &purpose.place,
+            "has a line break or a character that does not show",
+            "write one plain sentence",
+        );
         return None;
     }
     if purpose.value.chars().count() > MAX_PURPOSE {
