@@ -167,13 +167,11 @@ impl Draft {
         let (store, key_encryption_key) = storage::store(&root, mistakes);
         let revocation = storage::revocation(&root, mistakes);
         let guardrails = limits::guardrails(&root, mistakes);
-        let token = token::read(&root, mistakes);
+        let token = token::read(&root, guardrails.max_ttl, mistakes);
         let limits = limits::limits(&root);
         let issuers = issuer::read(&root, mistakes);
         let registry_path = registry_path(&root);
-        token::within(token.ttl.as_ref(), &guardrails, mistakes);
-        let guardrails =
-            Guardrails { ttl: token.ttl.as_ref().map_or(guardrails.max_ttl, |ttl| ttl.value), ..guardrails };
+        let guardrails = Guardrails { ttl: token.ttl.unwrap_or(guardrails.max_ttl), ..guardrails };
         let rules = Rules {
             guardrails: guardrails.clone(),
             issuers: issuers.names.clone(),

@@ -68,12 +68,8 @@ impl Rules {
         for (path, id, text) in snapshot.agents(&mistakes) {
             let document = Document::parse(&path, &text, &mistakes);
             let ignored = Mistakes::default();
-            let read = agent_file::read(
-                &document,
-                &id,
-                self,
-                if document.is_whole() { &mistakes } else { &ignored },
-            );
+            let read =
+                agent_file::read(&document, id, self, if document.is_whole() { &mistakes } else { &ignored });
             agents.extend(read.agent.map(Arc::new));
             identities.extend(read.identities);
         }

@@ -34,7 +34,8 @@ pub(super) fn guardrails(root: &Table<'_>, mistakes: &Mistakes) -> Guardrails {
     }
     let gated: Vec<Located<Action>> = list(section.key("always_gated", "[\"merge\"]"), DEFAULT_GATED);
     let never: Vec<Located<Action>> = list(section.key("never", "[\"secrets:read\"]"), DEFAULT_NEVER);
-    for action in gated.iter().filter(|action| never.iter().any(|other| other.value == action.value)) {
+    let written = gated.iter().filter(|_| section.has("always_gated"));
+    for action in written.filter(|action| never.iter().any(|other| other.value == action.value)) {
         let problem = format!("`{}` is in guardrails.never too", action.value);
         mistakes.add(&action.place, problem, "keep it in one of the two");
     }

@@ -1,13 +1,14 @@
 //! `[token]`.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::files;
-use crate::domain::guardrails::{Guardrails, MAX_TOKEN_LIFETIME};
+use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::signing::SigningAlgorithm;
-use crate::registry::document::{Located, Mistakes, Table, show_duration};
+use crate::registry::document::{Field, Mistakes, Table, show_duration};
 use crate::token::settings::TokenSettings;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(10 * 60);
@@ -19,16 +20,16 @@ const MAX_ROTATION: Duration = Duration::from_secs(366 * 86_400);
 
 pub(super) struct Token {
     pub(super) settings: Option<TokenSettings>,
-    pub(super) ttl: Option<Located<Duration>>,
+    pub(super) ttl: Option<Duration>,
 }
 
-pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Token {
+/// `max_ttl` is that of the guardrails, which a default never exceeds.
+pub(super) fn read(root: &Table<'_>, max_ttl: Duration, mistakes: &Mistakes) -> Token {
     let section = root.section("token");
-    let lifetime = Duration::from_secs(1)..=MAX_TOKEN_LIFETIME;
-    let ttl = section.key("ttl", "\"10m\"").or(DEFAULT_TTL, |field| field.duration(lifetime));
+    let ttl = ttl(section.key("ttl", "\"10m\""), max_ttl, mistakes);
     let algorithm = section.key("algorithm", "\"ES256\"");
     let algorithm = if algorithm.is_present() {
-        algorithm.parse::<SigningAlgorithm>().map(|algorithm| algorithm.value)
+        algorithm.parse::<AlgorithmName>().map(|algorithm| algorithm.value.0)
     } else {
         Some(SigningAlgorithm::Es256)
     };
@@ -49,23 +50,19 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Token {
         mistakes.add(place, problem, "publish each key a part of its time ahead, such as 1h of 30d");
     }
     let rsa_key_file = section.key("rsa_key_file", "\"/run/secrets/token-signing-key.pem\"");
-    let rsa = algorithm == Some(SigningAlgorithm::Rs256);
-    if algorithm.is_some() && !rsa && rsa_key_file.is_present() {
-        let remedy = "take it out, or write algorithm = \"RS256\"";
-        mistakes.add(rsa_key_file.place(), "has no meaning with this algorithm", remedy);
-    }
-    let rsa_key_file = if rsa { rsa_key_file.required() } else { rsa_key_file };
-    let rsa_key = files::secret(rsa_key_file, mistakes);
-    if let Some(key) = &rsa_key
-        && !key.value.expose_secret().contains("PRIVATE KEY-----")
-    {
-        let remedy = "name a PEM file, as `openssl genrsa 3072` writes it";
-        mistakes.add(&key.place, "is not a private key in PEM", remedy);
-    }
+    let rsa_key = match algorithm {
+        Some(SigningAlgorithm::Rs256) => rsa_key(rsa_key_file.required(), mistakes).map(Some),
+        Some(_) if rsa_key_file.is_present() => {
+            let remedy = "take it out, or write algorithm = \"RS256\"";
+            mistakes.add(rsa_key_file.place(), "has no meaning with this algorithm", remedy);
+            None
+        }
+        _ => Some(None),
+    };
     let settings = (|| {
         Some(TokenSettings {
             algorithm: algorithm?,
-            rsa_key: if rsa { Some(rsa_key?.value) } else { None },
+            rsa_key: rsa_key?,
             rotate_every: rotate_every?.value,
             publish_ahead: publish_ahead?.value,
         })
@@ -73,15 +70,36 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Token {
     Token { settings, ttl }
 }
 
-/// Tells if tokens would be cut short in silence.
-pub(super) fn within(ttl: Option<&Located<Duration>>, guardrails: &Guardrails, mistakes: &Mistakes) {
-    let Some(ttl) = ttl else { return };
-    if ttl.value > guardrails.max_ttl {
-        let (has, limit) = (show_duration(ttl.value), show_duration(guardrails.max_ttl));
+fn ttl(field: Field<'_>, max_ttl: Duration, mistakes: &Mistakes) -> Option<Duration> {
+    if !field.is_present() {
+        return Some(DEFAULT_TTL.min(max_ttl));
+    }
+    let ttl = field.duration(Duration::from_secs(1)..=MAX_TOKEN_LIFETIME)?;
+    if ttl.value > max_ttl {
+        let (has, limit) = (show_duration(ttl.value), show_duration(max_ttl));
         let problem = format!("{has} is over guardrails.max_ttl, {limit}");
         mistakes.add(&ttl.place, problem, format!("write at most {limit}, or raise guardrails.max_ttl"));
     }
     if !ttl.value.as_millis().is_multiple_of(1000) {
         mistakes.add(&ttl.place, "is not whole seconds", "write whole seconds, such as \"90s\"");
+    }
+    Some(ttl.value)
+}
+
+fn rsa_key(field: Field<'_>, mistakes: &Mistakes) -> Option<SecretString> {
+    let key = files::secret(field, mistakes)?;
+    if !key.value.expose_secret().contains("PRIVATE KEY-----") {
+        let remedy = "name a PEM file, as `openssl genrsa 3072` writes it";
+        mistakes.add(&key.place, "is not a private key in PEM", remedy);
+    }
+    Some(key.value)
+}
+
+struct AlgorithmName(SigningAlgorithm);
+
+impl FromStr for AlgorithmName {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| "is not one of ES256, EdDSA and RS256")
     }
 }

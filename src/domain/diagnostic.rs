@@ -1,9 +1,9 @@
 //! A mistake in a file that a person wrote: where it is, what is wrong, what to write instead.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 
-/// One mistake. Prints as `file:line: key: what is wrong; what to write`.
+/// One mistake. Prints as `file:line: key: what is wrong; what to write`, on one line whatever is in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Diagnostic {
     pub file: PathBuf,
@@ -17,13 +17,52 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file.display())?;
+        write!(f, "{}:", Plain(&self.file.to_string_lossy()))?;
         if let Some(line) = self.line {
             write!(f, "{line}:")?;
         }
         if !self.key.is_empty() {
-            write!(f, " {}:", self.key)?;
+            write!(f, " {}:", Plain(&self.key))?;
         }
-        write!(f, " {}; {}", self.problem, self.remedy)
+        write!(f, " {}; {}", Plain(&self.problem), Plain(&self.remedy))
+    }
+}
+
+/// Text with every character escaped that would move the cursor or turn the direction of writing. Names of
+/// files and keys come from whoever proposed the change, and are read in terminals and CI logs.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if is_deceptive(c) { write!(f, "{}", c.escape_unicode())? } else { f.write_char(c)? }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character shows as something else than itself: controls, and what turns or hides writing.
+pub fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_one_line_whatever_is_in_it() {
+        let mistake = Diagnostic {
+            file: "agents/a\nagents/b.toml:1: all is well".into(),
+            line: Some(7),
+            key: "x\u{1b}[2K\u{202e}".into(),
+            problem: "é is fine".into(),
+            remedy: "leave it".into(),
+        };
+        assert_eq!(
+            mistake.to_string(),
+            "agents/a\\u{a}agents/b.toml:1: all is well:7: x\\u{1b}[2K\\u{202e}: é is fine; leave it"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::agent::{Agent, IdentityRule};
+use crate::domain::diagnostic::is_deceptive;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, PermissionName};
 use crate::domain::permission::{Permission, ResourceKind};
@@ -20,7 +21,12 @@ pub(super) struct AgentFile {
 }
 
 /// Reads everything that can be read; what is wrong goes to `mistakes`.
-pub(super) fn read(document: &Document, id: &AgentId, rules: &Rules, mistakes: &Mistakes) -> AgentFile {
+pub(super) fn read(
+    document: &Document<'_>,
+    id: Option<AgentId>,
+    rules: &Rules,
+    mistakes: &Mistakes,
+) -> AgentFile {
     let root = document.root(mistakes);
     let purpose = purpose(root.key("purpose", "\"Says in one sentence what the agent is for.\""), mistakes);
     let owner = root.key("owner", "\"team-payments\"").required().parse::<Owner>();
@@ -35,8 +41,8 @@ pub(super) fn read(document: &Document, id: &AgentId, rules: &Rules, mistakes: &
     let identities: Vec<Located<IdentityRule>> =
         tables.into_iter().filter_map(|table| identity_rule::read(&table, rules, mistakes)).collect();
     let permissions = permissions(&root, rules, mistakes);
-    let agent = purpose.zip(owner).map(|(purpose, owner)| Agent {
-        id: id.clone(),
+    let agent = purpose.zip(owner).zip(id).map(|((purpose, owner), id)| Agent {
+        id,
         purpose: purpose.value,
         owner: owner.value,
         max_ttl,
@@ -49,8 +55,12 @@ pub(super) fn read(document: &Document, id: &AgentId, rules: &Rules, mistakes: &
 
 fn purpose(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<String>> {
     let purpose = field.required().text()?;
-    if purpose.value.chars().any(char::is_control) {
-        mistakes.add(&purpose.place, "has a line break or control character", "write one plain sentence");
+    if purpose.value.chars().any(is_deceptive) {
+        mistakes.add(
+            &purpose.place,
+            "has a line break or a character that does not show",
+            "write one plain sentence",
+        );
         return None;
     }
     if purpose.value.chars().count() > MAX_PURPOSE {

@@ -31,7 +31,8 @@ pub(super) fn report(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
     }
     for (later, first) in first_of {
         if let Some(how) = clash(&rules[first].value, &rules[later].value) {
-            tell(&rules[later], &rules[first].place, how, mistakes);
+            let remedy = "keep one, or tell them apart by a claim, such as `ref` or `job_workflow_ref`";
+            tell(&rules[later], &rules[first].place, how, remedy, mistakes);
         }
     }
 }
@@ -42,16 +43,15 @@ fn report_keys(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
         if let IdentityRule::Key(key) = &rule.value {
             let first = *keys.entry(key.thumbprint().to_string()).or_insert(&rule.place);
             if *first != rule.place {
-                tell(rule, first, "is the same key as", mistakes);
+                tell(rule, first, "is the same key as", "make each agent a key of its own", mistakes);
             }
         }
     }
 }
 
-fn tell(rule: &Located<IdentityRule>, first: &Place, how: &str, mistakes: &Mistakes) {
+fn tell(rule: &Located<IdentityRule>, first: &Place, how: &str, remedy: &str, mistakes: &Mistakes) {
     let line = first.line.map(|line| format!(":{line}")).unwrap_or_default();
     let problem = format!("{how} {} in {}{line}", first.key, first.file.display());
-    let remedy = "keep one, or tell them apart by a claim, such as `ref` or `job_workflow_ref`";
     mistakes.add(&rule.place, problem, remedy);
 }
 
@@ -90,19 +90,25 @@ fn file(rules: &[Located<IdentityRule>]) -> ByPrefix<'_> {
 fn candidates(rule: &IdentityRule, by_prefix: &ByPrefix<'_>) -> Vec<usize> {
     let IdentityRule::Claims { issuer, claims } = rule else { return Vec::new() };
     let near = claims.iter().filter_map(|(name, pattern)| {
-        by_prefix.get(&(issuer, name.as_str())).map(|values| neighbours(pattern, values))
+        by_prefix.get(&(issuer, name.as_str())).map(|values| (pattern, values))
     });
-    near.min_by_key(Vec::len).unwrap_or_default()
+    // Counted before they are gathered: every agent may have the same `ref`.
+    let fewest =
+        near.min_by_key(|(pattern, values)| neighbours(pattern, values).map(Vec::len).sum::<usize>());
+    fewest.into_iter().flat_map(|(pattern, values)| neighbours(pattern, values)).flatten().copied().collect()
 }
 
 /// Rules whose value could be one of `pattern`'s: of two that share a value, one's beginning begins the
 /// other's.
-fn neighbours(pattern: &ClaimPattern, values: &BTreeMap<&str, Vec<usize>>) -> Vec<usize> {
+fn neighbours<'a>(
+    pattern: &'a ClaimPattern,
+    values: &'a BTreeMap<&str, Vec<usize>>,
+) -> impl Iterator<Item = &'a Vec<usize>> {
     let text = prefix(pattern);
-    let shorter = text.char_indices().filter_map(|(at, _)| values.get(&text[..at])).flatten();
+    let shorter = text.char_indices().filter_map(move |(at, _)| values.get(&text[..at]));
     let longer = values
         .range::<str, _>((Bound::Included(text), Bound::Unbounded))
-        .take_while(|(value, _)| value.starts_with(text) && (!pattern.is_exact() || **value == text))
-        .flat_map(|(_, rules)| rules);
-    shorter.chain(longer).copied().collect()
+        .take_while(move |(value, _)| value.starts_with(text) && (!pattern.is_exact() || **value == text))
+        .map(|(_, rules)| rules);
+    shorter.chain(longer)
 }

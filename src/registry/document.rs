@@ -7,6 +7,7 @@
 //! Called by the reader of agent files here and by `config` for `hallpass.toml`.
 
 mod field;
+mod mistake;
 mod span;
 mod spelling;
 #[cfg(test)]
@@ -14,85 +15,21 @@ mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::domain::diagnostic::Diagnostic;
-
 pub use field::Field;
+pub use mistake::{ENVIRONMENT, Located, Mistakes, Place};
 pub use span::{parse_duration, show_duration};
 pub use spelling::{is_near, nearest};
 
 use field::Raw;
 
-/// The `file` of a [`Diagnostic`] about an environment variable; its key is the variable.
-pub const ENVIRONMENT: &str = "environment";
-
-/// Where a value stands: what a [`Diagnostic`] needs to name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    pub file: Arc<Path>,
-    pub line: Option<usize>,
-    /// The dotted key, or the environment variable.
-    pub key: String,
-}
-
-impl Place {
-    pub fn is_environment(&self) -> bool {
-        *self.file == *Path::new(ENVIRONMENT)
-    }
-
-    /// `path` as the writer of this place meant it: relative to the file, or to the working directory
-    /// where it came from the environment.
-    pub fn resolve(&self, path: &str) -> PathBuf {
-        match self.file.parent() {
-            Some(folder) if !self.is_environment() => folder.join(path),
-            _ => PathBuf::from(path),
-        }
-    }
-}
-
-/// A value and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located<T> {
-    pub value: T,
-    pub place: Place,
-}
-
-/// What is wrong so far.
-#[derive(Debug, Default)]
-pub struct Mistakes(RefCell<Vec<Diagnostic>>);
-
-impl Mistakes {
-    pub fn add(&self, place: &Place, problem: impl Into<String>, remedy: impl Into<String>) {
-        self.push(Diagnostic {
-            file: place.file.to_path_buf(),
-            line: place.line,
-            key: place.key.clone(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        });
-    }
-
-    pub fn push(&self, diagnostic: Diagnostic) {
-        self.0.borrow_mut().push(diagnostic);
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
-    }
-
-    /// All of them by file and line, none twice.
-    pub fn into_sorted(self) -> Vec<Diagnostic> {
-        let mut all = self.0.into_inner();
-        all.sort();
-        all.dedup();
-        all
-    }
-}
+/// One slip can unsettle the lines after it, and nobody reads further than this.
+const MAX_SYNTAX_MISTAKES: usize = 20;
 
 /// One parsed file and what may override its scalars.
 pub struct Document<'t> {
@@ -128,7 +65,7 @@ impl<'t> Document<'t> {
             let place = Place { file: document.file.clone(), line: Some(line), key: String::new() };
             let duplicate = error.message() == "duplicate key";
             document.whole &= duplicate;
-            if !told.insert(line) {
+            if told.len() == MAX_SYNTAX_MISTAKES || !told.insert(line) {
                 continue;
             }
             if duplicate {
@@ -162,6 +99,7 @@ impl<'t> Document<'t> {
             line: Some(1),
             overridable: true,
             asked: RefCell::default(),
+            refused: RefCell::default(),
             open: Cell::new(false),
         }
     }
@@ -193,6 +131,8 @@ pub struct Table<'a> {
     line: Option<usize>,
     overridable: bool,
     asked: RefCell<BTreeSet<&'static str>>,
+    /// Keys that are known and never right: not suggested to anybody.
+    refused: RefCell<BTreeSet<&'static str>>,
     open: Cell<bool>,
 }
 
@@ -234,7 +174,7 @@ impl<'a> Table<'a> {
     /// file, it is refused without being repeated.
     pub fn secret_variable(&self, key: &'static str) -> Option<Located<&'a str>> {
         let variable = self.variable(key)?;
-        let (entry, place) = self.ask(key);
+        let (entry, place) = self.refuse(key);
         if entry.is_some() {
             let remedy = format!("write {key}_file with the path of a file, or set {variable}");
             self.mistakes.add(&place, "a secret does not belong in this file", remedy);
@@ -251,7 +191,7 @@ impl<'a> Table<'a> {
 
     /// A key of a later version: refused where it is written.
     pub fn unsupported(&self, key: &'static str, instead: &str) {
-        let (entry, place) = self.ask(key);
+        let (entry, place) = self.refuse(key);
         if entry.is_some() {
             self.mistakes.add(&place, format!("`{key}` is not supported by this version"), instead);
         }
@@ -327,6 +267,7 @@ impl<'a> Table<'a> {
             line: place.line,
             overridable,
             asked: RefCell::default(),
+            refused: RefCell::default(),
             open: Cell::new(false),
         }
     }
@@ -339,6 +280,14 @@ impl<'a> Table<'a> {
             Some((key, value)) => (Some(value), self.place_of(key)),
             None => (None, Place { key: self.join(&self.path, key), ..self.place() }),
         }
+    }
+
+    /// As [`Table::ask`], for a key that is never right.
+    fn refuse(&self, key: &'static str) -> (Option<&'a Spanned<DeValue<'a>>>, Place) {
+        let found = self.ask(key);
+        self.asked.borrow_mut().remove(key);
+        self.refused.borrow_mut().insert(key);
+        found
     }
 
     fn place_of(&self, key: &Spanned<DeString<'_>>) -> Place {
@@ -365,8 +314,9 @@ impl<'a> Table<'a> {
 impl Drop for Table<'_> {
     fn drop(&mut self) {
         let Some(entries) = self.entries.filter(|_| !self.open.get()) else { return };
-        let asked = self.asked.borrow();
-        for key in entries.keys().filter(|key| !asked.contains(&**key.get_ref())) {
+        let (asked, refused) = (self.asked.borrow(), self.refused.borrow());
+        let is_known = |key: &str| asked.contains(key) || refused.contains(key);
+        for key in entries.keys().filter(|key| !is_known(key.get_ref())) {
             let remedy = match nearest(key.get_ref(), asked.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),

@@ -98,9 +98,22 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn read(dir: &Path) -> Self {
+        Self::read_at_most(dir, MAX_AGENTS)
+    }
+
+    pub(super) fn read_at_most(dir: &Path, most: usize) -> Self {
         let mut snapshot = Self { dir: dir.to_path_buf(), files: BTreeMap::new(), faults: BTreeMap::new() };
         match names(dir) {
-            Ok(names) => names.into_iter().for_each(|name| snapshot.take(name)),
+            Ok(names) => {
+                let agents = names.iter().filter(|name| name.to_str().is_some_and(is_agent)).count();
+                if agents > most {
+                    let problem = format!("holds {agents} agents, over the maximum of {most}");
+                    let fault = Fault::new(problem, "take out those that are not used any more");
+                    snapshot.faults.insert(dir.to_path_buf(), fault);
+                } else {
+                    names.into_iter().for_each(|name| snapshot.take(name));
+                }
+            }
             Err(error) => {
                 let fault = if error.kind() == io::ErrorKind::NotFound {
                     Fault::new("there is no such folder", "make it, or correct registry.path")
@@ -112,11 +125,6 @@ impl Snapshot {
                 };
                 snapshot.faults.insert(dir.to_path_buf(), fault);
             }
-        }
-        if snapshot.files.len() > MAX_AGENTS {
-            let problem = format!("holds {} agents, over the maximum", snapshot.files.len());
-            let fault = Fault::new(problem, "keep at most 10000 agents in one folder");
-            snapshot.faults.insert(dir.to_path_buf(), fault);
         }
         snapshot
     }
@@ -135,12 +143,15 @@ impl Snapshot {
             Kind::Ignored => {}
             Kind::Stranger => {
                 let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-                let problem = match extension.and_then(|e| nearest(e, [EXTENSION])) {
-                    Some(_) => "agent files end in .toml",
-                    None if path.is_dir() => "is a folder, and agents are not looked for in it",
-                    None => "is not an agent file",
+                let near = extension.is_some_and(|extension| nearest(extension, [EXTENSION]).is_some());
+                let fault = if near {
+                    Fault::new("agent files end in .toml", "rename it to <agent id>.toml")
+                } else if path.is_dir() {
+                    let remedy = "move its agents up, and the folder elsewhere";
+                    Fault::new("is a folder, and agents are not looked for in it", remedy)
+                } else {
+                    Fault::new("is not an agent file", "rename it to <agent id>.toml, or move it elsewhere")
                 };
-                let fault = Fault::new(problem, "rename it to <agent id>.toml, or move it elsewhere");
                 self.faults.insert(path, fault);
             }
         }
@@ -153,17 +164,21 @@ impl Snapshot {
         }
     }
 
-    /// The path, id and text of every file that has them; the others go to `mistakes`.
-    pub(super) fn agents(&self, mistakes: &Mistakes) -> impl Iterator<Item = (PathBuf, AgentId, String)> {
+    /// The path, id and text of every file that can be read; the others go to `mistakes`, and so do names
+    /// that are no ids.
+    pub(super) fn agents(
+        &self,
+        mistakes: &Mistakes,
+    ) -> impl Iterator<Item = (PathBuf, Option<AgentId>, String)> {
         self.files.iter().filter_map(|(name, bytes)| {
             let path = self.dir.join(name);
-            let id = name.trim_end_matches(".toml").parse::<AgentId>();
+            let id = name.strip_suffix(".toml").unwrap_or(name).parse::<AgentId>();
             if let Err(error) = &id {
                 let fault = Fault::new(error.to_string(), "rename the file: its name is the agent's id");
                 mistakes.push(fault.told(path.clone()));
             }
             match bytes.clone().and_then(decode) {
-                Ok(text) => Some((path, id.ok()?, text)),
+                Ok(text) => Some((path, id.ok(), text)),
                 Err(fault) => {
                     mistakes.push(fault.told(path));
                     None
@@ -215,6 +230,10 @@ enum Kind {
     /// Hidden files (Kubernetes keeps its own in a mounted folder), editors' backups, and prose.
     Ignored,
     Stranger,
+}
+
+fn is_agent(name: &str) -> bool {
+    matches!(kind(name), Kind::Agent)
 }
 
 fn kind(name: &str) -> Kind {

@@ -15,6 +15,8 @@ use crate::registry::index::prefix;
 
 /// Claims that say how a workload runs and not which one it is: anyone's workload can have these values.
 const CIRCUMSTANCES: &[&str] = &[
+    "actor",
+    "actor_id",
     "aud",
     "base_ref",
     "deployment_tier",
@@ -33,6 +35,7 @@ const CIRCUMSTANCES: &[&str] = &[
     "run_attempt",
     "run_number",
     "runner_environment",
+    "sha",
     "workflow",
 ];
 

@@ -31,7 +31,7 @@ async fn a_token_opens_exactly_what_was_asked_for() {
 async fn nothing_asked_is_all_that_is_free() {
     let app = TestApp::start(Backend::Memory).await;
     let claims = decode(&app.issue().await);
-    assert_eq!(claims["scope"], "payments:push payments:read ledger:GET");
+    assert_eq!(claims["scope"], "payments:read payments:push ledger:GET");
     app.finish().await;
 }
 

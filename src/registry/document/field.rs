@@ -192,6 +192,7 @@ impl<'a> Field<'a> {
             line: self.place.line,
             overridable: false,
             asked: Default::default(),
+            refused: Default::default(),
             open: Default::default(),
         })
     }

@@ -1,0 +1,103 @@
+//! The watcher on real files. Looks are taken by hand, as `app` takes one a second.
+
+use super::*;
+
+fn watched(files: &[(&str, &str)]) -> (TempDir, Watcher) {
+    let dir = folder(files);
+    let mut watcher = Watcher::new(dir.path(), &guardrails(), &issuers());
+    assert!(looks(&mut watcher).is_none(), "nothing changed yet");
+    (dir, watcher)
+}
+
+/// As many looks as a change needs at most, and then some.
+fn looks(watcher: &mut Watcher) -> Option<Result<Registry, Vec<Diagnostic>>> {
+    let seen: Vec<_> = (0..6).filter_map(|_| watcher.changed()).collect();
+    assert!(seen.len() <= 1, "one change is told once");
+    seen.into_iter().next()
+}
+
+fn owner(registry: &Registry, agent: &str) -> Option<String> {
+    registry.agent(&id(agent)).map(|agent| agent.owner.to_string())
+}
+
+#[test]
+fn a_file_that_is_replaced_or_rewritten_in_place_is_a_new_revision() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD)]);
+    let new = dir.path().join(".new");
+    fs::write(&new, GOOD.replace("team-a", "team-b")).unwrap();
+    fs::rename(&new, dir.path().join("a.toml")).unwrap();
+    let registry = looks(&mut watcher).unwrap().unwrap();
+    assert_eq!(owner(&registry, "a").as_deref(), Some("team-b"));
+
+    fs::write(dir.path().join("a.toml"), GOOD.replace("team-a", "team-c")).unwrap();
+    let registry = looks(&mut watcher).unwrap().unwrap();
+    assert_eq!(owner(&registry, "a").as_deref(), Some("team-c"));
+    assert!(looks(&mut watcher).is_none());
+}
+
+#[test]
+fn a_rewrite_of_the_same_size_at_the_same_instant_is_seen() {
+    for n in 0..20 {
+        let dir = folder(&[("a.toml", GOOD)]);
+        let mut watcher = Watcher::new(dir.path(), &guardrails(), &issuers());
+        fs::write(dir.path().join("a.toml"), GOOD.replace("team-a", "team-z")).unwrap();
+        let registry = looks(&mut watcher).unwrap_or_else(|| panic!("missed in round {n}")).unwrap();
+        assert_eq!(owner(&registry, "a").as_deref(), Some("team-z"));
+    }
+}
+
+#[test]
+fn a_file_comes_and_goes() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD)]);
+    fs::write(dir.path().join("b.toml"), good(2)).unwrap();
+    assert_eq!(looks(&mut watcher).unwrap().unwrap().agents().len(), 2);
+    fs::remove_file(dir.path().join("a.toml")).unwrap();
+    let registry = looks(&mut watcher).unwrap().unwrap();
+    assert!(registry.agent(&id("a")).is_none() && registry.agent(&id("b")).is_some());
+}
+
+#[test]
+fn a_bad_revision_is_told_once_and_the_next_good_one_too() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD)]);
+    let before = rules().load(dir.path()).unwrap().revision().to_owned();
+    fs::write(dir.path().join("a.toml"), GOOD.replace("owner", "ownr")).unwrap();
+    let mistakes = looks(&mut watcher).unwrap().unwrap_err();
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    assert!(looks(&mut watcher).is_none(), "told once");
+    fs::write(dir.path().join("a.toml"), GOOD).unwrap();
+    // The content is what was served all along, and still it must be told: the refusal is over.
+    assert_eq!(looks(&mut watcher).unwrap().unwrap().revision(), before);
+    assert!(looks(&mut watcher).is_none());
+}
+
+#[test]
+fn touching_a_file_changes_nothing() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD)]);
+    fs::write(dir.path().join("a.toml"), GOOD).unwrap();
+    fs::write(dir.path().join(".hidden"), "x").unwrap();
+    assert!(looks(&mut watcher).is_none());
+}
+
+#[test]
+fn a_half_written_file_waits_until_it_rests() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD)]);
+    let whole = good(1).replace("team-a", "team-whole");
+    for part in 1..5 {
+        fs::write(dir.path().join("a.toml"), &whole[..whole.len() * part / 5]).unwrap();
+        assert!(watcher.changed().is_none(), "still being written");
+    }
+    fs::write(dir.path().join("a.toml"), &whole).unwrap();
+    let registry = looks(&mut watcher).unwrap().unwrap();
+    assert_eq!(owner(&registry, "a").as_deref(), Some("team-whole"));
+}
+
+#[test]
+fn a_folder_that_vanishes_is_a_bad_revision_until_it_is_back() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD)]);
+    let aside = dir.path().with_extension("aside");
+    fs::rename(dir.path(), &aside).unwrap();
+    let mistakes = looks(&mut watcher).unwrap().unwrap_err();
+    assert!(mistakes[0].problem.contains("no such folder"), "{mistakes:?}");
+    fs::rename(&aside, dir.path()).unwrap();
+    assert_eq!(looks(&mut watcher).unwrap().unwrap().agents().len(), 1);
+}
