@@ -91,8 +91,8 @@ async fn every_change_names_its_event() {
         ("UPDATE head SET size = 599", 600, 600),
         ("UPDATE head SET size = 700", 601, 700),
         // Peaks of 600 = 512 + 64 + 16 + 8.
-        ("UPDATE head SET peaks = zeroblob(32) || substr(peaks, 33)", 1, 512),
-        ("UPDATE head SET peaks = substr(peaks, 1, 96) || zeroblob(32)", 593, 600),
+        ("UPDATE head SET peaks = CAST(zeroblob(32) || substr(peaks, 33) AS BLOB)", 1, 512),
+        ("UPDATE head SET peaks = CAST(substr(peaks, 1, 96) || zeroblob(32) AS BLOB)", 593, 600),
         // The stops.
         ("DELETE FROM stops WHERE seq = 302", 302, 302),
         ("UPDATE stops SET target = 'agent:agent-1' WHERE seq = 302", 302, 302),
