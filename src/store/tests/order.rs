@@ -53,9 +53,10 @@ async fn a_reopened_store_goes_on_where_it_was() {
             }
         };
         assert_eq!(store.head(), Head { size: expected.size(), root: expected.root() });
-        for n in 0..150 {
-            assert_eq!(issue(&store, round * 150 + n, 0).await, round * 150 + n + 1);
+        for n in 0..10 {
+            assert_eq!(issue(&store, round * 10 + n, 0).await, round * 150 + n + 1);
         }
+        refuse(&store, 10..150).await;
         for event in store.events(&EventFilter::default(), 150, None).await.unwrap().iter().rev() {
             expected.append(leaf_hash(event.bytes.as_bytes()));
         }
