@@ -1,15 +1,16 @@
 //! What tokens live now: counted from the events of the last hour, the longest that any token lives.
 
 use std::collections::{BTreeSet, HashMap};
+use std::iter;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
 
-use super::draft;
 use super::error::StoreError;
-use crate::domain::event::Event;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
-use crate::domain::id::AgentId;
-use crate::domain::permission::ResourceKind;
+use crate::domain::id::{AgentId, Owner, TokenId};
+use crate::domain::identity::Workload;
+use crate::domain::permission::{GrantedPermission, ResourceKind};
 use crate::domain::revocation::{Levels, StopBook, Target};
 use crate::domain::time::Timestamp;
 
@@ -32,7 +33,25 @@ pub struct Reach {
     pub repositories: BTreeSet<String>,
 }
 
-const ISSUED: &str = "SELECT seq, bytes FROM events INDEXED BY events_at
+/// The parts of an issuance that say what covers its token.
+#[derive(Deserialize)]
+struct Issued {
+    at: Timestamp,
+    agent: AgentId,
+    owner: Owner,
+    workload: Workload,
+    token: TokenId,
+    parent: Option<TokenId>,
+}
+
+/// The part that says what it opens.
+#[derive(Deserialize)]
+struct Opens {
+    #[serde(default)]
+    permissions: Vec<GrantedPermission>,
+}
+
+const ISSUED: &str = "SELECT bytes FROM events INDEXED BY events_at
     WHERE at > ?1 AND expires > ?2 AND kind = 'token.issued'";
 
 /// Calls `each` with the issuance of every token that lives at `now`.
@@ -40,36 +59,26 @@ fn live_tokens(
     connection: &Connection,
     book: &StopBook,
     now: Timestamp,
-    mut each: impl FnMut(Event, &Levels),
+    mut each: impl FnMut(&str, &Levels) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(ISSUED)?;
     let mut rows = statement.query([(now - MAX_TOKEN_LIFETIME).millis() - 1000, now.seconds()])?;
     while let Some(row) = rows.next()? {
-        let event = event_of(row)?;
-        if let Some(levels) = levels_of(&event)
-            && !book.verdict(&levels).kills(event.at.seconds())
-        {
-            each(event, &levels);
+        let bytes = row.get_ref(0)?.as_str().unwrap_or_default();
+        let Issued { at, agent, owner, workload, token, parent } = parse(bytes)?;
+        let Some(issuer) = workload.issuer() else { continue };
+        let tokens = iter::once(token).chain(parent).collect();
+        let levels = Levels { tokens, agent, owner, issuer };
+        if !book.verdict(&levels).kills(at.seconds()) {
+            each(bytes, &levels)?;
         }
     }
     Ok(())
 }
 
-fn event_of(row: &Row<'_>) -> Result<Event, StoreError> {
-    let seq: i64 = row.get(0)?;
-    let bytes = row.get_ref(1)?.as_str().unwrap_or_default();
-    draft::parse(seq.unsigned_abs(), bytes)
-        .map_err(|problem| StoreError::Damaged(format!("event {seq}: {problem}")))
-}
-
-/// What covers an issued token; `None` where its event does not say, as no issuance does.
-fn levels_of(event: &Event) -> Option<Levels> {
-    Some(Levels {
-        tokens: event.token.into_iter().chain(event.parent).collect(),
-        agent: event.agent.clone()?,
-        owner: event.owner.clone()?,
-        issuer: event.workload.as_ref()?.issuer()?,
-    })
+fn parse<'a, T: Deserialize<'a>>(bytes: &'a str) -> Result<T, StoreError> {
+    serde_json::from_str(bytes)
+        .map_err(|error| StoreError::Damaged(format!("an issuance cannot be read: {error}")))
 }
 
 pub(super) fn of_agents(
@@ -91,6 +100,7 @@ pub(super) fn of_agents(
         if let Some(activity) = activity.get_mut(&levels.agent) {
             activity.live += 1;
         }
+        Ok(())
     })?;
     Ok(activity)
 }
@@ -102,14 +112,17 @@ pub(super) fn reach(
     now: Timestamp,
 ) -> Result<Reach, StoreError> {
     let mut reach = Reach::default();
-    live_tokens(connection, book, now, |event, levels| {
-        if levels.targets().contains(target) {
-            reach.tokens += 1;
-            reach.agents.insert(levels.agent.clone());
-            let repositories = event.permissions.iter().filter(|p| p.kind == ResourceKind::GitRepository);
-            let locations = repositories.flat_map(|p| &p.locations).map(|at| at.as_str().to_owned());
-            reach.repositories.extend(locations);
+    live_tokens(connection, book, now, |bytes, levels| {
+        if !levels.targets().contains(target) {
+            return Ok(());
         }
+        reach.tokens += 1;
+        reach.agents.insert(levels.agent.clone());
+        let Opens { permissions } = parse(bytes)?;
+        for permission in permissions.iter().filter(|p| p.kind == ResourceKind::GitRepository) {
+            reach.repositories.extend(permission.locations.iter().map(|at| at.as_str().to_owned()));
+        }
+        Ok(())
     })?;
     Ok(reach)
 }

@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::error::StoreError;
 
@@ -21,16 +22,20 @@ pub(super) struct Files {
     opened_wal: Option<Inode>,
 }
 
+/// One file among all that ever were: numbers are used again, so its birth is part of it where the file
+/// system tells. The file is not kept open to hold its number, for closing any handle of it would drop
+/// every POSIX lock that SQLite has on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Inode {
     device: u64,
     number: u64,
+    born: Option<SystemTime>,
 }
 
 impl Inode {
     fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
-        Ok(Self { device: metadata.dev(), number: metadata.ino() })
+        Ok(Self { device: metadata.dev(), number: metadata.ino(), born: metadata.created().ok() })
     }
 }
 
@@ -73,7 +78,8 @@ impl Files {
             Err(TryLockError::Error(error)) => return Err(failed(&lock_path, "lock")(error)),
         }
         let opened = Inode::of(&database).map_err(failed(&database, "open"))?;
-        Ok(Self { wal: beside(&database, "-wal"), database, _lock: lock, opened, opened_wal: None })
+        let wal = beside(&database, "-wal");
+        Ok(Self { wal, database, _lock: lock, opened, opened_wal: None })
     }
 
     /// Whether the names still lead to the files that were opened.

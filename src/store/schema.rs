@@ -60,35 +60,56 @@ CREATE TABLE signing_keys(
 ) STRICT;
 ";
 
-/// The writer's connection. `synchronous=FULL` alone syncs each commit in WAL mode, and the writer
-/// decides when the log is checkpointed.
+/// The writer's connection, to a database that has its tables. `synchronous=FULL` alone syncs each
+/// commit in WAL mode, and the writer decides when the log is checkpointed.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    let empty: bool = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
-    if !empty {
-        check_version(&connection, path)?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    check_version(&connection, path)?;
+    configure(&connection)?;
+    Ok(connection)
+}
+
+/// The same, for the first writer of an empty file too.
+pub(super) fn open_or_create(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let count = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    if count.map_err(|error| unreadable(path, error))? > 0 {
+        return open_writer(path);
     }
-    connection.execute_batch(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;
-         PRAGMA journal_size_limit=67108864;         PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;",
-    )?;
-    if empty {
-        create(&mut connection)?;
-    }
+    configure(&connection)?;
+    create(&mut connection)?;
     Ok(connection)
 }
 
 /// A connection that cannot write, for queries beside the writer.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.execute_batch("PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;")?;
     check_version(&connection, path)?;
     Ok(connection)
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;
+         PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;",
+    )
+}
+
+fn unreadable(path: &Path, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            StoreError::Foreign { path: path.to_owned(), problem: error.to_string() }
+        }
+        _ => error.into(),
+    }
 }
 
 fn create(connection: &mut Connection) -> Result<(), StoreError> {
@@ -107,10 +128,7 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
 fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let foreign = |problem: String| StoreError::Foreign { path: path.to_owned(), problem };
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let application = number("application_id").map_err(|error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => foreign(error.to_string()),
-        _ => error.into(),
-    })?;
+    let application = number("application_id").map_err(|error| unreadable(path, error))?;
     let found = number("user_version")?;
     if application != APPLICATION_ID {
         return Err(foreign("its application id is another".to_owned()));

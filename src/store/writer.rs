@@ -94,7 +94,7 @@ impl Writer {
     /// When the files cannot be made, are held by another writer, or contradict themselves.
     pub(super) fn open(path: &std::path::Path, clock: Clock) -> Result<Self, StoreError> {
         let mut files = Files::claim(path)?;
-        let connection = schema::open_writer(&files.database)?;
+        let connection = schema::open_or_create(&files.database)?;
         let trimmed = clock.now();
         let tip = Tip::load(&connection, trimmed)?;
         files.note_wal();

@@ -178,3 +178,11 @@ type Waiting<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
 async fn poll_once<T>(future: &mut Waiting<'_, T>) -> std::task::Poll<T> {
     std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context))).await
 }
+
+/// Records many refusals in this order, sharing commits.
+async fn refuse(store: &Store, numbers: std::ops::Range<u64>) {
+    let waiting = numbers.map(|n| store.append(refused(n, n as i64)));
+    for seq in futures_util::future::join_all(waiting).await {
+        seq.unwrap();
+    }
+}

@@ -31,7 +31,7 @@ async fn stopping_again_gives_the_stop_that_is() {
     let first = store.stop(stop_of(1, Target::Everything, 0), stopped(0)).await.unwrap();
     let event = Event { reason: Some("again".into()), ..stopped(10) };
     assert_eq!(store.stop(stop_of(2, Target::Everything, 10), event).await.unwrap(), first);
-    assert_eq!(store.stops(false).await.unwrap(), [first.clone()]);
+    assert_eq!(store.stops(false).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(store.head().size, 2);
     // The same stop once more, as after an answer that was lost, is no new one even when it was lifted.
     assert!(matches!(store.lift(first.id, lift_at(20), lifted).await.unwrap(), Lifted::Now(_)));
