@@ -103,7 +103,7 @@ proptest! {
 
     #[test]
     fn at_any_instant_one_key_signs_and_every_live_token_verifies(
-        rotate_every in 1u64..40 * 3_600, publish_ahead in 0u64..3 * 3_600,
+        rotate_every in 1u64..40 * 3_600, publish_ahead in 1u64..3 * 3_600,
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut world = World::new(TokenSettings {
@@ -117,7 +117,7 @@ proptest! {
                 Step::Tick => {
                     world.tick();
                     let again = world.ring.due(world.now).unwrap();
-                    prop_assert!(again.add.is_none() || publish_ahead == 0, "one key at a time");
+                    prop_assert!(again.add.is_none(), "one key at a time");
                     prop_assert!(again.remove.is_empty(), "what is dead went at once");
                 }
                 Step::Sign(life) => {
