@@ -266,7 +266,8 @@ fn open_key(
     Key::open(record, &unseal(record, kek)?, operator, random).map(Arc::new).map_err(mismatch)
 }
 
-/// The checkpoint key of the oldest record, or a new one, which goes to `made`.
+/// The checkpoint key of the oldest record, or a new one, which goes to `made`. Every record is opened:
+/// one that was changed to be passed over must not be.
 fn open_checkpoint(
     mut records: Vec<SealedKey>,
     kek: &KeyEncryptionKey,
@@ -274,18 +275,21 @@ fn open_checkpoint(
     now: Timestamp,
     made: &mut Vec<SealedKey>,
 ) -> Result<Ed25519KeyPair, KeyError> {
+    if records.is_empty() {
+        let (kid, secret) = key::generate_ed25519(random)?;
+        let (purpose, algorithm) = (KeyPurpose::Checkpoint, SigningAlgorithm::EdDsa);
+        let record = seal(purpose, algorithm, kid, &secret, (now, now), kek, random)?;
+        made.push(record.clone());
+        records.push(record);
+    }
     records.sort_by(|a, b| (a.created, &a.kid).cmp(&(b.created, &b.kid)));
-    let record = match records.into_iter().next() {
-        Some(record) => record,
-        None => {
-            let (kid, secret) = key::generate_ed25519(random)?;
-            let (purpose, algorithm) = (KeyPurpose::Checkpoint, SigningAlgorithm::EdDsa);
-            let record = seal(purpose, algorithm, kid, &secret, (now, now), kek, random)?;
-            made.push(record.clone());
-            record
-        }
-    };
-    unseal_checkpoint(&record, kek)
+    // All are opened, so that one which was tampered with is noticed even where an older one signs.
+    let mut oldest = None;
+    for record in &records {
+        let pair = unseal_checkpoint(record, kek)?;
+        oldest.get_or_insert(pair);
+    }
+    oldest.ok_or(KeyError::NoSigner)
 }
 
 fn unseal_checkpoint(record: &SealedKey, kek: &KeyEncryptionKey) -> Result<Ed25519KeyPair, KeyError> {

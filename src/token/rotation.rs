@@ -55,7 +55,7 @@ pub(super) fn next_start(keys: &[Arc<Key>], schedule: &Schedule, now: Timestamp)
 
 /// The keys whose last token is dead: it was signed before the next key began, and lived no longer
 /// than any token may.
-pub(super) fn dead<'a>(keys: &'a [Arc<Key>], now: Timestamp) -> impl Iterator<Item = &'a Arc<Key>> {
+pub(super) fn dead(keys: &[Arc<Key>], now: Timestamp) -> impl Iterator<Item = &Arc<Key>> {
     let signing = signer(keys, now);
     keys.windows(2)
         .filter(move |pair| pair[1].signs_from + MAX_TOKEN_LIFETIME <= now)

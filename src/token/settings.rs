@@ -11,8 +11,9 @@ pub struct TokenSettings {
     pub algorithm: SigningAlgorithm,
     /// PKCS#8 or PKCS#1 PEM, given with RS256 and with nothing else.
     pub rsa_key: Option<SecretString>,
-    /// A new key signs this often.
+    /// A new key signs this often; longer than `publish_ahead`.
     pub rotate_every: Duration,
-    /// The next key is published this long before it signs, so that every verifier has it.
+    /// The next key is published this long before it signs, so that every verifier has it;
+    /// at least as long as the JWK set may be cached, never zero.
     pub publish_ahead: Duration,
 }

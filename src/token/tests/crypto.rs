@@ -33,6 +33,7 @@ fn a_registered_key_signs_while_it_lives() {
     let token = encode(&header, &claims, key.encoding_key()).unwrap();
     assert_eq!(decode::<Value>(&token, &public, &validation(Algorithm::EdDSA)).unwrap().claims, claims);
     assert!(encode(&Header::new(Algorithm::ES256), &claims, key.encoding_key()).is_err());
+    assert!(jsonwebtoken::crypto::sign(b"", key.encoding_key(), Algorithm::ES256).is_err());
     assert_eq!(format!("{key:?}"), "RegisteredKey([redacted])");
     let handle = key.encoding_key().clone();
     drop(key);
@@ -96,6 +97,11 @@ fn every_asymmetric_algorithm_verifies_its_own_signatures_alone() {
         for (algorithm, ..) in &signed {
             for key in keys {
                 let verified = jsonwebtoken::crypto::verify(&signature, b"message", key, *algorithm);
+                assert_eq!(
+                    verified.is_err(),
+                    algorithm.family() != key.family(),
+                    "no such algorithm of the key"
+                );
                 assert_eq!(
                     verified.unwrap_or(false),
                     algorithm == by_algorithm,

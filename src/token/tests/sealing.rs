@@ -72,18 +72,21 @@ fn a_changed_record_is_refused() {
 #[test]
 fn a_record_that_names_another_key_is_refused() {
     let random = random();
-    let (_, pkcs8) = key::generate_p256(&random).unwrap();
-    let (other, _) = key::generate_p256(&random).unwrap();
-    for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa, SigningAlgorithm::Rs256] {
-        let mut record = SealedKey {
-            kid: other.clone(),
-            purpose: KeyPurpose::Token,
-            algorithm,
-            created: NOW,
-            signs_from: NOW,
-            sealed: Vec::new(),
-        };
-        kek().seal(&mut record, &pkcs8, &random).unwrap();
+    let (_, p256) = key::generate_p256(&random).unwrap();
+    let (other, ed25519) = key::generate_ed25519(&random).unwrap();
+    let (_, another) = key::generate_ed25519(&random).unwrap();
+    for (purpose, algorithm, secret) in [
+        (KeyPurpose::Token, SigningAlgorithm::Es256, &p256),
+        (KeyPurpose::Token, SigningAlgorithm::Es256, &ed25519),
+        (KeyPurpose::Token, SigningAlgorithm::EdDsa, &another),
+        (KeyPurpose::Token, SigningAlgorithm::Rs256, &p256),
+        (KeyPurpose::Checkpoint, SigningAlgorithm::EdDsa, &another),
+        (KeyPurpose::Checkpoint, SigningAlgorithm::EdDsa, &p256),
+    ] {
+        let (created, signs_from) = (NOW, NOW);
+        let mut record =
+            SealedKey { kid: other.clone(), purpose, algorithm, created, signs_from, sealed: Vec::new() };
+        kek().seal(&mut record, secret, &random).unwrap();
         assert_eq!(reopen(vec![record], kek()).unwrap_err(), KeyError::Mismatch { kid: other.clone() });
     }
 }
