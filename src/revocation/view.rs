@@ -1,7 +1,7 @@
 //! This broker's own copy of every standing. It only ever learns: what it once knew to be stopped stays
 //! stopped until a later change says otherwise, whatever became of the authority.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -51,8 +51,8 @@ impl View {
         self.book.load().get(target)
     }
 
-    pub(super) fn book(&self) -> arc_swap::Guard<std::sync::Arc<StopBook>> {
-        self.book.load()
+    pub(super) fn book(&self) -> Arc<StopBook> {
+        self.book.load_full()
     }
 
     pub(super) fn verdict(&self, levels: &Levels) -> Verdict {

@@ -12,9 +12,10 @@ use redis::{FromRedisValue, RedisError, Value};
 use tokio::sync::watch;
 
 use super::link::{RESPONSE, RETRY};
+use super::merge::{Merge, REFILL};
 use super::seen::redis_time;
 use super::wire::{Entry, LINEAGE, LOG, Lineage, REVISION, Report, SEEN, STOPS};
-use super::{Merge, Redis, is_replica, meaning, wire};
+use super::{Redis, is_replica, meaning, wire};
 use crate::domain::revocation::{Standing, StopBook, Target};
 use crate::domain::time::Timestamp;
 use crate::revocation::{RevocationError, ended};
@@ -118,13 +119,15 @@ impl Redis {
         self.pour(connection, how, known.as_deref()).await?;
 
         let asked = self.view.now();
+        let mut patient = connection.clone();
+        patient.set_response_timeout(REFILL);
         let mut pipe = redis::pipe();
         pipe.atomic().cmd("HGETALL").arg(STOPS);
         pipe.cmd("XREVRANGE").arg(LOG).arg("+").arg("-").arg("COUNT").arg(1);
         pipe.cmd("TIME").cmd("HGETALL").arg(SEEN);
         type Loaded = (HashMap<String, String>, StreamRangeReply, (i64, i64), HashMap<String, String>);
         let (mut stops, last, time, reports): Loaded =
-            pipe.query_async(connection).await.map_err(|err| self.unfollowable(&err))?;
+            pipe.query_async(&mut patient).await.map_err(|err| self.unfollowable(&err))?;
 
         let lineage = stops.remove(LINEAGE).and_then(|text| Lineage::parse(&text));
         let lineage = lineage.ok_or(RevocationError::Amnesia)?;

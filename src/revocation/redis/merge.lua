@@ -2,9 +2,9 @@
 -- All or nothing: everything is read and checked before the first write.
 --
 -- KEYS  stops, log, revision
--- ARGV  "apply" or "refill", broker, the caller's last known revision, epoch and chain ("0", "-", "-" if none),
+-- ARGV  "apply", "refill" or "more" (a further part of a refill, of the same epoch), broker, the caller's last known revision, epoch and chain ("0", "-", "-" if none),
 --       "fork" when the caller saw the log contradict itself, else "-"; then target, standing, target, standing, …
--- Gives the lineage. Errors: AMNESIA (apply on an authority that forgot), BROKEN (a standing that is none).
+-- Gives the lineage. Errors: AMNESIA (it forgot, and this is no refill), BROKEN (a standing that is none).
 
 local stops, log, counter = KEYS[1], KEYS[2], KEYS[3]
 local mode, broker, fork = ARGV[1], ARGV[2], ARGV[6]
@@ -56,8 +56,11 @@ if whole and epoch == known.epoch then
     whole = false
   end
 end
+if mode == 'more' and epoch ~= known.epoch then
+  whole = false
+end
 if not whole then
-  if mode == 'apply' then
+  if mode ~= 'refill' then
     return redis.error_reply('AMNESIA refill first')
   end
   local now = redis.call('TIME')

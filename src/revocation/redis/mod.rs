@@ -28,6 +28,7 @@
 
 mod follow;
 mod link;
+mod merge;
 mod seen;
 mod wire;
 
@@ -35,13 +36,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, Script, ServerErrorKind};
 use tokio::task::JoinHandle;
 
 use self::link::{Link, Session};
+use self::merge::{Merge, MergeError};
 use self::seen::Roster;
-use self::wire::{LINEAGE, LOG, Lineage, ONCE, REVISION, STOPS};
+use self::wire::{LINEAGE, Lineage, ONCE, REVISION, STOPS};
 use crate::domain::digest::Digest;
 use crate::domain::id::BrokerName;
 use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
@@ -49,9 +50,6 @@ use crate::domain::time::{Clock, Timestamp};
 use crate::revocation::settings::RevocationSettings;
 use crate::revocation::view::View;
 use crate::revocation::{Revision, RevocationError, Stale, Status};
-
-/// A book of 100,000 stops takes Redis some 200 ms.
-const REFILL: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct Redis {
@@ -78,15 +76,6 @@ struct Trust {
     lineage: Lineage,
     /// The lineage as Redis wrote it: most answers repeat it.
     text: String,
-}
-
-/// What the merging script is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Merge {
-    Apply,
-    Refill,
-    /// A refill by one who saw the log contradict what it knew.
-    RefillAfterFork,
 }
 
 impl Redis {
@@ -172,7 +161,7 @@ impl Redis {
         let session = self.link.session()?;
         let trust = self.trust.load_full();
         let known = trust.as_ref().map(|trust| &trust.lineage);
-        let merged = self.merge(&mut session.connection(), Merge::Apply, known, [(target, &standing)]).await;
+        let merged = self.merge(&mut session.connection(), Merge::Apply, known, &[(target, &standing)]).await;
         let (lineage, text) = match merged {
             Ok(merged) => merged,
             Err(err) => {
@@ -270,44 +259,6 @@ impl Redis {
         self.trust.compare_and_swap(trust, Some(Arc::new(none)));
     }
 
-    /// Merges the whole view into the authority.
-    async fn pour(
-        &self,
-        connection: &mut MultiplexedConnection,
-        what: Merge,
-        known: Option<&Lineage>,
-    ) -> Result<(Lineage, String), MergeError> {
-        let mut patient = connection.clone();
-        patient.set_response_timeout(REFILL);
-        let book = self.view.book();
-        self.merge(&mut patient, what, known, book.iter()).await
-    }
-
-    async fn merge<'a>(
-        &self,
-        connection: &mut MultiplexedConnection,
-        what: Merge,
-        known: Option<&Lineage>,
-        standings: impl IntoIterator<Item = (&'a Target, &'a Standing)>,
-    ) -> Result<(Lineage, String), MergeError> {
-        let mut call = self.merge.prepare_invoke();
-        call.key(STOPS).key(LOG).key(REVISION);
-        call.arg(if what == Merge::Apply { "apply" } else { "refill" }).arg(self.broker.as_str());
-        match known {
-            Some(known) => call.arg(known.revision).arg(&*known.epoch).arg(&known.chain),
-            None => call.arg(0).arg("-").arg("-"),
-        };
-        call.arg(if what == Merge::RefillAfterFork { "fork" } else { "-" });
-        for (target, standing) in standings {
-            call.arg(target.to_string()).arg(wire::encode(*standing).map_err(MergeError::Ours)?);
-        }
-        let text: String = call.invoke_async(connection).await.map_err(MergeError::Redis)?;
-        match Lineage::parse(&text) {
-            Some(lineage) => Ok((lineage, text)),
-            None => Err(MergeError::Ours(RevocationError::Broken("the lineage".into()))),
-        }
-    }
-
     fn failed_merge(&self, session: &Arc<Session>, err: MergeError) -> RevocationError {
         match err {
             MergeError::Redis(err) => self.failed(session, &err),
@@ -328,22 +279,6 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.keeper.abort();
-    }
-}
-
-/// Kept apart until it is known over which connection it happened.
-#[derive(Debug)]
-enum MergeError {
-    Redis(RedisError),
-    Ours(RevocationError),
-}
-
-impl From<MergeError> for RevocationError {
-    fn from(err: MergeError) -> Self {
-        match err {
-            MergeError::Redis(err) => meaning(&err),
-            MergeError::Ours(err) => err,
-        }
     }
 }
 

@@ -190,3 +190,54 @@ async fn a_refill_with_an_old_snapshot_races_a_stop() {
         assert!(a.ask(&covered).await.unwrap().stopped.is_some(), "round {round}");
     }
 }
+
+fn many(count: u32) -> StopBook {
+    let mut book = book(&[(agent(), stopped(1, 1))]);
+    for n in 0..count {
+        let [a, b, c, d] = n.to_be_bytes();
+        let id = TokenId::new(at(0), &[a, b, c, d, 0, 0, 0, 0, 0, 0]);
+        book.note(Target::Token(id), stopped(1, 1));
+    }
+    book
+}
+
+#[tokio::test]
+async fn a_large_refill_keeps_nobody_waiting() {
+    let server = RedisServer::start();
+    let settings = redis_at(server.port);
+    let (a, b) = (connect("broker-a", &settings).await, connect("broker-b", &settings).await);
+    b.refill(&StopBook::default()).await.unwrap();
+    let filling = tokio::spawn(async move { a.refill(&many(30_000)).await });
+    let mut asked = 0;
+    while !filling.is_finished() {
+        b.ask(&others()).await.unwrap();
+        asked += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    filling.await.unwrap().unwrap();
+    assert!(asked > 10, "{asked}");
+    assert_eq!(b.ask(&levels()).await.unwrap().stopped, Some(agent()));
+    // And a broker that comes later loads them all.
+    let c = Broker::ready("broker-c", &settings).await;
+    assert!(in_view(&c, &agent()));
+}
+
+#[tokio::test]
+async fn a_flush_amid_a_refill_leaves_no_half_book_trusted() {
+    let server = RedisServer::start();
+    let revocation = connect("broker-a", &redis_at(server.port)).await;
+    let durable = Arc::new(many(4_000));
+    for delay in 0..12 {
+        let (filler, filled) = (revocation.clone(), durable.clone());
+        let filling = tokio::spawn(async move { filler.refill(&filled).await });
+        tokio::time::sleep(Duration::from_millis(delay * 6)).await;
+        server.command::<()>(&["FLUSHALL"]);
+        let _ = filling.await.unwrap();
+        while revocation.ask(&levels()).await == Err(RevocationError::Amnesia) {
+            let _ = revocation.refill(&durable).await;
+        }
+        assert!(revocation.ask(&levels()).await.is_ok());
+        let held: usize = server.command(&["HLEN", "hallpass:{revocation}:stops"]);
+        assert_eq!(held, 4_000 + 1 + 1, "every stop, and the lineage");
+    }
+}
