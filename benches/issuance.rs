@@ -3,6 +3,8 @@
 //!
 //! Server and load share the machine, for every row alike, so the ratios tell more than the rates.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
 #[path = "issuance/baseline.rs"]
 mod baseline;
 #[path = "issuance/load.rs"]

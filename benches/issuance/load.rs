@@ -151,12 +151,12 @@ impl Connection {
         loop {
             let read = self.stream.read_buf(&mut self.buffer).await.expect("read");
             assert!(read > 0, "the server closed the connection");
-            if let Some((head, length)) = head(&self.buffer) {
-                if self.buffer.len() >= head + length {
-                    let text = String::from_utf8_lossy(&self.buffer);
-                    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-                    return &self.buffer[head..head + length];
-                }
+            if let Some((head, length)) = head(&self.buffer)
+                && self.buffer.len() >= head + length
+            {
+                let text = String::from_utf8_lossy(&self.buffer);
+                assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+                return &self.buffer[head..head + length];
             }
         }
     }

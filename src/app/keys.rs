@@ -95,7 +95,7 @@ pub(super) fn local_operator(file: &Path, random: &Random) -> anyhow::Result<Ope
 /// A fresh operator key: `hpo_` and 256 random bits, so that leak scanners can find one.
 fn operator_key(random: &Random) -> anyhow::Result<Zeroizing<String>> {
     let bits = Zeroizing::new(random.bytes::<32>()?);
-    Ok(Zeroizing::new(format!("hpo_{}", URL_SAFE_NO_PAD.encode(&*bits))))
+    Ok(Zeroizing::new(format!("hpo_{}", URL_SAFE_NO_PAD.encode(*bits))))
 }
 
 fn read_or_make(

@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::identity::{ProofError, UnverifiedAssertion};
 use crate::registry::{Found, Registry};
 use crate::store::{Issuance, StoreError};
-use crate::token::{AccessToken, Claims};
+use crate::token::{AccessToken, Claims, KeyError};
 
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
@@ -188,9 +188,14 @@ impl Broker {
         let random = self.random.bytes().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
         let claims = Claims::new(&self.issuer, agent, identity, grant, registry.revision(), id, now);
-        let token = self.keys.sign(&claims, now).map_err(|error| {
-            tracing::error!(%error, "cannot sign");
-            Denied::from(Reason::Internal)
+        let token = self.keys.sign(&claims, now).map_err(|error| match error {
+            KeyError::TokenTooLarge => {
+                Denied { description: Some(error.to_string()), ..Reason::DetailsInvalid.into() }
+            }
+            error => {
+                tracing::error!(%error, "cannot sign");
+                Reason::Internal.into()
+            }
         })?;
         let event = Event {
             agent: Some(claims.client_id),

@@ -144,7 +144,7 @@ async fn stays_refused(app: &TestApp, token: &str) {
 /// Redis is stopped, flushed and restarted empty while an agent is stopped: no token at any moment.
 #[tokio::test]
 async fn redis_never_un_revokes() {
-    let mut app = TestApp::start(Backend::Redis).await;
+    let mut app = TestApp::with(Backend::Redis, "[limits]\nrefusals_per_minute = 0").await;
     let token = app.issue().await;
     app.revoke("agent:payments-refactorer").await;
     stays_refused(&app, &token).await;

@@ -111,10 +111,10 @@ pub(super) async fn events(
     }
     body.push_str("]}");
     let mut response = ([(CONTENT_TYPE, "application/json")], body).into_response();
-    if let Some(last) = found.last().filter(|_| more) {
-        if let Ok(link) = HeaderValue::try_from(next_page(&uri, last.seq)) {
-            response.headers_mut().insert(LINK, link);
-        }
+    if let Some(last) = found.last().filter(|_| more)
+        && let Ok(link) = HeaderValue::try_from(next_page(&uri, last.seq))
+    {
+        response.headers_mut().insert(LINK, link);
     }
     Ok(response)
 }
