@@ -54,6 +54,8 @@ CREATE TABLE stops(
 ) STRICT;
 CREATE UNIQUE INDEX stops_active ON stops(target) WHERE lift_at IS NULL;
 CREATE INDEX stops_target ON stops(target, lift_at);
+CREATE INDEX stops_at ON stops(at);
+CREATE INDEX stops_lasting ON stops(lift_at) WHERE target NOT GLOB 'token:*';
 CREATE TABLE signing_keys(
     kid TEXT PRIMARY KEY NOT NULL, purpose TEXT NOT NULL, algorithm TEXT NOT NULL,
     created INTEGER NOT NULL, signs_from INTEGER NOT NULL, sealed BLOB NOT NULL

@@ -100,13 +100,19 @@ pub(super) fn list(connection: &Connection, active_only: bool) -> Result<Vec<Sto
     Ok(stops.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Every standing that can still tell something.
+/// Every standing that can still tell something. Of the stops of tokens, of which there may be as many
+/// as there ever were agents' shutdowns, only the last hours' are read.
 pub(super) fn load_book(connection: &Connection, now: Timestamp) -> Result<StopBook, StoreError> {
-    let mut statement = connection.prepare(&format!(
-        "{COLUMNS} WHERE (lift_at IS NULL OR lift_at >= ?1) AND (target NOT GLOB 'token:*' OR at >= ?1)"
-    ))?;
-    let stops: Vec<Stop> =
-        statement.query_map([horizon(now).millis()], read)?.collect::<rusqlite::Result<_>>()?;
+    let mut stops: Vec<Stop> = Vec::new();
+    for condition in [
+        "INDEXED BY stops_at WHERE at >= ?1",
+        "INDEXED BY stops_lasting WHERE target NOT GLOB 'token:*' AND (lift_at IS NULL OR lift_at >= ?1)",
+    ] {
+        let mut statement = connection.prepare(&format!("{COLUMNS} {condition}"))?;
+        for stop in statement.query_map([horizon(now).millis()], read)? {
+            stops.push(stop?);
+        }
+    }
     Ok(StopBook::of(&stops, now))
 }
 

@@ -194,7 +194,10 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &StoreError) {
-        tracing::error!(%error, "the journal cannot be written");
+        // Once, and not for each request that is refused meanwhile.
+        if self.published.fault().is_none() {
+            tracing::error!(%error, "the journal cannot be written");
+        }
         self.published.set_fault(Some(error));
         if let Some(connection) = self.connection.take() {
             // Where the write-ahead log lost its name, this is the last chance to save what it holds.

@@ -211,3 +211,27 @@ async fn a_caller_that_goes_away_leaves_its_event() {
     store.append(refused(99, 0)).await.unwrap();
     assert_eq!(store.head().size, 21);
 }
+
+/// The files as a crash leaves them hold whatever was acknowledged before it.
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_crash() {
+    let place = Place::new();
+    let store = place.open().await;
+    for n in 0..40 {
+        let seq = issue(&store, n, 0).await;
+        if n % 8 != 0 {
+            continue;
+        }
+        let crashed = Place::new();
+        std::fs::create_dir(crashed.path().parent().unwrap()).unwrap();
+        for file in ["hallpass.db", "hallpass.db-wal"] {
+            let (from, to) = (place.path().with_file_name(file), crashed.path().with_file_name(file));
+            std::fs::copy(from, to).unwrap();
+        }
+        // An auditor may come before the broker does.
+        assert_eq!(crashed.verify().unwrap().size, seq);
+        let again = crashed.open().await;
+        assert_eq!(again.head(), store.head());
+        assert_eq!(issue(&again, 1_000, 0).await, seq + 1);
+    }
+}
