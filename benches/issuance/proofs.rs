@@ -24,7 +24,7 @@ impl Platform {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
         let es256 = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).expect("a key");
-        let rs256 = RsaKeyPair::from_pkcs8(&rsa_pkcs8()).expect("an RSA key");
+        let rs256 = rsa_key();
         Self { es256, rs256, random }
     }
 
@@ -107,12 +107,12 @@ impl Proofs {
     }
 }
 
-/// A 2048-bit key, made by openssl for this run.
-fn rsa_pkcs8() -> Vec<u8> {
+/// A 2048-bit key, made by openssl for this run: as PKCS#8 or PKCS#1, by its version.
+fn rsa_key() -> RsaKeyPair {
     let made = std::process::Command::new("openssl")
         .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"])
         .output()
         .expect("openssl, for the RSA key of the bench");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    made.stdout
+    RsaKeyPair::from_pkcs8(&made.stdout).or_else(|_| RsaKeyPair::from_der(&made.stdout)).expect("an RSA key")
 }
