@@ -201,13 +201,14 @@ fn many(count: u32) -> StopBook {
     book
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_refill_keeps_nobody_waiting() {
     let server = RedisServer::start();
     let settings = redis_at(server.port);
     let (a, b) = (connect("broker-a", &settings).await, connect("broker-b", &settings).await);
     b.refill(&StopBook::default()).await.unwrap();
-    let filling = tokio::spawn(async move { a.refill(&many(30_000)).await });
+    let large = many(30_000);
+    let filling = tokio::spawn(async move { a.refill(&large).await });
     let mut asked = 0;
     while !filling.is_finished() {
         b.ask(&others()).await.unwrap();
@@ -226,12 +227,15 @@ async fn a_large_refill_keeps_nobody_waiting() {
 async fn a_flush_amid_a_refill_leaves_no_half_book_trusted() {
     let server = RedisServer::start();
     let revocation = connect("broker-a", &redis_at(server.port)).await;
+    let other = connect("broker-b", &redis_at(server.port)).await;
     let durable = Arc::new(many(4_000));
     for delay in 0..12 {
         let (filler, filled) = (revocation.clone(), durable.clone());
         let filling = tokio::spawn(async move { filler.refill(&filled).await });
         tokio::time::sleep(Duration::from_millis(delay * 6)).await;
         server.command::<()>(&["FLUSHALL"]);
+        // Begins an epoch into which the rest of the other's refill must not go.
+        other.refill(&StopBook::default()).await.unwrap();
         let _ = filling.await.unwrap();
         while revocation.ask(&levels()).await == Err(RevocationError::Amnesia) {
             let _ = revocation.refill(&durable).await;
