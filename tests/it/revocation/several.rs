@@ -207,7 +207,7 @@ async fn a_large_refill_keeps_nobody_waiting() {
     let settings = redis_at(server.port);
     let (a, b) = (connect("broker-a", &settings).await, connect("broker-b", &settings).await);
     b.refill(&StopBook::default()).await.unwrap();
-    let large = many(30_000);
+    let large = many(100_000);
     let filling = tokio::spawn(async move { a.refill(&large).await });
     let mut asked = 0;
     while !filling.is_finished() {
