@@ -207,7 +207,7 @@ async fn a_large_refill_keeps_nobody_waiting() {
     let settings = redis_at(server.port);
     let (a, b) = (connect("broker-a", &settings).await, connect("broker-b", &settings).await);
     b.refill(&StopBook::default()).await.unwrap();
-    let large = many(100_000);
+    let large = many(30_000);
     let filling = tokio::spawn(async move { a.refill(&large).await });
     let mut asked = 0;
     while !filling.is_finished() {
@@ -217,6 +217,10 @@ async fn a_large_refill_keeps_nobody_waiting() {
     }
     filling.await.unwrap().unwrap();
     assert!(asked > 10, "{asked}");
+    let stats: String = server.command(&["INFO", "commandstats"]);
+    let scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+    let scripts: u32 = scripts.split(',').next().unwrap().parse().unwrap();
+    assert!(scripts >= 30_000 / 500, "{stats}");
     assert_eq!(b.ask(&levels()).await.unwrap().stopped, Some(agent()));
     // And a broker that comes later loads them all.
     let c = Broker::ready("broker-c", &settings).await;
