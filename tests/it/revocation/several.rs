@@ -195,7 +195,7 @@ fn many(count: u32) -> StopBook {
     let mut book = book(&[(agent(), stopped(1, 1))]);
     for n in 0..count {
         let [a, b, c, d] = n.to_be_bytes();
-        let id = TokenId::new(at(0), &[a, b, c, d, 0, 0, 0, 0, 0, 0]);
+        let id = TokenId::new(at(0), &[0, 0, 0, 0, 0, 0, a, b, c, d]);
         book.note(Target::Token(id), stopped(1, 1));
     }
     book
