@@ -23,7 +23,7 @@ use crate::revocation::settings::Backend;
 /// TCP, TLS, authentication and a first PING together.
 const CONNECT: Duration = Duration::from_millis(250);
 /// Any answer but that of a blocking read or a refill.
-pub(super) const RESPONSE: Duration = Duration::from_millis(150);
+pub(super) const RESPONSE: Duration = Duration::from_millis(200);
 /// Between attempts to connect, doubled after each failure.
 pub(super) const RETRY: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(500)];
 /// An idle connection is tried this often, so that the first agent after a pause need not find it dead.

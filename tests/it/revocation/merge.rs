@@ -41,7 +41,7 @@ fn redis_merges_as_the_domain_does() {
         .run(&histories, |(history, by_refill)| {
             next.set(next.get() + 1);
             let [_, a, b, c] = next.get().to_be_bytes();
-            let target = Target::Token(TokenId::new(at(0), &[a, b, c, 0, 0, 0, 0, 0, 0, 0]));
+            let target = Target::Token(TokenId::new(at(0), &[0, 0, 0, 0, 0, 0, 0, a, b, c]));
             let mut expected = history[0];
             for (turn, &one) in history.iter().enumerate() {
                 let broker = &brokers[turn % 2];

@@ -195,19 +195,20 @@ fn many(count: u32) -> StopBook {
     let mut book = book(&[(agent(), stopped(1, 1))]);
     for n in 0..count {
         let [a, b, c, d] = n.to_be_bytes();
-        let id = TokenId::new(at(0), &[a, b, c, d, 0, 0, 0, 0, 0, 0]);
+        let id = TokenId::new(at(0), &[0, 0, 0, 0, 0, 0, a, b, c, d]);
         book.note(Target::Token(id), stopped(1, 1));
     }
     book
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_refill_keeps_nobody_waiting() {
     let server = RedisServer::start();
     let settings = redis_at(server.port);
     let (a, b) = (connect("broker-a", &settings).await, connect("broker-b", &settings).await);
     b.refill(&StopBook::default()).await.unwrap();
-    let filling = tokio::spawn(async move { a.refill(&many(30_000)).await });
+    let large = many(30_000);
+    let filling = tokio::spawn(async move { a.refill(&large).await });
     let mut asked = 0;
     while !filling.is_finished() {
         b.ask(&others()).await.unwrap();
@@ -216,6 +217,10 @@ async fn a_large_refill_keeps_nobody_waiting() {
     }
     filling.await.unwrap().unwrap();
     assert!(asked > 10, "{asked}");
+    let stats: String = server.command(&["INFO", "commandstats"]);
+    let scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+    let scripts: u32 = scripts.split(',').next().unwrap().parse().unwrap();
+    assert!(scripts >= 30_000 / 500, "{stats}");
     assert_eq!(b.ask(&levels()).await.unwrap().stopped, Some(agent()));
     // And a broker that comes later loads them all.
     let c = Broker::ready("broker-c", &settings).await;
@@ -226,12 +231,15 @@ async fn a_large_refill_keeps_nobody_waiting() {
 async fn a_flush_amid_a_refill_leaves_no_half_book_trusted() {
     let server = RedisServer::start();
     let revocation = connect("broker-a", &redis_at(server.port)).await;
+    let other = connect("broker-b", &redis_at(server.port)).await;
     let durable = Arc::new(many(4_000));
     for delay in 0..12 {
         let (filler, filled) = (revocation.clone(), durable.clone());
         let filling = tokio::spawn(async move { filler.refill(&filled).await });
         tokio::time::sleep(Duration::from_millis(delay * 6)).await;
         server.command::<()>(&["FLUSHALL"]);
+        // Begins an epoch into which the rest of the other's refill must not go.
+        other.refill(&StopBook::default()).await.unwrap();
         let _ = filling.await.unwrap();
         while revocation.ask(&levels()).await == Err(RevocationError::Amnesia) {
             let _ = revocation.refill(&durable).await;
