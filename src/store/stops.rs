@@ -116,20 +116,6 @@ pub(super) fn load_book(connection: &Connection, now: Timestamp) -> Result<StopB
     Ok(StopBook::of(&stops, now))
 }
 
-/// The book without what can tell nothing any more: lifts whose tokens are all expired, and stops of
-/// tokens that are. Agents end a token of their own at each shutdown; a book of all that ever were
-/// would grow for ever.
-pub(super) fn trimmed(book: &StopBook, now: Timestamp) -> StopBook {
-    let mut kept = StopBook::default();
-    for (target, standing) in book.iter() {
-        let expired = matches!(target, Target::Token(_)) && standing.at < horizon(now);
-        if !expired && !standing.is_spent(now) {
-            kept.note(target.clone(), *standing);
-        }
-    }
-    kept
-}
-
 /// No token of this time or before can still be unexpired.
 fn horizon(now: Timestamp) -> Timestamp {
     now - 2 * MAX_TOKEN_LIFETIME

@@ -19,7 +19,6 @@ use super::files::Files;
 use super::pool::Pool;
 use super::published::Published;
 use super::schema;
-use super::stops;
 use super::tip::Tip;
 use crate::domain::time::{Clock, Timestamp};
 
@@ -167,7 +166,7 @@ impl Writer {
         let now = self.clock.now();
         if now.since(self.trimmed) >= BETWEEN_TRIMS {
             self.trimmed = now;
-            self.tip.book = Arc::new(stops::trimmed(&self.tip.book, now));
+            Arc::make_mut(&mut self.tip.book).forget_spent(now);
             self.published.advance(&self.tip);
         }
     }

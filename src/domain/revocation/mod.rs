@@ -126,9 +126,11 @@ impl Standing {
         if (other.at, other.stop) > (self.at, self.stop) { other } else { self }
     }
 
-    /// Whether nothing can be told from it any more: no token of that time can still be unexpired.
-    pub fn is_spent(&self, now: Timestamp) -> bool {
-        self.stop.is_none() && self.at + 2 * MAX_TOKEN_LIFETIME < now
+    /// Whether nothing can be told of `target` by it any more: no token that it kills can still be
+    /// unexpired. A stop of one token ends so too, or a book would keep every token that was ever ended.
+    pub fn is_spent(&self, target: &Target, now: Timestamp) -> bool {
+        let kills_the_new = self.stop.is_some() && !matches!(target, Target::Token(_));
+        !kills_the_new && self.at + 2 * MAX_TOKEN_LIFETIME < now
     }
 }
 
@@ -228,7 +230,7 @@ impl StopBook {
 
     /// Drops what can tell nothing any more, so that a book stays as small as the last hours.
     pub fn forget_spent(&mut self, now: Timestamp) {
-        self.0.retain(|_, standing| !standing.is_spent(now));
+        self.0.retain(|target, standing| !standing.is_spent(target, now));
     }
 }
 

@@ -94,6 +94,15 @@ proptest! {
 }
 
 #[test]
+fn a_stop_of_a_token_is_forgotten_when_the_token_is_long_dead() {
+    let token = Target::Token(levels().tokens[0]);
+    let old = stop(1, token.clone(), 1_000, None);
+    let after = |seconds| StopBook::of([&old], Timestamp::from_seconds(1_000 + seconds));
+    assert!(after(MAX_TOKEN_LIFETIME.as_secs() as i64).get(&token).is_some());
+    assert!(after(3 * MAX_TOKEN_LIFETIME.as_secs() as i64).get(&token).is_none());
+}
+
+#[test]
 fn an_active_stop_is_never_forgotten() {
     let old = stop(1, Target::Everything, 1, None);
     let book = StopBook::of([&old], Timestamp::from_seconds(1_000_000_000));

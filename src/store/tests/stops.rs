@@ -93,7 +93,8 @@ async fn memory_forgets_what_can_tell_nothing() {
     let store = place.open().await;
     assert_eq!(store.book().iter().map(|(target, _)| target).collect::<Vec<_>>(), [&kept.target]);
     assert_eq!(store.stops(true).await.unwrap().len(), 2);
-    let book = crate::store::stops::trimmed(&store.book(), at(300 * 3_600_000));
+    let mut book = StopBook::clone(&store.book());
+    book.forget_spent(at(300 * 3_600_000));
     assert_eq!(book.verdict(&levels(1)).stopped, Some(kept.target));
 }
 
