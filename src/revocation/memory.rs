@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -52,7 +52,7 @@ impl Memory {
     pub(super) fn apply(&self, target: &Target, standing: Standing) -> Revision {
         self.view.learn([(target, &standing)]);
         let number = self.revision.fetch_add(1, Ordering::AcqRel) + 1;
-        Revision { number, epoch: "memory".into() }
+        Revision { number, epoch: "memory".into(), sent: Instant::now() }
     }
 
     pub(super) fn confirmations(&self) -> Confirmations {

@@ -17,7 +17,7 @@ mod view;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -43,6 +43,8 @@ pub struct Revision {
     number: u64,
     /// The uninterrupted life of the authority that counted it.
     epoch: Arc<str>,
+    /// When the change was sent there: no broker can have reported it before.
+    sent: Instant,
 }
 
 impl Revision {

@@ -16,7 +16,7 @@ use super::merge::{Merge, REFILL};
 use super::seen::redis_time;
 use super::wire::{Entry, LINEAGE, LOG, Lineage, REVISION, Report, SEEN, STOPS};
 use super::{Redis, is_replica, meaning, wire};
-use crate::domain::revocation::{Standing, StopBook, Target};
+use crate::domain::revocation::StopBook;
 use crate::domain::time::Timestamp;
 use crate::revocation::{RevocationError, ended};
 
@@ -86,14 +86,25 @@ impl Redis {
         let block = HEARTBEAT.min(self.max_staleness / 4).max(Duration::from_millis(10));
         let mut connection = self.link.open(block + RESPONSE).await.map_err(RevocationError::Unreachable)?;
         let mut place = self.catch_up(&mut connection, book, Merge::Refill).await?;
+        self.follow_log(&mut connection, &mut place, book, block).await
+    }
+
+    async fn follow_log(
+        &self,
+        connection: &mut MultiplexedConnection,
+        place: &mut Place,
+        book: &(impl Fn() -> Arc<StopBook> + Send + Sync),
+        block: Duration,
+    ) -> Result<Infallible, RevocationError> {
         loop {
             *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = None;
             self.refill_session(book).await;
-            place = match self.round(&mut connection, &mut place, block).await? {
-                Round::Followed => place,
-                Round::Gap => self.catch_up(&mut connection, book, Merge::Refill).await?,
-                Round::Fork => self.catch_up(&mut connection, book, Merge::RefillAfterFork).await?,
+            let how = match self.round(connection, place, block).await? {
+                Round::Followed => continue,
+                Round::Gap => Merge::Refill,
+                Round::Fork => Merge::RefillAfterFork,
             };
+            *place = self.catch_up(connection, book, how).await?;
         }
     }
 
@@ -131,7 +142,9 @@ impl Redis {
 
         let lineage = stops.remove(LINEAGE).and_then(|text| Lineage::parse(&text));
         let lineage = lineage.ok_or(RevocationError::Amnesia)?;
-        let standings = read_all(&stops)?;
+        // One that cannot be read makes the whole unreadable.
+        let standings: Vec<_> =
+            stops.iter().map(|(field, text)| wire::stored(field, text)).collect::<Result<_, _>>()?;
         self.view.learn(standings.iter().map(|(target, standing)| (target, standing)));
         let now = redis_time(time);
         let old = self.roster.hear(reports, now)?;
@@ -154,11 +167,7 @@ impl Redis {
         block: Duration,
     ) -> Result<Round, RevocationError> {
         let asked = self.view.now();
-        let report = Report {
-            revision: place.lineage.revision,
-            at: place.time.0 + place.time.1.elapsed(),
-            epoch: place.lineage.epoch.to_string(),
-        };
+        let report = Report { at: place.time.0 + place.time.1.elapsed(), lineage: place.lineage.clone() };
         let mut pipe = redis::pipe();
         pipe.cmd("HSET").arg(SEEN).arg(self.broker.as_str()).arg(report.encode()).ignore();
         pipe.cmd("XREAD").arg("COUNT").arg(BATCH).arg("BLOCK").arg(block.as_millis().to_string());
@@ -260,16 +269,4 @@ impl Redis {
         pipe.arg("left").arg(self.broker.as_str()).ignore();
         pipe.exec_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))
     }
-}
-
-/// Every standing of the hash; one that cannot be read makes the whole unreadable.
-fn read_all(stops: &HashMap<String, String>) -> Result<Vec<(Target, Standing)>, RevocationError> {
-    let mut standings = Vec::with_capacity(stops.len());
-    for (field, text) in stops {
-        let target: Target =
-            field.parse().map_err(|_| RevocationError::Broken(format!("a stop of {field:?}")))?;
-        let standing = wire::standing_of(&target, text)?;
-        standings.push((target, standing));
-    }
-    Ok(standings)
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `hallpass:{revocation}:stops` | hash: target → `<at ms> <stop id or ->`; `lineage` → `<revision> <epoch> <chain>` |
 //! | `hallpass:{revocation}:log` | stream of changes, the last 10,000 or so |
-//! | `hallpass:{revocation}:seen` | hash: broker → `<revision> <at ms> <epoch>`, written at least twice a second |
+//! | `hallpass:{revocation}:seen` | hash: broker → `<at ms> <lineage>`, written at least twice a second |
 //! | `hallpass:{revocation}:revision` | the number of the last change |
 //! | `hallpass:{revocation}:once:*` | assertions that were used, until they expire |
 //!
@@ -16,6 +16,12 @@
 //!
 //! **Exactness.** An answer is merged with this broker's own view. What this broker confirmed to refuse, it
 //! refuses, even in the instant before a loss is noticed.
+//!
+//! **Confirmation.** A report of another broker confirms a change if it is of the same epoch and as far, was
+//! first heard after the change was sent, and the authority's lineage does not contradict it. So no report
+//! heard before a loss counts. One case is left: a broker reports where it was before a loss after it, having
+//! not looked since (a proxy moved its open connection), and as many changes as were lost have been made
+//! again by then. That report counts until its next, half a second later.
 //!
 //! A user that may do what a broker needs and no more (with a database other than 0, add `+select`):
 //!
@@ -33,7 +39,7 @@ mod seen;
 mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::{ErrorKind, RedisError, Script, ServerErrorKind};
@@ -158,6 +164,7 @@ impl Redis {
         standing: Standing,
     ) -> Result<Revision, RevocationError> {
         self.view.learn([(target, &standing)]);
+        let sent = Instant::now();
         let session = self.link.session()?;
         let trust = self.trust.load_full();
         let known = trust.as_ref().map(|trust| &trust.lineage);
@@ -172,7 +179,7 @@ impl Redis {
                 return Err(err);
             }
         };
-        let revision = Revision { number: lineage.revision, epoch: lineage.epoch.clone() };
+        let revision = Revision { number: lineage.revision, epoch: lineage.epoch.clone(), sent };
         if let Some(trust) = trust.filter(|trust| trust.session == session.number) {
             self.advance(&trust, lineage, text);
         }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Redis;
-use super::wire::{Report, SEEN};
+use super::wire::{LINEAGE, Lineage, Report, SEEN, STOPS};
 use crate::domain::id::BrokerName;
 use crate::domain::time::Timestamp;
 use crate::revocation::{Confirmations, Revision, RevocationError};
@@ -25,7 +25,10 @@ pub(super) struct Roster(Mutex<HashMap<BrokerName, Heard>>);
 #[derive(Debug)]
 struct Heard {
     report: Report,
+    /// When it was made.
     when: Instant,
+    /// When this broker first heard it.
+    heard: Instant,
 }
 
 /// Redis' clock, as `TIME` gives it.
@@ -43,6 +46,7 @@ impl Roster {
         let broken = || RevocationError::Broken("a report of a broker".into());
         let mut roster = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut old = Vec::new();
+        let heard = Instant::now();
         for (name, text) in reports {
             let report = Report::parse(&text).ok_or_else(broken)?;
             let broker: BrokerName = name.parse().map_err(|_| broken())?;
@@ -50,9 +54,10 @@ impl Roster {
             if age > REMOVE {
                 old.push(name);
             } else if age < FORGET
-                && let Some(when) = Instant::now().checked_sub(age)
+                && let Some(when) = heard.checked_sub(age)
+                && roster.get(&broker).is_none_or(|known| known.report != report)
             {
-                roster.insert(broker, Heard { report, when });
+                roster.insert(broker, Heard { report, when, heard });
             }
         }
         Ok(old)
@@ -64,13 +69,18 @@ impl Roster {
         roster.retain(|name, _| name.as_str() != broker);
     }
 
-    fn confirmations(&self, me: &BrokerName, revision: &Revision) -> Confirmations {
+    /// `now` is the authority's lineage, if it has one.
+    fn confirmations(&self, me: &BrokerName, revision: &Revision, now: Option<&Lineage>) -> Confirmations {
         let mut roster = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         roster.retain(|_, heard| heard.when.elapsed() < FORGET);
         // This broker's view had the change before Redis did.
         let mut answer = Confirmations { confirmed: vec![me.clone()], pending: Vec::new() };
         for (broker, heard) in roster.iter().filter(|(broker, _)| *broker != me) {
-            let applied = heard.report.epoch == *revision.epoch && heard.report.revision >= revision.number;
+            let seen = &heard.report.lineage;
+            let applied = seen.epoch == revision.epoch && seen.revision >= revision.number;
+            // What is ahead of the authority, or elsewhere, is a place in a life that it lost.
+            let lost = now.is_some_and(|now| now.epoch == seen.epoch && !now.may_follow(seen));
+            let applied = applied && !lost && heard.heard >= revision.sent;
             if applied { &mut answer.confirmed } else { &mut answer.pending }.push(broker.clone());
         }
         answer.confirmed.sort();
@@ -89,13 +99,15 @@ impl Redis {
         loop {
             let session = self.link.session()?;
             let mut pipe = redis::pipe();
-            pipe.cmd("TIME").cmd("HGETALL").arg(SEEN);
-            let (now, reports): ((i64, i64), HashMap<String, String>) = pipe
+            pipe.cmd("TIME").cmd("HGETALL").arg(SEEN).cmd("HGET").arg(STOPS).arg(LINEAGE);
+            type Answer = ((i64, i64), HashMap<String, String>, Option<String>);
+            let (time, reports, lineage): Answer = pipe
                 .query_async(&mut session.connection())
                 .await
                 .map_err(|err| self.failed(&session, &err))?;
-            self.roster.hear(reports, redis_time(now))?;
-            let answer = self.roster.confirmations(&self.broker, revision);
+            self.roster.hear(reports, redis_time(time))?;
+            let now = lineage.and_then(|text| Lineage::parse(&text));
+            let answer = self.roster.confirmations(&self.broker, revision, now.as_ref());
             let left = patience.saturating_sub(started.elapsed());
             if answer.pending.is_empty() || left.is_zero() {
                 return Ok(answer);
@@ -110,7 +122,11 @@ mod tests {
     use super::*;
 
     fn revision(number: u64, epoch: &str) -> Revision {
-        Revision { number, epoch: epoch.into() }
+        Revision { number, epoch: epoch.into(), sent: Instant::now() }
+    }
+
+    fn names(names: &[BrokerName]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
     }
 
     fn reports(reports: &[(&str, &str)]) -> HashMap<String, String> {
@@ -122,28 +138,60 @@ mod tests {
         let roster = Roster::default();
         let now = Timestamp::from_seconds(10_000);
         let said = reports(&[
-            ("enough", "7 9999000 now.1.2"),
-            ("short", "6 9999000 now.1.2"),
-            ("elsewhere", "9 9999000 before.1.2"),
-            ("asleep", "9 9940000 now.1.2"),
-            ("long-gone", "9 6399000 now.1.2"),
+            ("enough", "9999000 7 now.1.2 aa"),
+            ("short", "9999000 6 now.1.2 99"),
+            ("elsewhere", "9999000 9 before.1.2 cc"),
+            ("asleep", "9940000 9 now.1.2 cc"),
+            ("long-gone", "6399000 9 now.1.2 cc"),
         ]);
+        let change = revision(7, "now.1.2");
         assert_eq!(roster.hear(said, now), Ok(vec!["long-gone".to_owned()]));
         let me = "me".parse().unwrap();
-        let answer = roster.confirmations(&me, &revision(7, "now.1.2"));
-        let names = |names: &[BrokerName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let answer = roster.confirmations(&me, &change, None);
         assert_eq!(names(&answer.confirmed), ["enough", "me"]);
         assert_eq!(names(&answer.pending), ["elsewhere", "short"]);
 
         roster.forget("short");
-        assert_eq!(names(&roster.confirmations(&me, &revision(7, "now.1.2")).pending), ["elsewhere"]);
+        assert_eq!(names(&roster.confirmations(&me, &change, None).pending), ["elsewhere"]);
+    }
+
+    /// The authority fell back from 9 changes to 6, unnoticed so far, and the change became the seventh.
+    #[test]
+    fn a_report_from_before_a_loss_confirms_nothing() {
+        let (roster, me) = (Roster::default(), "me".parse().unwrap());
+        let now = Timestamp::from_seconds(10_000);
+        let before = reports(&[("before", "9999000 9 now.1.2 cc")]);
+        roster.hear(before.clone(), now).unwrap();
+        let change = revision(7, "now.1.2");
+        roster.hear(before, now).unwrap();
+        let late = reports(&[("ahead", "9999100 9 now.1.2 cc"), ("level", "9999100 8 now.1.2 bb")]);
+        roster.hear(late, now).unwrap();
+        let pending = |lineage: &str| {
+            let lineage = Lineage::parse(lineage).unwrap();
+            names(&roster.confirmations(&me, &change, Some(&lineage)).pending)
+        };
+        assert_eq!(pending("7 now.1.2 a7"), ["ahead", "before", "level"]);
+        assert_eq!(pending("8 now.1.2 b8"), ["ahead", "before", "level"]);
+        assert_eq!(pending("8 now.1.2 bb"), ["ahead", "before"], "this one goes on from it");
+        assert_eq!(pending("10 now.1.2 da"), ["before"], "heard before the change was sent");
+        assert_eq!(pending("1 next.1.2 aa"), ["before"], "what was seen in the life before was seen");
+
+        roster.hear(reports(&[("before", "9999200 10 now.1.2 da")]), now).unwrap();
+        assert_eq!(pending("10 now.1.2 da"), Vec::<String>::new());
     }
 
     #[test]
     fn a_report_that_cannot_be_read_is_an_error() {
         let now = Timestamp::from_seconds(10_000);
-        for (broker, text) in [("a", ""), ("a", "7"), ("a", "7 9999000"), ("a", "x 1 e"), ("UPPER", "1 1 e")]
-        {
+        for (broker, text) in [
+            ("a", ""),
+            ("a", "7"),
+            ("a", "9999000 7"),
+            ("a", "9999000 7 e"),
+            ("a", "x 1 e c"),
+            ("a", "1 x e c"),
+            ("UPPER", "1 1 e c"),
+        ] {
             let heard = Roster::default().hear(reports(&[(broker, text)]), now);
             assert!(matches!(heard, Err(RevocationError::Broken(_))), "{broker} {text:?}");
         }

@@ -1,6 +1,7 @@
 //! How standings and the authority's lineage are written in Redis.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::revocation::{Standing, Target};
@@ -53,6 +54,14 @@ pub(super) fn standing_of(target: &Target, text: &str) -> Result<Standing, Revoc
     decode(text).ok_or_else(|| RevocationError::Broken(format!("the standing of {target}")))
 }
 
+/// A field of `stops` other than the lineage.
+pub(super) fn stored(field: &str, text: &str) -> Result<(Target, Standing), RevocationError> {
+    let target: Target =
+        field.parse().map_err(|_| RevocationError::Broken(format!("a stop of {field:?}")))?;
+    let standing = standing_of(&target, text)?;
+    Ok((target, standing))
+}
+
 /// Which changes an authority holds: those of one unbroken life, and no others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lineage {
@@ -79,6 +88,12 @@ impl Lineage {
         self.epoch == before.epoch
             && (self.revision > before.revision
                 || (self.revision == before.revision && self.chain == before.chain))
+    }
+}
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.revision, self.epoch, self.chain)
     }
 }
 
@@ -113,24 +128,22 @@ impl Entry {
     }
 }
 
-/// What a broker reports: `<revision> <at, milliseconds of Redis' clock> <epoch>`.
+/// What a broker reports: `<at, milliseconds of Redis' clock> <lineage>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
-    pub(super) revision: u64,
     pub(super) at: Timestamp,
-    pub(super) epoch: String,
+    /// Where its view is.
+    pub(super) lineage: Lineage,
 }
 
 impl Report {
     pub(super) fn encode(&self) -> String {
-        format!("{} {} {}", self.revision, self.at.millis(), self.epoch)
+        format!("{} {}", self.at.millis(), self.lineage)
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, ' ');
-        let revision = digits(parts.next()?)?;
-        let at = Timestamp::from_millis(digits(parts.next()?)?);
-        Some(Self { revision, at, epoch: parts.next()?.to_owned() })
+        let (at, lineage) = text.split_once(' ')?;
+        Some(Self { at: Timestamp::from_millis(digits(at)?), lineage: Lineage::parse(lineage)? })
     }
 }
 
