@@ -6,6 +6,7 @@ mod contract;
 mod hostile;
 mod merge;
 mod outage;
+mod prune;
 mod several;
 
 use std::sync::Arc;

@@ -86,7 +86,10 @@ impl Redis {
         let block = HEARTBEAT.min(self.max_staleness / 4).max(Duration::from_millis(10));
         let mut connection = self.link.open(block + RESPONSE).await.map_err(RevocationError::Unreachable)?;
         let mut place = self.catch_up(&mut connection, book, Merge::Refill).await?;
-        self.follow_log(&mut connection, &mut place, book, block).await
+        tokio::select! {
+            ended = self.follow_log(&mut connection, &mut place, book, block) => ended,
+            never = self.prune_for_ever() => match never {},
+        }
     }
 
     async fn follow_log(

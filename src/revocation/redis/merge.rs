@@ -13,7 +13,7 @@ use crate::revocation::RevocationError;
 /// What a part of a refill, or the loading of every stop, may take.
 pub(super) const REFILL: Duration = Duration::from_secs(2);
 /// Stops poured at once. Redis serves nobody meanwhile: 2 to 5 ms, far from what callers wait.
-const PART: usize = 500;
+pub(super) const PART: usize = 500;
 /// How often a refill begins again when the authority forgets while it runs.
 const ATTEMPTS: usize = 3;
 

@@ -2,7 +2,7 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `hallpass:{revocation}:stops` | hash: target → `<at ms> <stop id or ->`; `lineage` → `<revision> <epoch> <chain>` |
+//! | `hallpass:{revocation}:stops` | hash: target → `<at ms> <stop id or ->`, a token's until it is long dead; `lineage` → `<revision> <epoch> <chain>` |
 //! | `hallpass:{revocation}:log` | stream of changes, the last 10,000 or so |
 //! | `hallpass:{revocation}:seen` | hash: broker → `<at ms> <lineage>`, written at least twice a second |
 //! | `hallpass:{revocation}:revision` | the number of the last change |
@@ -35,6 +35,7 @@
 mod follow;
 mod link;
 mod merge;
+mod prune;
 mod seen;
 mod wire;
 

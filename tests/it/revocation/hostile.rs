@@ -82,6 +82,10 @@ async fn the_documented_user_is_enough_and_no_more() {
     let acl = format!("user default off\nuser hallpass {}\n", line.replace("PASSWORD", "correct-horse"));
     let server = RedisServer::start_with(Options { acl: Some(acl), ..Options::default() });
     let settings = with_credentials(server.port, "hallpass", "correct-horse");
+    let url = format!("redis://hallpass:correct-horse@127.0.0.1:{}", server.port);
+    let mut user = redis::Client::open(url).unwrap().get_connection().unwrap();
+    let spent = Target::Token(token(99)).to_string();
+    redis::cmd("HSET").arg(STOPS).arg(&spent).arg("1600000000000 -").exec(&mut user).unwrap();
     let a = Broker::ready("broker-a", &settings).await;
     let mut b = Broker::ready("broker-b", &settings).await;
     let revision = a.revoke(&agent(), stopped(1, 1)).await;
@@ -95,9 +99,12 @@ async fn the_documented_user_is_enough_and_no_more() {
     b.shut_down().await;
     let who = a.revocation.confirmations(&revision, Duration::ZERO).await.unwrap();
     assert_eq!(who.pending, [], "it could say that it left");
+    let started = Instant::now();
+    while redis::cmd("HGET").arg(STOPS).arg(&spent).query::<Option<String>>(&mut user).unwrap().is_some() {
+        assert!(started.elapsed() < Duration::from_secs(10), "what is spent was not removed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
-    let url = format!("redis://hallpass:correct-horse@127.0.0.1:{}", server.port);
-    let mut user = redis::Client::open(url).unwrap().get_connection().unwrap();
     for refused in [
         &["FLUSHALL"][..],
         &["DEL", STOPS],
