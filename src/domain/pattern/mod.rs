@@ -117,6 +117,12 @@ impl Glob {
 
     /// Whether some text is matched by both.
     fn overlaps(&self, other: &Self) -> bool {
+        // Most pairs part before either has a star.
+        let heads = self.pieces.iter().zip(&other.pieces);
+        let mut heads = heads.take_while(|(a, b)| matches!((a, b), (Piece::Char(_), Piece::Char(_))));
+        if heads.any(|(a, b)| a != b) {
+            return false;
+        }
         let (n, m) = (self.pieces.len(), other.pieces.len());
         let absorbs = |star: Piece, c: char| star == Piece::DoubleStar || !self.separators.contains(&c);
         // `below[j]` answers for the next piece of `self`, `row[j]` for this one.
