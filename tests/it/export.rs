@@ -228,3 +228,50 @@ async fn a_proof_is_of_what_the_log_has() {
     }
     app.finish().await;
 }
+
+/// What a command prints.
+fn command(args: &[String]) -> String {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut host = hallpass::cli::Host {
+        clock: crate::support::broker::Hands::default().clock(),
+        random: crate::support::broker::random(),
+        env: &|_| None,
+        out: &mut out,
+        err: &mut err,
+        terminal: false,
+    };
+    let code = hallpass::cli::run(args.iter().map(Into::into), &mut host);
+    assert_eq!(code, 0, "{args:?}: {}", String::from_utf8_lossy(&err));
+    String::from_utf8(out).unwrap()
+}
+
+/// The command line writes the same from the store beside the broker as through it.
+#[tokio::test]
+async fn the_command_exports_what_the_broker_does() {
+    let app = TestApp::start(Backend::Memory).await;
+    fill(&app).await;
+    app.revoke("owner:team-payments").await;
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (config, key) = (text(app.file("hallpass.toml")), text(app.file("operator.key")));
+    for format in ["jsonl", "csv"] {
+        for filter in [&[][..], &["--kind", "token.issued"], &["--until", "2000-01-01T00:00:00Z"]] {
+            let mut args: Vec<&str> = vec!["hallpass", "audit", "export", "--format", format];
+            args.extend(filter);
+            let with = |more: &[&str]| -> Vec<String> {
+                args.iter().chain(more).map(|arg| (*arg).to_owned()).collect()
+            };
+            let local = with(&["--config", &config]);
+            let remote = with(&["--admin-url", &app.admin, "--key-file", &key]);
+            let local = tokio::task::spawn_blocking(move || command(&local)).await.unwrap();
+            let remote = tokio::task::spawn_blocking(move || command(&remote)).await.unwrap();
+            let query = match filter {
+                ["--kind", kind] => format!("format={format}&kind={kind}"),
+                ["--until", until] => format!("format={format}&until={until}"),
+                _ => format!("format={format}"),
+            };
+            let served = export(&app, &query).await.text;
+            assert!(local == served && remote == served, "{format} {filter:?}");
+        }
+    }
+    app.finish().await;
+}
