@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use reqwest::{Method, Request};
+use tokio::time::timeout;
 
 use super::{Client, TOTAL_TIMEOUT};
 use crate::cli::{Failure, Outcome};
@@ -21,14 +22,16 @@ impl Client {
         url.query_pairs_mut().extend_pairs(query);
         let mut request = Request::new(Method::GET, url);
         *request.timeout_mut() = Some(COPY_TIMEOUT);
-        let mut response = self.execute(request).await?;
+        let stalled = |_| Failure::failed(format!("the broker at {} stopped in the middle", self.base));
+        let head = timeout(TOTAL_TIMEOUT, self.execute(request)).await;
+        let mut response = head.map_err(stalled)??;
         if !response.status().is_success() {
-            return self.collect(response).await?.success().map(drop);
+            let refused = timeout(TOTAL_TIMEOUT, self.collect(response)).await;
+            return refused.map_err(stalled)??.success().map(drop);
         }
         loop {
-            let piece = tokio::time::timeout(TOTAL_TIMEOUT, response.chunk()).await;
-            let stalled = |_| Failure::failed(format!("the broker at {} stopped in the middle", self.base));
-            match piece.map_err(stalled)?.map_err(|error| self.unreachable(&error))? {
+            let piece = timeout(TOTAL_TIMEOUT, response.chunk()).await.map_err(stalled)?;
+            match piece.map_err(|error| self.unreachable(&error))? {
                 Some(piece) => out.write_all(&piece)?,
                 None => return Ok(()),
             }
