@@ -1,9 +1,11 @@
 //! The one writer: every token, stop and lift goes through here, and so through the audit log.
 //!
 //! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill`), what
-//! verifiers ask (`inspect`), what auditors and operators read (`read`), and the upkeep that runs
-//! beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
+//! verifiers ask (`inspect`), what auditors and operators read (`read`, `export`), dry runs (`explain`),
+//! and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
 
+mod explain;
+mod export;
 mod inspect;
 mod issue;
 mod kill;
@@ -34,12 +36,14 @@ use crate::revocation::{Revocation, RevocationError};
 use crate::store::Store;
 use crate::token::KeyRing;
 
+pub use explain::{Explained, Mismatch, Miss, Supposed};
+pub use export::{Export, Format};
 pub use inspect::{Audience, Inspection};
 pub use issue::{Issued, Proof};
 pub use kill::{Audited, KillError, Killed, Lifted, Preview};
 use limits::RateLimits;
 use metrics::Metrics;
-pub use read::{AgentStatus, Readiness};
+pub use read::{AgentStatus, Inclusion, Readiness};
 pub use upkeep::Change;
 
 /// What `app` hands over; each part is ready for use.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
+use crate::domain::digest::Digest;
 use crate::domain::event::EventFilter;
 use crate::domain::id::AgentId;
+use crate::domain::merkle::leaf_hash;
 use crate::domain::reason::Reason;
 use crate::domain::revocation::{Levels, Stop, Target};
 use crate::domain::time::Timestamp;
@@ -27,6 +29,14 @@ pub struct Readiness {
     pub ready: bool,
     /// Each part that is not well, in words for an operator.
     pub degraded: Vec<String>,
+}
+
+/// RFC 6962 §2.1.1.
+pub struct Inclusion {
+    /// The hash of the event's bytes as a leaf.
+    pub leaf: Digest,
+    /// The audit path, lowest first.
+    pub proof: Vec<Digest>,
 }
 
 impl Broker {
@@ -86,6 +96,31 @@ impl Broker {
         let head = self.store.head();
         let origin = self.log.name().to_owned();
         Checkpoint { origin, size: head.size, root: head.root }.sign(self.keys.checkpoint_key())
+    }
+
+    /// The proof that the event `seq` is in the log of the first `size` events.
+    ///
+    /// # Errors
+    /// `OutOfRange` unless 0 < `seq` ≤ `size` ≤ the log's size.
+    pub async fn inclusion(&self, seq: u64, size: u64) -> Result<Inclusion, StoreError> {
+        let proof = self.store.inclusion_proof(seq, size).await?;
+        let event = self.events(&EventFilter::default(), 1, seq.checked_add(1)).await?.pop();
+        let event = event.filter(|event| event.seq == seq);
+        let event = event.ok_or_else(|| StoreError::Damaged(format!("it lacks the event {seq}")))?;
+        Ok(Inclusion { leaf: leaf_hash(event.bytes.as_bytes()), proof })
+    }
+
+    /// The proof that the log of the first `second` events extends that of the first `first`.
+    ///
+    /// # Errors
+    /// `OutOfRange` unless 0 < `first` ≤ `second` ≤ the log's size.
+    pub async fn consistency(&self, first: u64, second: u64) -> Result<Vec<Digest>, StoreError> {
+        self.store.consistency_proof(first, second).await
+    }
+
+    /// How many events the log has.
+    pub fn log_size(&self) -> u64 {
+        self.store.head().size
     }
 
     /// The key that checkpoints are verified with.

@@ -1,5 +1,7 @@
 //! `hallpass agents`: the registry as the broker serves it.
 
+mod explain;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -23,6 +25,19 @@ Examples:
   hallpass agents show payments-refactorer
   hallpass agents show payments-refactorer --json | jq .permissions")]
     Show(ShowArgs),
+    /// What would happen if an agent, or an identity, asked for a token; and why
+    #[command(after_help = "\
+A dry run: nothing is issued and nothing is written to the audit log. Of each action it says whether it
+is free, gated or forbidden, and by which rule: `file.…` is the agent's file, `guardrails.…` the broker's
+configuration. An identity that is no agent's learns which agents it came closest to, and which claims
+did not match.
+
+Examples:
+  hallpass agents explain payments-refactorer
+  hallpass agents explain payments-refactorer --scope \"payments:merge ledger:GET\"
+  hallpass agents explain --issuer github --claims @claims.json
+  hallpass agents explain --issuer github --claims '{\"repository_id\":\"456789\"}' --json")]
+    Explain(explain::ExplainArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -95,6 +110,7 @@ pub fn run(command: AgentsCommand, host: &mut Host<'_>) -> Outcome {
     match command {
         AgentsCommand::List(args) => list(&args, host),
         AgentsCommand::Show(args) => show(&args, host),
+        AgentsCommand::Explain(args) => explain::run(&args, host),
     }
 }
 

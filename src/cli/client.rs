@@ -1,11 +1,13 @@
 //! The HTTP client of every command: one broker, one origin, no redirects, no proxies from the
-//! environment, 5 s to connect, 30 s in all, answers of at most 8 MiB. TLS trusts what the
-//! system trusts (`SSL_CERT_FILE` names another bundle).
+//! environment, 5 s to connect, 30 s in all, answers of at most 8 MiB unless they are copied as they
+//! come. TLS trusts what the system trusts (`SSL_CERT_FILE` names another bundle).
+
+mod copy;
 
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
-use reqwest::{Method, Request};
+use reqwest::{Method, Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -145,12 +147,18 @@ impl Client {
 
     /// # Errors
     /// When no whole answer came: refused, timed out, TLS, or over 8 MiB. Any status is an answer.
-    async fn send(&self, mut request: Request) -> Outcome<Answer> {
+    async fn send(&self, request: Request) -> Outcome<Answer> {
+        self.collect(self.execute(request).await?).await
+    }
+
+    async fn execute(&self, mut request: Request) -> Outcome<Response> {
         if let Some(bearer) = &self.bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());
         }
-        let url = request.url().clone();
-        let mut response = self.http.execute(request).await.map_err(|error| self.unreachable(&error))?;
+        self.http.execute(request).await.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn collect(&self, mut response: Response) -> Outcome<Answer> {
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             if body.len() + chunk.len() > MAX_BODY {
@@ -158,7 +166,8 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), url, body })
+        let (url, headers) = (response.url().clone(), response.headers().clone());
+        Ok(Answer { status: response.status().as_u16(), headers, url, body })
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

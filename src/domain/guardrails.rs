@@ -13,6 +13,15 @@ pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// The environment that `production` rules.
 pub const PRODUCTION: &str = "production";
 
+/// The guardrail that decides on one action, by its key in `[guardrails]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guardrail {
+    Never,
+    ProtectedRefs,
+    AlwaysGated,
+    Production,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guardrails {
     /// What a token lives when nothing asks for less: `token.ttl`.
@@ -29,15 +38,27 @@ pub struct Guardrails {
 impl Guardrails {
     /// The least strict tier at which `action` may be had in `environment` with these `patterns`.
     pub fn tier(&self, action: &Action, environment: Option<&str>, patterns: &[Pattern]) -> Tier {
-        let production = if environment == Some(PRODUCTION) { self.production } else { Tier::Free };
-        let named = if self.never.contains(action) || self.reaches_protected(action, patterns) {
-            Tier::Forbidden
+        self.strictest(action, environment, patterns).0
+    }
+
+    /// The same, with the guardrail that says so; none where all of them leave the action free.
+    pub fn strictest(
+        &self,
+        action: &Action,
+        environment: Option<&str>,
+        patterns: &[Pattern],
+    ) -> (Tier, Option<Guardrail>) {
+        let (named, guardrail) = if self.never.contains(action) {
+            (Tier::Forbidden, Some(Guardrail::Never))
+        } else if self.reaches_protected(action, patterns) {
+            (Tier::Forbidden, Some(Guardrail::ProtectedRefs))
         } else if self.always_gated.contains(action) {
-            Tier::Gated
+            (Tier::Gated, Some(Guardrail::AlwaysGated))
         } else {
-            Tier::Free
+            (Tier::Free, None)
         };
-        named.max(production)
+        let production = if environment == Some(PRODUCTION) { self.production } else { Tier::Free };
+        if production > named { (production, Some(Guardrail::Production)) } else { (named, guardrail) }
     }
 
     /// Whether `action` changes refs and one of `patterns` can match a protected ref. Without

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::domain::id::IssuerName;
 use crate::domain::time::Timestamp;
 
-/// A workload identity whose proof has been checked. Only `identity` makes one.
+/// A workload identity whose proof has been checked. Only `identity` makes one that a token is issued
+/// for; a dry run supposes one ([`VerifiedIdentity::supposed`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedIdentity {
     /// The configured name of whoever vouched: an OIDC issuer, or `key` for a registered key.
@@ -22,6 +23,12 @@ pub struct VerifiedIdentity {
 }
 
 impl VerifiedIdentity {
+    /// What a proof with these string claims would be, were it good. For a dry run alone.
+    pub fn supposed(issuer: IssuerName, claims: BTreeMap<String, String>, now: Timestamp) -> Self {
+        let subject = claims.get("sub").cloned().unwrap_or_default();
+        Self { issuer, subject, claims, expires: now }
+    }
+
     /// As it stands in tokens and events.
     pub fn workload(&self) -> Workload {
         Workload(format!("{}|{}", self.issuer, self.subject))

@@ -3,6 +3,8 @@
 
 mod cli_help;
 mod compose;
+mod explain;
+mod export;
 mod identity;
 mod kill_switch;
 mod layout;

@@ -19,6 +19,10 @@ async fn a_credential_is_known_or_it_is_401() {
     assert_eq!(app.send(twice).await.status, 401);
     // A resource server is no operator.
     assert_eq!(app.send(app.http().get(&url).bearer_auth("ledger-key")).await.status, 401);
+    for path in ["/v1/audit/export", "/v1/audit/proof?seq=1&size=1"] {
+        assert_eq!(app.send(app.http().get(format!("{}{path}", app.admin))).await.status, 401, "{path}");
+    }
+    assert_eq!(app.send(app.http().post(format!("{}/v1/explain", app.admin)).body("{}")).await.status, 401);
     app.finish().await;
 }
 
@@ -40,12 +44,20 @@ async fn roles_are_held_to() {
         ("/v1/revocations", [200, 200, 200]),
         ("/v1/audit/checkpoint", [200, 200, 200]),
         ("/v1/audit/key", [200, 200, 200]),
+        ("/v1/audit/proof?seq=1&size=1", [200, 200, 200]),
         ("/v1/audit/events", [200, 200, 403]),
+        ("/v1/audit/export", [200, 200, 403]),
+        ("/v1/audit/export?format=csv", [200, 200, 403]),
     ] {
         for (key, status) in ["oncall-key", "books-key", "lead-key"].into_iter().zip(statuses) {
             let answer = app.send(app.http().get(format!("{}{path}", app.admin)).bearer_auth(key)).await;
             assert_eq!(answer.status, status, "{path} by {key}");
         }
+    }
+    for key in ["oncall-key", "books-key", "lead-key"] {
+        let body = json!({"agent": "payments-refactorer"}).to_string();
+        let request = app.http().post(format!("{}/v1/explain", app.admin));
+        assert_eq!(app.send(request.bearer_auth(key).body(body)).await.status, 200, "{key}");
     }
     for (key, status) in [("oncall-key", 201), ("books-key", 403), ("lead-key", 403)] {
         let body = json!({"target": "everything", "reason": "a test"}).to_string();

@@ -1,5 +1,6 @@
 //! `hallpass audit`: what was issued, refused, stopped and lifted, and the signed state of the log.
 
+mod export;
 mod local;
 mod verify;
 
@@ -23,6 +24,9 @@ use crate::domain::event::{EventFilter, Kind, Outcome as EventOutcome};
 use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
 use crate::domain::time::Timestamp;
 
+/// What the listener gives in one page.
+const PAGE: u32 = 500;
+
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
     /// Events, newest first
@@ -34,6 +38,18 @@ Examples:
   hallpass audit search --token 01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11
   hallpass audit search --since 2026-11-23T09:00:00Z --json | jq .reason")]
     Search(SearchArgs),
+    /// Every event that matches, as JSON Lines or CSV, newest first
+    #[command(after_help = "\
+Writes what the log holds at this moment, however much it is, to a file or a pipe. JSON Lines are the
+stored events, byte for byte; CSV (RFC 4180) has a header line and a column for each member, and begins
+a cell that a spreadsheet would take for a formula with an apostrophe. Where the exit code is not 0, the
+output is not whole.
+
+Examples:
+  hallpass audit export > audit.jsonl
+  hallpass audit export --format csv --since 2026-11-01T00:00:00Z > november.csv
+  hallpass audit export --kind token.refused --since 7d | jq -r .reason | sort | uniq -c")]
+    Export(export::ExportArgs),
     /// The signed size and root of the log, for an auditor to keep
     #[command(after_help = "\
 Keep what it prints where nobody who runs the broker can change it. `hallpass audit verify
@@ -169,6 +185,7 @@ struct Row {
 pub fn run(command: &AuditCommand, host: &mut Host<'_>) -> Outcome {
     match command {
         AuditCommand::Search(args) => search(args, host),
+        AuditCommand::Export(args) => export::run(args, host),
         AuditCommand::Checkpoint(args) => checkpoint(args, host),
         AuditCommand::Verify(args) => verify::run(args, host),
     }
@@ -184,7 +201,9 @@ fn search(args: &SearchArgs, host: &mut Host<'_>) -> Outcome {
         Some(url) => {
             let client = args.source.key.connect(url, host)?;
             let want = usize::try_from(args.limit).unwrap_or(usize::MAX);
-            wait(client.list("/v1/audit/events", &query(&filter, args.limit), "events", want))?
+            let mut asked = query(&filter);
+            asked.push(("limit", args.limit.min(PAGE).to_string()));
+            wait(client.list("/v1/audit/events", &asked, "events", want))?
         }
     };
     show_events(&events, args.json, host)
@@ -224,9 +243,7 @@ pub fn events_table(events: &[Box<RawValue>]) -> Outcome<String> {
 }
 
 /// The filter as the admin listener takes it (DESIGN §6).
-fn query(filter: &EventFilter, limit: u32) -> Vec<(&'static str, String)> {
-    /// What the listener gives in one page.
-    const PAGE: u32 = 500;
+fn query(filter: &EventFilter) -> Vec<(&'static str, String)> {
     let optional = [
         ("agent", filter.agent.as_ref().map(ToString::to_string)),
         ("owner", filter.owner.as_ref().map(ToString::to_string)),
@@ -238,8 +255,7 @@ fn query(filter: &EventFilter, limit: u32) -> Vec<(&'static str, String)> {
         ("since", filter.since.map(|at| at.to_string())),
         ("until", filter.until.map(|at| at.to_string())),
     ];
-    let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    given.chain([("limit", limit.min(PAGE).to_string())]).collect()
+    optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 fn checkpoint(args: &CheckpointArgs, host: &mut Host<'_>) -> Outcome {

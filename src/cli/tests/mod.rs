@@ -3,6 +3,8 @@
 
 mod admin;
 mod client;
+mod explain;
+mod export;
 mod keys;
 mod token;
 

@@ -4,19 +4,23 @@
 //! grants all that was asked: it never trims a request in silence. Each refusal names every word
 //! that failed, for the agent is known and may be told (law 8).
 
+mod rulings;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::domain::agent::Agent;
 use crate::domain::grant::Grant;
 use crate::domain::guardrails::Guardrails;
-use crate::domain::pattern::Pattern;
 use crate::domain::permission::{
     Action, GrantedPermission, Location, Origin, Permission, ResourceKind, Tier, patterns_cover,
 };
 use crate::domain::reason::Reason;
 use crate::domain::request::{DetailRequest, TokenRequest};
 use crate::domain::revocation::Target;
+
+use rulings::rule;
+pub use rulings::{Rule, Ruling, rulings};
 
 /// Why a request was refused, in words that its sender may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +78,6 @@ fn join(wanted: &mut Vec<GrantedPermission>, element: GrantedPermission) {
     wanted.push(element);
 }
 
-/// The tier of `action`: the stricter of what the file and the guardrails say.
-fn tier(permission: &Permission, guardrails: &Guardrails, action: &Action, patterns: &[Pattern]) -> Tier {
-    permission.tier(action).max(guardrails.tier(action, permission.environment.as_deref(), patterns))
-}
-
 /// Refuses the forbidden first, then what a person has to approve.
 fn refuse_stricter(
     wanted: &[GrantedPermission],
@@ -91,7 +90,7 @@ fn refuse_stricter(
         elements
             .flat_map(|(element, permission)| {
                 let held = move |action: &&Action| {
-                    tier(permission, guardrails, action, element.patterns()) == strict
+                    rule(permission, guardrails, action, element.patterns()).0 == strict
                 };
                 element.actions.iter().filter(held).map(|action| format!("{}:{action}", element.identifier))
             })
@@ -147,7 +146,7 @@ impl<'a> Selection<'a> {
         let mut wanted = Vec::new();
         for permission in self.agent.permissions.iter().filter(|p| self.holds(p)) {
             let free =
-                |action: &&Action| tier(permission, guardrails, action, &permission.patterns) == Tier::Free;
+                |action: &&Action| rule(permission, guardrails, action, &permission.patterns).0 == Tier::Free;
             let actions: Vec<Action> = permission.free.iter().filter(free).cloned().collect();
             if !actions.is_empty() {
                 wanted.push(permission.granting(actions));

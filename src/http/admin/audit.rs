@@ -1,20 +1,16 @@
 //! `/v1/audit`: what was issued, refused and stopped, and the proof that nothing of it was changed.
 
-use std::str::FromStr;
-
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use url::form_urlencoded;
-use utoipa::IntoParams;
 
 use super::Parameters;
+use super::filter::event_filter;
 use crate::broker::Call;
-use crate::domain::event::EventFilter;
 use crate::http::Gate;
 use crate::http::authorization::{AnyRole, Auditor};
 use crate::http::call::Current;
@@ -23,51 +19,16 @@ use crate::http::problem::Problem;
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 500;
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Filter {
-    agent: Option<String>,
-    owner: Option<String>,
-    kind: Option<String>,
-    /// `issued`, `refused` or `done`.
-    outcome: Option<String>,
-    /// A permission's name or URL, exactly.
-    resource: Option<String>,
-    token: Option<String>,
-    request: Option<String>,
-    /// RFC 3339: at or after.
-    since: Option<String>,
-    /// RFC 3339: before.
-    until: Option<String>,
-    /// 1 to 500; 100 where not given.
-    limit: Option<u32>,
-    /// From the `Link` of the page before.
-    cursor: Option<String>,
-}
-
-fn parsed<T: FromStr<Err: std::fmt::Display>>(
-    call: Call,
-    name: &str,
-    text: Option<&str>,
-) -> Result<Option<T>, Problem> {
-    text.map(T::from_str).transpose().map_err(|error| Problem::invalid(call, format!("`{name}`: {error}")))
+event_filter! {
+    Filter {
+        /// 1 to 500; 100 where not given.
+        limit: Option<u32>,
+        /// From the `Link` of the page before.
+        cursor: Option<String>,
+    }
 }
 
 impl Filter {
-    fn events(&self, call: Call) -> Result<EventFilter, Problem> {
-        Ok(EventFilter {
-            agent: parsed(call, "agent", self.agent.as_deref())?,
-            owner: parsed(call, "owner", self.owner.as_deref())?,
-            kind: parsed(call, "kind", self.kind.as_deref())?,
-            outcome: parsed(call, "outcome", self.outcome.as_deref())?,
-            resource: self.resource.clone(),
-            token: parsed(call, "token", self.token.as_deref())?,
-            request: parsed(call, "request", self.request.as_deref())?,
-            since: parsed(call, "since", self.since.as_deref())?,
-            until: parsed(call, "until", self.until.as_deref())?,
-        })
-    }
-
     fn limit(&self, call: Call) -> Result<u32, Problem> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         let fits = (1..=MAX_LIMIT).contains(&limit);

@@ -2,8 +2,12 @@
 
 mod agents;
 mod audit;
+mod explain;
+mod export;
+mod filter;
 mod metrics;
 mod openapi;
+mod proof;
 mod revocations;
 
 use axum::Router;
@@ -24,11 +28,14 @@ pub fn router(gate: Gate) -> Router {
     Router::new()
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{id}", get(agents::show))
+        .route("/v1/explain", post(explain::explain))
         .route("/v1/revocations", get(revocations::list).post(revocations::stop))
         .route("/v1/revocations/{id}/lift", post(revocations::lift))
         .route("/v1/audit/events", get(audit::events))
+        .route("/v1/audit/export", get(export::export))
         .route("/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/v1/audit/key", get(audit::key))
+        .route("/v1/audit/proof", get(proof::proof))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_path)

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{agents, audit, metrics, revocations};
+use super::{agents, audit, explain, export, metrics, proof, revocations};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -12,12 +12,15 @@ use super::{agents, audit, metrics, revocations};
     paths(
         agents::list,
         agents::show,
+        explain::explain,
         revocations::list,
         revocations::stop,
         revocations::lift,
         audit::events,
+        export::export,
         audit::checkpoint,
         audit::key,
+        proof::proof,
         metrics::metrics,
         document,
     )

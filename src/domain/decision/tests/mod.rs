@@ -2,6 +2,7 @@
 //! What a grant allows is judged by its meaning: whether one use of it is allowed.
 
 mod examples;
+mod rulings;
 mod vocabulary;
 
 use proptest::prelude::*;
@@ -11,6 +12,7 @@ use self::vocabulary::*;
 use super::*;
 use crate::domain::guardrails::{MAX_TOKEN_LIFETIME, PRODUCTION};
 use crate::domain::id::PermissionName;
+use crate::domain::pattern::Pattern;
 
 /// Whether patterns allow a use of what they limit.
 fn reaches(patterns: &[Pattern], used: &str) -> bool {
