@@ -3,6 +3,7 @@
 
 mod cli_help;
 mod compose;
+mod demo;
 mod identity;
 mod kill_switch;
 mod layout;
