@@ -84,7 +84,8 @@ fn the_registry_is_shown() {
     assert_eq!(ids, ["changelog-writer", "dependency-updater", "payments-refactorer"]);
     let shown = place.words("agents show payments-refactorer").done();
     assert!(shown.starts_with("payments-refactorer may read and push agent/* in acme/payments"), "{shown}");
-    for line in ["  owner          team-payments\n", "  last issued    never\n", "  identity       github: "] {
+    for line in ["  owner          team-payments\n", "  last issued    never\n", "  identity       github: "]
+    {
         assert!(shown.contains(line), "{line} is not in\n{shown}");
     }
     let shown = place.words("agents show payments-refactorer --json").json();

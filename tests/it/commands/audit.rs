@@ -155,6 +155,10 @@ fn a_changed_copy_fails_and_the_event_is_named() {
         copy(&place, &name);
         local(&place, &format!("audit verify --database {name}")).done();
         change(&place.path(&name), &sql);
+        let verdict = local(&place, &format!("audit verify --database {name} --json"));
+        assert_eq!(verdict.code, 1, "{verdict:?}");
+        let verdict: Value = serde_json::from_str(&verdict.out).unwrap();
+        assert_eq!((&verdict["verified"], &verdict["first"]), (&Value::from(false), &Value::from(named)));
         for with in [String::new(), format!(" --checkpoint kept --verifier-key {key}")] {
             let said = local(&place, &format!("audit verify --database {name}{with}")).ended(1);
             assert!(said.starts_with("error: the audit log does not verify: "), "{sql}: {said}");

@@ -145,6 +145,30 @@ fn completions_know_every_command() {
     }
 }
 
+/// The leaves of the command line, each with its whole name.
+fn commands(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+    let mut subcommands = command.get_subcommands().filter(|sub| sub.get_name() != "help").peekable();
+    if subcommands.peek().is_none() {
+        found.push(path.to_owned());
+    }
+    for sub in subcommands {
+        commands(sub, format!("{path} {}", sub.get_name()).trim(), found);
+    }
+}
+
+#[test]
+fn the_page_about_the_command_line_knows_every_command() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CLI.md")).unwrap();
+    let mut found = Vec::new();
+    commands(&<hallpass::cli::Cli as clap::CommandFactory>::command(), "", &mut found);
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    for command in found {
+        let named =
+            |row: &&&str| row.contains(&format!("`{command}`")) || row.contains(&format!("`{command} "));
+        assert!(rows.iter().any(|row| named(&row)), "no row for `{command}` in docs/CLI.md");
+    }
+}
+
 #[test]
 fn two_brokers_do_not_share_an_address() {
     let mut place = Place::new();

@@ -50,7 +50,7 @@ pub(super) struct Place {
     serve: Vec<(&'static str, String)>,
     /// What the clients' commands need there.
     ask: Vec<(&'static str, String)>,
-    serving: Option<Child>,
+    serving: Option<Serving>,
 }
 
 impl Place {
@@ -142,10 +142,10 @@ impl Place {
         let log = fs::File::create(self.path("serve.log")).unwrap();
         let mut child = self.command(&["serve"]);
         let own = self.serve.iter().map(|(name, value)| (*name, value.as_str()));
-        let mut child = child.envs(own).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut child = Serving(child.envs(own).stdout(Stdio::null()).stderr(log).spawn().unwrap());
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            if child.try_wait().unwrap().is_some() {
+            if child.0.try_wait().unwrap().is_some() {
                 return false;
             }
             if self.read("serve.log").contains("\"ready\"") {
@@ -154,7 +154,6 @@ impl Place {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = child.kill();
         panic!("not ready: {}", self.read("serve.log"));
     }
 
@@ -164,7 +163,7 @@ impl Place {
 
     /// SIGTERM, and the end that it brings.
     pub(super) fn stop(&mut self) {
-        let child = self.serving.as_mut().expect("a serving broker");
+        let child = &mut self.serving.as_mut().expect("a serving broker").0;
         let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         assert!(told.success());
         let begun = Instant::now();
@@ -206,12 +205,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+/// A `hallpass serve` that ends with its test.
+struct Serving(Child);
+
+impl Drop for Serving {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.serving {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
