@@ -210,3 +210,35 @@ async fn an_issuer_without_keys_is_a_fault_of_neither_side() {
     }
     app.finish().await;
 }
+
+/// A proof is no access token, whoever signed it (RFC 8725 §3.11, §3.12).
+#[tokio::test]
+async fn no_credential_passes_for_a_token_of_ours() {
+    let mut all = vectors::all();
+    all.retain(|vector| !vector.credential().is_empty());
+    let app = broker_at(all[0].now, Backend::Memory).await;
+    for vector in &all {
+        let credential = vector.credential();
+        // RFC 7009 §2.2: ending what is no token is done already.
+        let status = if credential.len() > 64 * 1024 { 413 } else { 200 };
+        let form = [("token", credential.as_str())];
+        let answer = app.post_form("/oauth/introspect", &form, Some(&app.operator)).await;
+        assert_eq!(answer.status, status, "{}: {}", vector.name, answer.text);
+        if status == 200 {
+            assert_eq!(answer.text, "{\"active\":false}", "{}", vector.name);
+        }
+        let answer = app.post_form("/oauth/revoke", &form, None).await;
+        assert_eq!(answer.status, status, "{}: {}", vector.name, answer.text);
+        let answer = app
+            .send(app.http().get(format!("{}/v1/agents", app.admin)).bearer_auth(printable(&credential)))
+            .await;
+        assert!(answer.status == 401, "{}: {}", vector.name, answer.text);
+    }
+    assert_eq!(app.events("kind=revocation.stopped").await.len(), 0);
+    app.finish().await;
+}
+
+/// As much of it as a header can hold.
+fn printable(credential: &str) -> String {
+    credential.chars().filter(char::is_ascii_graphic).take(8192).collect()
+}
