@@ -1,106 +1,16 @@
 //! Agents that prove themselves by a registered key: `client_credentials` with a `client_assertion`
 //! (RFC 7523 §2.2), over HTTP, on both revocation stores.
 
+mod bench;
+
 use std::sync::Arc;
 
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::support::broker::{
-    AUDIENCE, Answer, BOTH, Backend, Hands, PAYMENTS, TestApp, configuration, decode,
-};
+use crate::support::broker::{AUDIENCE, BOTH, Backend, PAYMENTS, TestApp, decode};
 use crate::support::signer::{Signer, base64url};
-
-const AGENT: &str = "payments-refactorer";
-const OTHER: &str = "ledger-reader";
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// An agent that is known by keys alone.
-const LEDGER_READER: &str = r#"purpose = "Reads the ledger."
-owner = "team-ledger"
-[[endpoint]]
-name = "ledger"
-url = "https://ledger.staging.acme.internal"
-paths = ["/**"]
-free = ["GET"]
-"#;
-
-/// A broker with two agents of registered keys, and one without.
-struct Bench {
-    app: TestApp,
-    ed25519: Signer,
-    es256: Signer,
-    /// The key of [`OTHER`].
-    others: Signer,
-}
-
-impl Bench {
-    async fn start(backend: Backend) -> Self {
-        let (ed25519, es256) = (Signer::ed25519("laptop"), Signer::es256("runner"));
-        let others = Signer::ed25519("other");
-        let keyless = "[[identity]]\nissuer = \"ci\"\nclaims = { sub = \"keyless\" }\n";
-        let agents = [
-            (AGENT, format!("{PAYMENTS}{}", identities(&[&ed25519, &es256]))),
-            (OTHER, format!("{LEDGER_READER}{}", identities(&[&others]))),
-            ("keyless", format!("{LEDGER_READER}{keyless}")),
-        ];
-        let configure =
-            |url: &str, issuer: &str| configuration(url, issuer, "[limits]\nrefusals_per_minute = 0\n");
-        let app = TestApp::made(backend, Hands::default(), configure, &agents).await;
-        Self { app, ed25519, es256, others }
-    }
-
-    /// What `agent` says of itself.
-    fn claims(&self, agent: &str, jti: &str) -> Value {
-        let now = self.app.hands.now().seconds();
-        json!({"iss": agent, "sub": agent, "aud": AUDIENCE, "iat": now, "exp": now + 60, "jti": jti})
-    }
-
-    /// A good assertion.
-    fn assertion(&self, jti: &str) -> String {
-        self.ed25519.token(&self.claims(AGENT, jti))
-    }
-
-    async fn token(&self, assertion: &str) -> Answer {
-        present(&self.app, assertion, &[]).await
-    }
-
-    /// Refused as a client that did not prove itself.
-    async fn refused(&self, assertion: &str, reason: &str) {
-        let answer = self.token(assertion).await;
-        assert_eq!(outcome(&answer), format!("401 invalid_client {reason}"));
-        assert!(answer.header("www-authenticate").starts_with("Bearer"), "{answer:?}");
-    }
-}
-
-fn identities(signers: &[&Signer]) -> String {
-    let member = |(name, value): (&String, &Value)| format!("{name} = {value}");
-    let key = |signer: &&Signer| {
-        let members: Vec<String> = signer.public_jwk().as_object().unwrap().iter().map(member).collect();
-        format!("[[identity]]\nkey = {{ {} }}\n", members.join(", "))
-    };
-    signers.iter().map(key).collect()
-}
-
-async fn present(app: &TestApp, assertion: &str, more: &[(&str, &str)]) -> Answer {
-    let mut form = vec![
-        ("grant_type", "client_credentials"),
-        ("client_assertion_type", JWT_BEARER),
-        ("client_assertion", assertion),
-    ];
-    form.extend_from_slice(more);
-    let answer = app.post_form("/oauth/token", &form, None).await;
-    if answer.status == 200 {
-        app.note_released(&answer.token());
-    }
-    answer
-}
-
-fn outcome(answer: &Answer) -> String {
-    let body = answer.json();
-    let text = |member: &str| body[member].as_str().unwrap_or_default().to_owned();
-    format!("{} {} {}", answer.status, text("error"), text("reason"))
-}
+use bench::{AGENT, Bench, JWT_BEARER, OTHER, identities, outcome, present};
 
 #[tokio::test]
 async fn each_registered_key_is_worth_a_token() {
@@ -158,26 +68,41 @@ async fn an_assertion_is_good_once() {
     }
 }
 
+/// How fifty tries of one assertion at once end, in order.
+async fn race(app: &Arc<TestApp>, assertion: &str) -> Vec<String> {
+    let tries: Vec<_> = (0..50)
+        .map(|_| {
+            let (app, assertion) = (Arc::clone(app), assertion.to_owned());
+            tokio::spawn(async move { outcome(&present(&app, &assertion, &[]).await) })
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for one in tries {
+        outcomes.push(one.await.unwrap());
+    }
+    outcomes.sort();
+    outcomes
+}
+
 #[tokio::test]
 async fn fifty_at_once_get_one_token() {
     for backend in BOTH {
         let bench = Bench::start(backend).await;
-        let assertion = bench.assertion("race");
+        let mut tokens = 0;
+        let assertions = ["1", "2", "3", "4", "5"].map(|jti| bench.assertion(jti));
         let app = Arc::new(bench.app);
-        let tries: Vec<_> = (0..50)
-            .map(|_| {
-                let (app, assertion) = (Arc::clone(&app), assertion.clone());
-                tokio::spawn(async move { present(&app, &assertion, &[]).await })
-            })
-            .collect();
-        let mut outcomes = Vec::new();
-        for one in tries {
-            outcomes.push(outcome(&one.await.unwrap()));
+        for assertion in &assertions {
+            let outcomes = race(&app, assertion).await;
+            let count = |of: &str| outcomes.iter().filter(|outcome| *outcome == of).count();
+            let (issued, replayed) = (count("200  "), count("401 invalid_client replayed"));
+            // A Redis that answers too late on a busy machine: used or not, who asked gets nothing.
+            let unknown = count("503 temporarily_unavailable revocation_unavailable");
+            assert_eq!(issued + replayed + unknown, 50, "{backend:?} {outcomes:?}");
+            assert!(issued <= 1 && (issued == 1 || unknown > 0), "{backend:?} {outcomes:?}");
+            tokens += issued;
         }
-        outcomes.sort();
-        assert_eq!(outcomes[0], "200  ", "{backend:?}");
-        assert!(outcomes[1..].iter().all(|found| found == "401 invalid_client replayed"), "{outcomes:?}");
-        assert_eq!(app.events("kind=token.issued").await.len(), 1, "{backend:?}");
+        assert!(tokens > 0, "{backend:?}: five races without a winner");
+        assert_eq!(app.events("kind=token.issued").await.len(), tokens, "{backend:?}");
         Arc::try_unwrap(app).ok().expect("all tries are over").finish().await;
     }
 }
