@@ -15,7 +15,13 @@ pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
     if args.json {
         return as_json(path, host);
     }
-    let checked = checked(path, host)?;
+    let checked = match config::check(path, environment()) {
+        Ok(checked) => checked,
+        Err(mistakes) => {
+            host.out.write_all(lines(&mistakes).as_bytes())?;
+            return Err(counted(&mistakes));
+        }
+    };
     let agents = checked.registry.agents();
     writeln!(
         host.out,
@@ -53,12 +59,15 @@ pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
 }
 
-/// Prints each mistake on a line of its own.
+/// Says each mistake on a line of its own, beside the output: nobody asked this command for them.
 pub(super) fn explained<T>(mistakes: &[Diagnostic], host: &mut Host<'_>) -> Outcome<T> {
-    for mistake in mistakes {
-        writeln!(host.out, "{}", safe(&mistake.to_string()))?;
-    }
+    // Nobody is left to tell where standard error cannot be written.
+    let _ = host.err.write_all(lines(mistakes).as_bytes());
     Err(counted(mistakes))
+}
+
+fn lines(mistakes: &[Diagnostic]) -> String {
+    mistakes.iter().map(|mistake| format!("{}\n", safe(&mistake.to_string()))).collect()
 }
 
 fn counted(mistakes: &[Diagnostic]) -> Failure {

@@ -90,7 +90,7 @@ const fn remedy(reason: Reason) -> &'static str {
             "try again; if it lasts, check that the broker reaches the issuer's keys"
         }
         Reason::KeyUnknown => {
-            "get a new identity token; register the key if this is a registered key's proof"
+            "get a new identity token; if it lasts, compare the issuer's keys with the broker's [[issuer]]"
         }
         Reason::SignatureInvalid => {
             "check that the proof was not changed, and that the key is the registered one"

@@ -29,6 +29,10 @@ pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
     }
 }
 
+/// Parameters whose own readers refuse every byte that is not theirs, by the name that the endpoint has
+/// for a bad proof or token.
+const CREDENTIALS: [&str; 4] = ["subject_token", "assertion", "client_assertion", "token"];
+
 /// A form whose parameters are all known to its endpoint.
 pub(super) struct Form(Vec<(&'static str, Zeroizing<String>)>);
 
@@ -53,7 +57,8 @@ impl Form {
                 return Err(said(Reason::ParameterUnknown, description));
             };
             // Percent-encoded bytes that are no UTF-8 come as the replacement character.
-            if value.chars().any(|c| c == char::REPLACEMENT_CHARACTER || c.is_control()) {
+            let plain = !value.chars().any(|c| c == char::REPLACEMENT_CHARACTER || c.is_control());
+            if !plain && !CREDENTIALS.contains(&name) {
                 return Err(said(Reason::ParameterInvalid, format!("{name} is not plain UTF-8 text")));
             }
             if !many && form.get(name).is_some() {

@@ -2,14 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic, in its support too")]
 
 mod cli_help;
+mod commands;
 mod compose;
+mod demo;
 mod explain;
 mod export;
 mod identity;
 mod kill_switch;
 mod layout;
 mod operators;
+mod registered_keys;
 mod revocation;
 mod support;
 mod token_endpoint;
 mod vectors;
+mod vectors_http;

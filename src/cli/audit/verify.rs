@@ -35,23 +35,46 @@ pub struct VerifyArgs {
 /// With what fails first, and where.
 pub(super) fn run(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome {
     let (reader, checkpoint) = what(args, host)?;
-    let verified = with_progress(&reader, checkpoint.as_ref()).map_err(|error| {
+    let covered = checkpoint.as_ref().map(|checkpoint| checkpoint.size);
+    let verified = with_progress(&reader, checkpoint.as_ref());
+    if args.json
+        && let Some(verdict) = verdict(&verified, covered)
+    {
+        writeln!(host.out, "{verdict}")?;
+    }
+    let Verified { size, root } = verified.map_err(|error| {
         Failure::failed(format!("the audit log does not verify: {error}"))
             .remedy("keep the database as it is, and compare it with a backup from before that event")
     })?;
-    let Verified { size, root } = verified;
     if args.json {
-        let covered = checkpoint.map(|checkpoint| checkpoint.size);
-        let verdict =
-            serde_json::json!({"verified": true, "size": size, "root": root, "checkpoint": covered});
-        return Ok(writeln!(host.out, "{verdict}")?);
+        return Ok(());
     }
     writeln!(host.out, "the audit log verifies: {size} events, root {root}")?;
-    match checkpoint {
-        Some(checkpoint) => writeln!(host.out, "it extends the checkpoint of {} events", checkpoint.size)?,
+    match covered {
+        Some(covered) => writeln!(host.out, "it extends the checkpoint of {covered} events")?,
         None => host.note("without --checkpoint nobody can tell whether the whole log was written anew"),
     }
     Ok(())
+}
+
+/// What was found, for a program; `None` where the log could not be read, so that nothing was found.
+fn verdict(verified: &Result<Verified, VerifyError>, covered: Option<u64>) -> Option<serde_json::Value> {
+    match verified {
+        Ok(Verified { size, root }) => {
+            Some(serde_json::json!({"verified": true, "size": size, "root": root, "checkpoint": covered}))
+        }
+        Err(VerifyError::Store(_)) => None,
+        Err(error) => {
+            let (first, last) = match error {
+                VerifyError::Tampered { first, last, .. } => (Some(*first), Some(*last)),
+                _ => (None, None),
+            };
+            let problem = error.to_string();
+            Some(serde_json::json!({
+                "verified": false, "first": first, "last": last, "problem": problem, "checkpoint": covered,
+            }))
+        }
+    }
 }
 
 fn what(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome<(Reader, Option<Checkpoint>)> {

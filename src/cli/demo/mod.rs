@@ -15,8 +15,7 @@ pub fn run(host: &mut Host<'_>) -> Outcome {
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
     let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone() };
     runtime.block_on(async {
-        let begun = tokio::time::Instant::now();
         let world = World::make(ambient).await?;
-        story::tell(world, begun, host).await
+        story::tell(world, host).await
     })
 }

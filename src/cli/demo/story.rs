@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::world::{World, spoken};
 use crate::cli::audit::{events_table, verify_file};
 use crate::cli::client::Answer;
 use crate::cli::show::safe;
-use crate::cli::{Host, Outcome};
+use crate::cli::{Failure, Host, Outcome};
 use crate::domain::checkpoint::{self, VerifierKey};
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -54,13 +54,19 @@ fn milliseconds(time: Duration) -> String {
 }
 
 /// Tells the story; the broker is stopped in good order at its end.
-pub(super) async fn tell(world: World, begun: Instant, host: &mut Host<'_>) -> Outcome {
+pub(super) async fn tell(world: World, host: &mut Host<'_>) -> Outcome {
+    let begun = world.begun;
     let mut stage = Stage { host, step: 0, begun };
-    let told = scenes(&world, &mut stage).await;
+    // Interrupted, it still leaves nothing behind.
+    let told = tokio::select! {
+        told = scenes(&world, &mut stage) => told,
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+    };
     let World { app, folder, .. } = world;
     app.stop().await;
     drop(folder);
-    told?;
+    // A bare I/O error of the scenes is standard output's: its reader may have seen enough.
+    told.map_err(|error| error.downcast::<std::io::Error>().map_or_else(Failure::from, Failure::from))?;
     let total = milliseconds(begun.elapsed());
     writeln!(
         stage.host.out,
@@ -71,7 +77,7 @@ pub(super) async fn tell(world: World, begun: Instant, host: &mut Host<'_>) -> O
 
 async fn scenes(world: &World, stage: &mut Stage<'_, '_>) -> anyhow::Result<()> {
     stage.step("A broker starts, embedded, and beside it a CI system's OIDC issuer")?;
-    stage.begun -= stage.begun.elapsed();
+    stage.begun = world.begun;
     stage.line(&format!("broker {}   issuer {}", world.public_url, world.issuer.url))?;
     stage.done("ready")?;
     let token = first_token(world, stage).await?;

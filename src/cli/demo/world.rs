@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::issuer::Issuer;
 use crate::app::{Ambient, App};
@@ -47,6 +48,8 @@ pub(super) struct World {
     /// Whoever guards a repository or an API.
     pub(super) verifier: Client,
     pub(super) public_url: String,
+    /// When the demo began.
+    pub(super) begun: Instant,
     clock: Clock,
 }
 
@@ -69,6 +72,7 @@ impl Drop for Folder {
 
 impl World {
     pub(super) async fn make(ambient: Ambient) -> anyhow::Result<Self> {
+        let begun = Instant::now();
         let folder = folder(&ambient)?;
         let issuer = Issuer::start(ambient.random.clone()).await?;
         let (public, admin) = (free_port()?, free_port()?);
@@ -89,7 +93,7 @@ impl World {
         let verifier = client(&public_url)?.with_bearer(&key).map_err(spoken)?;
         let admin_url = format!("http://127.0.0.1:{admin}");
         let operator = client(&admin_url)?.with_bearer(&key).map_err(spoken)?;
-        Ok(Self { folder, issuer, app, agent, operator, verifier, public_url, clock })
+        Ok(Self { folder, issuer, app, agent, operator, verifier, public_url, begun, clock })
     }
 
     /// Seconds since the epoch.

@@ -43,7 +43,7 @@ fn the_key_that_signed_is_the_identity() {
         let others: Vec<&PublicKey> = all.iter().copied().filter(|other| *other != key).collect();
         assert!(bench.authenticator.assertion(&assertion, &others).is_err());
         let none = bench.authenticator.assertion(&assertion, &[]).unwrap_err();
-        assert_eq!(none.reason, Reason::KeyUnknown);
+        assert_eq!(none.reason, Reason::SignatureInvalid);
     }
 }
 

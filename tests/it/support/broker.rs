@@ -38,19 +38,27 @@ pub(crate) fn install_providers() {
     });
 }
 
-/// The system's clock, which a test can push forward.
+/// The system's clock, or one that stands still; a test can push either forward.
 #[derive(Clone, Default)]
-pub(crate) struct Hands(Arc<AtomicI64>);
+pub(crate) struct Hands {
+    pushed: Arc<AtomicI64>,
+    still_at: Option<Timestamp>,
+}
 
 impl Hands {
+    /// A clock that only moves when it is pushed.
+    pub(crate) fn still(at: Timestamp) -> Self {
+        Self { still_at: Some(at), ..Self::default() }
+    }
+
     pub(crate) fn push(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+        self.pushed.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests run in real time, which they push forward")]
     pub(crate) fn now(&self) -> Timestamp {
-        let now = jiff::Timestamp::now().as_millisecond();
-        Timestamp::from_millis(now + self.0.load(Ordering::SeqCst))
+        let now = self.still_at.map_or_else(|| jiff::Timestamp::now().as_millisecond(), Timestamp::millis);
+        Timestamp::from_millis(now + self.pushed.load(Ordering::SeqCst))
     }
 
     pub(crate) fn clock(&self) -> Clock {
@@ -111,6 +119,19 @@ impl TestApp {
 
     /// With more lines at the end of `hallpass.toml`.
     pub(crate) async fn with(backend: Backend, more: &str) -> Self {
+        let agents = [("payments-refactorer", PAYMENTS.to_owned())];
+        let configure = |url: &str, issuer: &str| configuration(url, issuer, more);
+        Self::made(backend, Hands::default(), configure, &agents).await
+    }
+
+    /// With a clock, a configuration (of the URLs of the kill switch and of the issuer) and agent files,
+    /// each with its id, of the test's own.
+    pub(crate) async fn made(
+        backend: Backend,
+        hands: Hands,
+        configure: impl FnOnce(&str, &str) -> String,
+        agents: &[(&str, String)],
+    ) -> Self {
         install_providers();
         let redis = match backend {
             Backend::Memory => None,
@@ -120,12 +141,14 @@ impl TestApp {
         let issuer = Issuer::start().await;
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("agents")).unwrap();
-        fs::write(folder.path().join("agents/payments-refactorer.toml"), PAYMENTS).unwrap();
-        fs::write(folder.path().join("hallpass.toml"), configuration(&url, issuer.url(), more)).unwrap();
+        for (id, text) in agents {
+            fs::write(folder.path().join(format!("agents/{id}.toml")), text).unwrap();
+        }
+        fs::write(folder.path().join("hallpass.toml"), configure(&url, issuer.url())).unwrap();
         let mut app = Self {
             issuer,
             redis,
-            hands: Hands::default(),
+            hands,
             public: String::new(),
             admin: String::new(),
             operator: String::new(),
@@ -297,7 +320,8 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-fn configuration(revocation: &str, issuer: &str, more: &str) -> String {
+/// The configuration of most tests.
+pub(crate) fn configuration(revocation: &str, issuer: &str, more: &str) -> String {
     format!(
         r#"[server]
 name = "broker-a"

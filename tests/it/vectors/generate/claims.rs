@@ -286,9 +286,9 @@ pub(super) fn assertions(keys: &Keys) -> Vec<Vector> {
         bad("assertion-future", "not_yet_valid", &[("iat", json!(NOW + 31))], "a second beyond the leeway"),
         refused(
             "assertion-other-agent",
-            "key_unknown",
+            "signature_invalid",
             ours(&[("iss", json!("other-agent")), ("sub", json!("other-agent"))]),
-            "the key is registered for another agent",
+            "the key is registered for another agent; who is registered must not show",
         ),
         refused(
             "assertion-other-key",
@@ -298,9 +298,9 @@ pub(super) fn assertions(keys: &Keys) -> Vec<Vector> {
         ),
         refused(
             "assertion-other-kind",
-            "key_unknown",
+            "signature_invalid",
             by(&keys.ed25519, &[]),
-            "the agent has no Ed25519 key",
+            "the agent has no Ed25519 key, which must not show",
         ),
         refused(
             "assertion-none",
