@@ -7,6 +7,7 @@ mod identity;
 mod kill_switch;
 mod layout;
 mod operators;
+mod readme;
 mod revocation;
 mod support;
 mod token_endpoint;
