@@ -153,6 +153,26 @@ fn every_command_in_the_documents_exists() {
     assert!(tried > 30, "only {tried} commands were found");
 }
 
+/// Every command that does something, as in `audit verify`.
+fn leaves(command: &Command, path: &str) -> Vec<String> {
+    let below = command.get_subcommands().filter(|sub| sub.get_name() != "help");
+    let below: Vec<_> = below.flat_map(|sub| leaves(sub, &format!("{path} {}", sub.get_name()))).collect();
+    if below.is_empty() { vec![path.trim().to_owned()] } else { below }
+}
+
+#[test]
+fn every_command_is_documented() {
+    let manual = read("docs/CLI.md");
+    let known = |command: &String| {
+        spans(&manual).iter().any(|span| span == command || span.starts_with(&format!("{command} ")))
+    };
+    let all = leaves(&command_line(), "");
+    assert!(all.contains(&"audit verify".to_owned()), "{all:?}");
+    let missing: Vec<_> = all.into_iter().filter(|command| !known(command)).collect();
+    assert!(missing.is_empty(), "docs/CLI.md does not list {missing:?}");
+    assert!(!known(&"drill".to_owned()));
+}
+
 /// The anchor that a heading gets.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
