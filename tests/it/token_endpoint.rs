@@ -65,7 +65,9 @@ async fn a_ttl_may_only_shorten() {
 }
 
 /// (parameters beside a good proof, `error`, `reason`, what the description must name)
-const BEYOND: &[(&[(&str, &str)], &str, &str, &[&str])] = &[
+type Beyond = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static [&'static str]);
+
+const BEYOND: &[Beyond] = &[
     (
         &[("scope", "payments:read nope:x other:y")],
         "invalid_scope",

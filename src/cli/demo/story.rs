@@ -70,9 +70,8 @@ pub(super) async fn tell(world: World, begun: Instant, host: &mut Host<'_>) -> O
 }
 
 async fn scenes(world: &World, stage: &mut Stage<'_, '_>) -> anyhow::Result<()> {
-    let begun = stage.begun;
     stage.step("A broker starts, embedded, and beside it a CI system's OIDC issuer")?;
-    stage.begun = begun;
+    stage.begun -= stage.begun.elapsed();
     stage.line(&format!("broker {}   issuer {}", world.public_url, world.issuer.url))?;
     stage.done("ready")?;
     let token = first_token(world, stage).await?;
