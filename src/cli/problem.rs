@@ -115,7 +115,6 @@ const fn remedy(reason: Reason) -> &'static str {
         Reason::JournalUnavailable | Reason::RevocationUnavailable | Reason::Internal => {
             "try again; if it lasts, ask `hallpass ready -v` what the broker lacks, or its log"
         }
-        Reason::ShuttingDown => "try again",
         Reason::CredentialMissing | Reason::CredentialInvalid => {
             "check the operator key: --key-file or HALLPASS_OPERATOR_KEY_FILE"
         }

@@ -120,7 +120,6 @@ reasons! {
     RateLimited = "rate_limited", SlowDown, "too many calls: wait as Retry-After says";
     JournalUnavailable = "journal_unavailable", TemporarilyUnavailable, "the audit log cannot take an event, so no token is released";
     RevocationUnavailable = "revocation_unavailable", TemporarilyUnavailable, "the kill switch cannot be asked, so no token is released";
-    ShuttingDown = "shutting_down", TemporarilyUnavailable, "the broker is stopping";
     Internal = "internal", ServerError, "a fault in the broker; its log has the request id";
 
     // Callers of introspection and of the admin listener.

@@ -103,6 +103,24 @@ fn the_stacks_configuration_is_right_with_the_agents_it_mounts() {
     assert_eq!(password.unwrap().expose_secret(), made(&folder, "redis_password"));
 }
 
+/// The files of the targets that `manifest` declares, and which of them `ignore` keeps out of the image's build.
+fn left_out<'a>(manifest: &'a toml::Table, ignore: &str) -> Vec<&'a str> {
+    let sent: Vec<&str> = ignore.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let kinds = [("bin", "src"), ("bench", "benches")];
+    let targets = kinds.iter().flat_map(|(kind, folder)| {
+        let declared = manifest.get(*kind).and_then(toml::Value::as_array).into_iter().flatten();
+        declared.map(|target| target.get("path").and_then(toml::Value::as_str).unwrap_or(folder))
+    });
+    targets.filter(|path| !sent.iter().any(|folder| path.split('/').next() == Some(folder))).collect()
+}
+
+#[test]
+fn the_images_build_has_what_its_manifest_declares() {
+    let manifest: toml::Table = project("Cargo.toml").parse().expect("TOML");
+    assert_eq!(left_out(&manifest, "*\n!Cargo.toml\n!src\n"), ["benches"]);
+    assert_eq!(left_out(&manifest, &project(".dockerignore")), Vec::<&str>::new());
+}
+
 /// Redis as the stack runs it, but for its folder and its port.
 fn redis(folder: &TempDir) -> RedisServer {
     let conf = project("config/compose/redis.conf");

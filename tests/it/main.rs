@@ -12,6 +12,7 @@ mod kill_switch;
 mod layout;
 mod operators;
 mod registered_keys;
+mod readme;
 mod revocation;
 mod support;
 mod token_endpoint;
