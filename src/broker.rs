@@ -168,7 +168,7 @@ impl Broker {
             },
             asked => asked,
         };
-        let durable = self.store.verdict(levels);
+        let durable = self.store.verdict(levels).join(self.unjournaled.verdict(levels));
         match asked {
             Ok(live) => Ok(live.join(durable)),
             Err(error) if self.store.healthy() => {

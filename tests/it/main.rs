@@ -3,6 +3,7 @@
 
 mod cli_help;
 mod compose;
+mod crash;
 mod identity;
 mod kill_switch;
 mod layout;
