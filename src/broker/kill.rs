@@ -51,10 +51,15 @@ pub enum KillError {
     UnknownStop(StopId),
     #[error("the store cannot be written: {0}")]
     Store(#[from] StoreError),
-    #[error("neither the store nor the kill switch can be reached: nothing was stopped")]
+    /// This broker refuses by the stop all the same, and journals it when the store is back.
+    #[error(
+        "neither the store nor the kill switch can be reached: this broker alone knows of the stop; ask again"
+    )]
     Unreachable,
     #[error("the operating system gave no random bytes")]
     Random,
+    #[error("a fault in the broker; its log has the request id")]
+    Fault,
 }
 
 /// What a stop would hit.
@@ -163,11 +168,12 @@ impl Broker {
             Ok(stop) => Ok(self.spread(stop, Audited::Recorded).await),
             Err(error) => {
                 tracing::error!(%error, target = %stop.target, "stop without the store: audit pending");
+                // Whatever the authority says: this broker refuses from here on, so it owes the event.
+                self.unjournaled.all().push((stop.clone(), event));
                 if let Err(error) = self.apply(&stop.target, stop.standing()).await {
                     tracing::error!(%error, target = %stop.target, "stop without the store or the kill switch");
                     return Err(KillError::Unreachable);
                 }
-                self.unjournaled.all().push((stop.clone(), event));
                 Ok(self.spread(stop, Audited::Pending).await)
             }
         }
@@ -307,7 +313,7 @@ async fn finish<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => {
             tracing::error!(%error, "kill switch task");
-            Err(KillError::Unreachable)
+            Err(KillError::Fault)
         }
     }
 }

@@ -8,6 +8,7 @@ mod identity;
 mod kill_switch;
 mod layout;
 mod operators;
+mod outage;
 mod revocation;
 mod support;
 mod token_endpoint;
