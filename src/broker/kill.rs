@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::broker::{Broker, Call};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{AgentId, BrokerName, IssuerName, OperatorName, Owner, StopId};
-use crate::domain::revocation::{Levels, Lift, Standing, Stop, Target, Verdict};
+use crate::domain::revocation::{Levels, Lift, Standing, Stop, StopBook, Target, Verdict};
 use crate::domain::time::Timestamp;
 use crate::revocation::{Revision, RevocationError};
 use crate::store::{self, StoreError};
@@ -73,25 +73,44 @@ pub struct Preview {
 /// Stops in effect whose events wait for the store. Until it has them they count beside what it says:
 /// it may be back, and the authority gone, before they are written.
 #[derive(Default)]
-pub(super) struct Unjournaled(Mutex<Vec<(Stop, Event)>>);
+pub(super) struct Unjournaled(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    stops: Vec<(Stop, Event)>,
+    /// What `stops` say, for a quick answer; what is written already stays in it until all are.
+    book: StopBook,
+}
 
 impl Unjournaled {
-    fn all(&self) -> MutexGuard<'_, Vec<(Stop, Event)>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn push(&self, stop: Stop, event: Event) {
+        let mut waiting = self.lock();
+        waiting.book.note(stop.target.clone(), stop.standing());
+        waiting.stops.push((stop, event));
+    }
+
+    fn all(&self) -> Vec<(Stop, Event)> {
+        self.lock().stops.clone()
+    }
+
+    fn written(&self, id: StopId) {
+        let mut waiting = self.lock();
+        waiting.stops.retain(|(stop, _)| stop.id != id);
+        if waiting.stops.is_empty() {
+            waiting.book = StopBook::default();
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.all().len()
+        self.lock().stops.len()
     }
 
     pub(super) fn verdict(&self, levels: &Levels) -> Verdict {
-        let waiting = self.all();
-        if waiting.is_empty() {
-            return Verdict::default();
-        }
-        let targets = levels.targets();
-        let covering = waiting.iter().filter(|(stop, _)| targets.contains(&stop.target));
-        Verdict::of(covering.map(|(stop, _)| (stop.target.clone(), stop.standing())))
+        self.lock().book.verdict(levels)
     }
 }
 
@@ -169,7 +188,7 @@ impl Broker {
             Err(error) => {
                 tracing::error!(%error, target = %stop.target, "stop without the store: audit pending");
                 // Whatever the authority says: this broker refuses from here on, so it owes the event.
-                self.unjournaled.all().push((stop.clone(), event));
+                self.unjournaled.push(stop.clone(), event);
                 if let Err(error) = self.apply(&stop.target, stop.standing()).await {
                     tracing::error!(%error, target = %stop.target, "stop without the store or the kill switch");
                     return Err(KillError::Unreachable);
@@ -291,12 +310,11 @@ impl Broker {
 
     /// Journals the stops that took effect while the store was down.
     pub(super) async fn journal_pending(&self) {
-        let waiting = self.unjournaled.all().clone();
-        for (stop, event) in waiting {
+        for (stop, event) in self.unjournaled.all() {
             let id = stop.id;
             match self.store.stop(stop, event).await {
                 // Only now, so that there is no moment at which neither knows of it.
-                Ok(_) => self.unjournaled.all().retain(|(stop, _)| stop.id != id),
+                Ok(_) => self.unjournaled.written(id),
                 Err(error) => {
                     tracing::warn!(%error, stop = %id, "a stop still waits for the store");
                 }

@@ -1,6 +1,7 @@
 //! One binary: each module is one behaviour of hallpass as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic, in its support too")]
 
+mod canary;
 mod cli_help;
 mod compose;
 mod crash;
