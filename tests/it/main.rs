@@ -8,6 +8,7 @@ mod crash;
 mod identity;
 mod kill_switch;
 mod layout;
+mod limits;
 mod operators;
 mod outage;
 mod revocation;
