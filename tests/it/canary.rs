@@ -19,6 +19,7 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const REDIS_PASSWORD: &str = "canary-redis-password";
+const SIGNING_KEY: &str = include_str!("../vectors/keys/rsa-2048.test-only.pem");
 
 /// What was sent and must not come out, and what came out.
 struct Hunt {
@@ -361,6 +362,9 @@ fn kept_secrets(hunt: &mut Hunt) {
     let key = fs::read_to_string(hunt.broker.file("data/hallpass.db.key")).unwrap();
     hunt.secret("key-encryption key", key.trim());
     hunt.secret("Redis password", REDIS_PASSWORD);
+    for line in SIGNING_KEY.lines().filter(|line| line.len() == 64) {
+        hunt.secret("signing key", line);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -377,7 +381,9 @@ async fn no_secret_is_written_anywhere() {
     fs::write(broker.file("redis-password"), REDIS_PASSWORD).unwrap();
     let text = fs::read_to_string(&file).unwrap();
     let login = "[revocation]\nusername = \"hallpass\"\npassword_file = \"redis-password\"\n";
-    fs::write(&file, text.replace("[revocation]\n", login)).unwrap();
+    let signing = "[token]\nalgorithm = \"RS256\"\nrsa_key_file = \"rsa.pem\"\n\n[registry]\n";
+    fs::write(broker.file("rsa.pem"), SIGNING_KEY).unwrap();
+    fs::write(&file, text.replace("[revocation]\n", login).replace("[registry]\n", signing)).unwrap();
     broker.boot();
     let mut hunt = Hunt { broker, secrets: Vec::new(), answers: Vec::new() };
     kept_secrets(&mut hunt);
