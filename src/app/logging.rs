@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn dependencies_are_heard_from_warn_on_whatever_is_asked() {
-        for filter in ["trace", "h2=trace,hallpass=trace", "trace,hyper=trace"] {
+        for filter in ["trace", "warn,h2=trace,hallpass=trace", "trace,hyper=trace"] {
             let text = logged(filter, || {
                 tracing::trace!(target: "hallpass::http", "ours");
                 tracing::trace!(target: "h2::codec::framed_read", "canary-trace");

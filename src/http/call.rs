@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -38,7 +38,7 @@ pub(super) async fn identify(
     };
     request.extensions_mut().insert(Current(call));
     let begun = tokio::time::Instant::now();
-    let method = request.method().clone();
+    let method = known(request.method());
     let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
     let mut response = answered(next.run(request)).await.unwrap_or_else(|| fault(call));
     if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {
@@ -47,13 +47,19 @@ pub(super) async fn identify(
     tracing::info!(
         request = %call.request,
         %peer,
-        %method,
+        method,
         path = matched.as_ref().map_or("-", |path| path.as_str()),
         status = response.status().as_u16(),
         micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         "call"
     );
     response
+}
+
+/// The name of a method that HTTP knows: any other is words that the caller chose.
+fn known(method: &Method) -> &'static str {
+    let names = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"];
+    names.into_iter().find(|name| *name == method.as_str()).unwrap_or("-")
 }
 
 /// How a listener answers a fault of the broker.

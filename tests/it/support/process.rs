@@ -258,6 +258,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stdout, reason = "the broker's log says why a test failed")]
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
