@@ -65,6 +65,9 @@ pub struct Parts {
     pub random: Random,
 }
 
+/// What a caller waits for a refill of the authority, which goes on beside it anyway.
+const REFILL_PATIENCE: Duration = Duration::from_millis(300);
+
 pub struct Broker {
     name: BrokerName,
     issuer: String,
@@ -166,13 +169,15 @@ impl Broker {
     /// well, or nobody can tell.
     async fn verdict(&self, levels: &Levels) -> Result<Verdict, Denied> {
         let asked = match self.revocation.ask(levels).await {
-            Err(RevocationError::Amnesia) => match self.refill().await {
-                Ok(()) => self.revocation.ask(levels).await,
-                Err(error) => Err(error),
+            Err(RevocationError::Amnesia) => match tokio::time::timeout(REFILL_PATIENCE, self.refill()).await
+            {
+                Ok(Ok(())) => self.revocation.ask(levels).await,
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(RevocationError::Unreachable("it is not refilled yet".to_owned())),
             },
             asked => asked,
         };
-        let durable = self.store.verdict(levels);
+        let durable = self.store.verdict(levels).join(self.unjournaled.verdict(levels));
         match asked {
             Ok(live) => Ok(live.join(durable)),
             Err(error) if self.store.healthy() => {

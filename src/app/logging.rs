@@ -1,13 +1,133 @@
 //! Logs: JSON lines on standard error, or text for a person at a terminal.
+//!
+//! What hallpass logs it words itself, without secrets. What its dependencies log is theirs to word, and
+//! at `trace` that is whole frames with tokens in them; so they are heard from `warn` on, whatever
+//! `HALLPASS_LOG` asks for.
 
 use std::io::IsTerminal;
+use std::panic::Location;
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 /// Starts logging at the level that `HALLPASS_LOG` gives, `info` without it.
 pub fn start() {
     let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let layer = layer(filter, std::io::stderr, std::io::stderr().is_terminal());
     // A second start, as in tests, leaves the first in force.
-    let _started = if std::io::stderr().is_terminal() { to.try_init() } else { to.json().try_init() };
+    let _started = tracing_subscriber::registry().with(layer).try_init();
+    std::panic::set_hook(Box::new(|panic| panicked(panic.location())));
+}
+
+fn layer<W>(filter: EnvFilter, to: W, for_a_person: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let ours = filter_fn(may_be_logged).with_max_level_hint(LevelFilter::TRACE);
+    let filter = filter.and(ours);
+    if for_a_person {
+        quiet(fmt::layer()).with_writer(to).with_filter(filter).boxed()
+    } else {
+        quiet(fmt::layer()).json().with_writer(to).with_filter(filter).boxed()
+    }
+}
+
+/// A log that cannot be written, on a full disk or to a reader that is gone, must not end a call: what
+/// tells of it by default does so on standard error too, and panics there.
+fn quiet<S>(layer: fmt::Layer<S>) -> fmt::Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    layer.log_internal_errors(false)
+}
+
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    ours || *metadata.level() <= Level::WARN
+}
+
+/// Tells where, and not what: the words of a panic may hold what a caller sent (law 7).
+fn panicked(place: Option<&Location<'_>>) {
+    match place {
+        Some(place) => tracing::error!(file = place.file(), line = place.line(), "panic"),
+        None => tracing::error!("panic"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, log: impl FnOnce()) -> String {
+        let to = Shared::default();
+        let writer = to.clone();
+        let layer = layer(EnvFilter::new(filter), move || writer.clone(), false);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        String::from_utf8(to.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn dependencies_are_heard_from_warn_on_whatever_is_asked() {
+        for filter in ["trace", "warn,h2=trace,hallpass=trace", "trace,hyper=trace"] {
+            let text = logged(filter, || {
+                tracing::trace!(target: "hallpass::http", "ours");
+                tracing::trace!(target: "h2::codec::framed_read", "canary-trace");
+                tracing::info!(target: "redis", "canary-info");
+                tracing::info!(target: "hallpassenger", "canary-namesake");
+                tracing::warn!(target: "hyper", "theirs");
+            });
+            assert!(text.contains("ours") && text.contains("theirs"), "{filter}: {text}");
+            assert!(!text.contains("canary"), "{filter}: {text}");
+        }
+        assert!(!logged("info", || tracing::debug!(target: "hallpass::http", "canary")).contains("canary"));
+    }
+
+    #[test]
+    fn a_panic_is_logged_without_its_words() {
+        let text = logged("info", || panicked(Some(Location::caller())));
+        assert!(text.contains("logging.rs") && text.contains("\"panic\""), "{text}");
+    }
+
+    /// A reader that is gone, or a full disk.
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_ends_nothing() {
+        let layer = layer(EnvFilter::new("trace"), || Broken, false);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::error!("lost");
+        });
+    }
 }

@@ -41,7 +41,9 @@ impl Broker {
     /// Ends `token` for its holder. A token that is dead already, or none of ours, is left as it is.
     pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
         let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else { return Ok(()) };
-        if self.store.verdict(&claims.levels()).kills(claims.iat) {
+        let levels = claims.levels();
+        let known = self.store.verdict(&levels).join(self.unjournaled.verdict(&levels));
+        if known.kills(claims.iat) {
             return Ok(());
         }
         let reason = "ended by its holder".to_owned();

@@ -102,7 +102,12 @@ impl Broker {
         loop {
             let (token, event) = self.sign(call, &agent, &identity, &grant, registry, now)?;
             match self.journal(event, &levels).await? {
-                Issuance::Recorded(_) => return Ok(Issued { token, grant }),
+                Issuance::Recorded(_) => {
+                    // A stop that the store could not take since the verdict: its answer may be out.
+                    let waiting = self.unjournaled.verdict(&levels);
+                    decide(&agent, &self.guardrails, &request, waiting.stopped.as_ref())?;
+                    return Ok(Issued { token, grant });
+                }
                 // A stop came between the decision and the commit. What was signed is dropped here.
                 Issuance::Dead(verdict) => {
                     decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;

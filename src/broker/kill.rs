@@ -3,15 +3,15 @@
 //! Durable first, then live: a stop is in the store, in one transaction with its event, before the
 //! authority hears of it. With the store down the stop takes effect all the same, and its event waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::broker::{Broker, Call};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{AgentId, BrokerName, IssuerName, OperatorName, Owner, StopId};
-use crate::domain::revocation::{Lift, Standing, Stop, Target};
+use crate::domain::revocation::{Levels, Lift, Standing, Stop, StopBook, Target, Verdict};
 use crate::domain::time::Timestamp;
-use crate::revocation::RevocationError;
+use crate::revocation::{Revision, RevocationError};
 use crate::store::{self, StoreError};
 
 /// How long `revoke` waits for other brokers to say that they have seen the change.
@@ -51,10 +51,15 @@ pub enum KillError {
     UnknownStop(StopId),
     #[error("the store cannot be written: {0}")]
     Store(#[from] StoreError),
-    #[error("neither the store nor the kill switch can be reached: nothing was stopped")]
+    /// This broker refuses by the stop all the same, and journals it when the store is back.
+    #[error(
+        "neither the store nor the kill switch can be reached: this broker alone knows of the stop; ask again"
+    )]
     Unreachable,
     #[error("the operating system gave no random bytes")]
     Random,
+    #[error("a fault in the broker; its log has the request id")]
+    Fault,
 }
 
 /// What a stop would hit.
@@ -65,21 +70,47 @@ pub struct Preview {
     pub repositories: Vec<String>,
 }
 
-/// Stops in effect whose events wait for the store.
+/// Stops in effect whose events wait for the store. Until it has them they count beside what it says:
+/// it may be back, and the authority gone, before they are written.
 #[derive(Default)]
-pub(super) struct Unjournaled(Mutex<Vec<(Stop, Event)>>);
+pub(super) struct Unjournaled(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    stops: Vec<(Stop, Event)>,
+    /// What `stops` say, for a quick answer; what is written already stays in it until all are.
+    book: StopBook,
+}
 
 impl Unjournaled {
-    fn push(&self, stop: Stop, event: Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((stop, event));
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Vec<(Stop, Event)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn push(&self, stop: Stop, event: Event) {
+        let mut waiting = self.lock();
+        waiting.book.note(stop.target.clone(), stop.standing());
+        waiting.stops.push((stop, event));
+    }
+
+    fn all(&self) -> Vec<(Stop, Event)> {
+        self.lock().stops.clone()
+    }
+
+    fn written(&self, id: StopId) {
+        let mut waiting = self.lock();
+        waiting.stops.retain(|(stop, _)| stop.id != id);
+        if waiting.stops.is_empty() {
+            waiting.book = StopBook::default();
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().stops.len()
+    }
+
+    pub(super) fn verdict(&self, levels: &Levels) -> Verdict {
+        self.lock().book.verdict(levels)
     }
 }
 
@@ -156,11 +187,12 @@ impl Broker {
             Ok(stop) => Ok(self.spread(stop, Audited::Recorded).await),
             Err(error) => {
                 tracing::error!(%error, target = %stop.target, "stop without the store: audit pending");
-                let applied = self.revocation.apply(&stop.target, stop.standing()).await;
-                if applied.is_err() {
+                // Whatever the authority says: this broker refuses from here on, so it owes the event.
+                self.unjournaled.push(stop.clone(), event);
+                if let Err(error) = self.apply(&stop.target, stop.standing()).await {
+                    tracing::error!(%error, target = %stop.target, "stop without the store or the kill switch");
                     return Err(KillError::Unreachable);
                 }
-                self.unjournaled.push(stop.clone(), event);
                 Ok(self.spread(stop, Audited::Pending).await)
             }
         }
@@ -192,6 +224,8 @@ impl Broker {
                 ..event
             }
         };
+        // A stop that the store has not heard of cannot be lifted in it.
+        self.journal_pending().await;
         match self.store.lift(id, lift, of_stop).await? {
             store::Lifted::Now(stop) => Ok(Lifted::Done(self.spread(stop, Audited::Recorded).await)),
             store::Lifted::Already(stop) => Ok(Lifted::Before(stop)),
@@ -221,15 +255,19 @@ impl Broker {
         target: &Target,
         standing: Standing,
     ) -> Result<(Vec<BrokerName>, Vec<BrokerName>), RevocationError> {
-        let revision = match self.revocation.apply(target, standing).await {
-            Err(RevocationError::Amnesia) => {
-                self.refill().await?;
-                self.revocation.apply(target, standing).await?
-            }
-            applied => applied?,
-        };
+        let revision = self.apply(target, standing).await?;
         let seen = self.revocation.confirmations(&revision, PATIENCE).await?;
         Ok((seen.confirmed, seen.pending))
+    }
+
+    async fn apply(&self, target: &Target, standing: Standing) -> Result<Revision, RevocationError> {
+        match self.revocation.apply(target, standing).await {
+            Err(RevocationError::Amnesia) => {
+                self.refill().await?;
+                self.revocation.apply(target, standing).await
+            }
+            applied => applied,
+        }
     }
 
     /// The agent and owner that a stop of `target` is about, for its event. A name that nothing bears
@@ -272,10 +310,14 @@ impl Broker {
 
     /// Journals the stops that took effect while the store was down.
     pub(super) async fn journal_pending(&self) {
-        for (stop, event) in self.unjournaled.take() {
-            if let Err(error) = self.store.stop(stop.clone(), event.clone()).await {
-                tracing::warn!(%error, target = %stop.target, "stop still waits for the store");
-                self.unjournaled.push(stop, event);
+        for (stop, event) in self.unjournaled.all() {
+            let id = stop.id;
+            match self.store.stop(stop, event).await {
+                // Only now, so that there is no moment at which neither knows of it.
+                Ok(_) => self.unjournaled.written(id),
+                Err(error) => {
+                    tracing::warn!(%error, stop = %id, "a stop still waits for the store");
+                }
             }
         }
     }
@@ -289,7 +331,7 @@ async fn finish<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => {
             tracing::error!(%error, "kill switch task");
-            Err(KillError::Unreachable)
+            Err(KillError::Fault)
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use futures_util::FutureExt;
 
 use crate::broker::Call;
 use crate::http::Gate;
@@ -19,7 +22,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Peer(pub(super) IpAddr);
 
 /// Names the call, and logs how it ended. Logs neither query nor headers nor body.
-pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+///
+/// A panic in a handler is a fault of the broker like any other: its caller is answered, in the listener's
+/// own form, and whoever shares the connection goes on.
+pub(super) async fn identify(
+    State((gate, fault)): State<(Gate, Fault)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -28,22 +38,36 @@ pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, nex
     };
     request.extensions_mut().insert(Current(call));
     let begun = tokio::time::Instant::now();
-    let method = request.method().clone();
+    let method = known(request.method());
     let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
-    let mut response = next.run(request).await;
+    let mut response = answered(next.run(request)).await.unwrap_or_else(|| fault(call));
     if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     tracing::info!(
         request = %call.request,
         %peer,
-        %method,
+        method,
         path = matched.as_ref().map_or("-", |path| path.as_str()),
         status = response.status().as_u16(),
         micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         "call"
     );
     response
+}
+
+/// The name of a method that HTTP knows: any other is words that the caller chose.
+fn known(method: &Method) -> &'static str {
+    let names = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"];
+    names.into_iter().find(|name| *name == method.as_str()).unwrap_or("-")
+}
+
+/// How a listener answers a fault of the broker.
+pub(super) type Fault = fn(Call) -> Response;
+
+/// None where the handler panicked. What it panicked with is dropped: it may hold what the caller sent.
+async fn answered(handler: impl Future<Output = Response>) -> Option<Response> {
+    AssertUnwindSafe(handler).catch_unwind().await.ok()
 }
 
 /// The call that a handler answers.
@@ -62,5 +86,20 @@ impl Current {
     pub(super) fn of(parts: &Parts) -> Self {
         let current = parts.extensions.get::<Self>().copied();
         current.expect("`identify` is the outermost layer of both listeners")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_an_answer() {
+        async fn handler(panics: bool) -> Response {
+            assert!(!panics, "canary");
+            StatusCode::OK.into_response()
+        }
+        assert_eq!(answered(handler(false)).await.unwrap().status(), 200);
+        assert!(answered(handler(true)).await.is_none());
     }
 }

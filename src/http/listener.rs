@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -40,7 +41,10 @@ pub async fn serve(listener: TcpListener, router: Router, mut shutdown: watch::R
         };
         let Some((stream, peer, slot)) = accepted else { continue };
         let router = router.clone();
+        let spoken = Arc::new(AtomicBool::new(false));
+        let speaks = Arc::clone(&spoken);
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            speaks.store(true, Ordering::Relaxed);
             let mut request: Request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(Peer(peer.ip()));
             router.clone().oneshot(request)
@@ -48,8 +52,13 @@ pub async fn serve(listener: TcpListener, router: Router, mut shutdown: watch::R
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection");
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection");
+                    }
+                }
+                () = silence(&spoken) => tracing::debug!("a connection without a request is closed"),
             }
             drop(slot);
         });
@@ -57,6 +66,15 @@ pub async fn serve(listener: TcpListener, router: Router, mut shutdown: watch::R
     drop(listener);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests still in flight after {GRACE:?} were cut off");
+    }
+}
+
+/// Ends when a connection had its time and no request came. hyper's own time-out begins with the first
+/// bytes that tell HTTP/1 from HTTP/2, and a peer may never send them.
+async fn silence(spoken: &AtomicBool) {
+    tokio::time::sleep(HEADER_PATIENCE).await;
+    if spoken.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -70,7 +70,7 @@ impl Problem {
         let status = match error {
             KillError::UnknownTarget(_) | KillError::UnknownStop(_) => StatusCode::NOT_FOUND,
             KillError::Store(_) | KillError::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
-            KillError::Random => StatusCode::INTERNAL_SERVER_ERROR,
+            KillError::Random | KillError::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(call, status, error.to_string())
     }

@@ -1,18 +1,22 @@
 //! One binary: each module is one behaviour of hallpass as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic, in its support too")]
 
+mod canary;
 mod cli_help;
 mod commands;
 mod compose;
 mod demo;
 mod explain;
 mod export;
+mod crash;
 mod identity;
 mod kill_switch;
 mod layout;
+mod limits;
 mod operators;
 mod readme;
 mod registered_keys;
+mod outage;
 mod revocation;
 mod support;
 mod token_endpoint;

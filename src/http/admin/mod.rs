@@ -15,10 +15,12 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::Request;
 use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
 use crate::broker::Call;
+use crate::domain::reason::Reason;
 use crate::http::call::Current;
 use crate::http::problem::Problem;
 use crate::http::{Gate, body, call};
@@ -39,7 +41,7 @@ pub fn router(gate: Gate) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_path)
-        .layer(axum::middleware::from_fn_with_state(gate.clone(), call::identify))
+        .layer(axum::middleware::from_fn_with_state((gate.clone(), fault as call::Fault), call::identify))
         .with_state(gate)
 }
 
@@ -55,6 +57,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
         let mistake = "the query has an unknown or repeated parameter, or a value of the wrong type";
         query.map(|Query(query)| Self(query)).map_err(|_| Problem::invalid(call, mistake))
     }
+}
+
+fn fault(call: Call) -> Response {
+    Problem::denied(call, &Reason::Internal.into()).into_response()
 }
 
 async fn no_such_path(Current(call): Current) -> Problem {

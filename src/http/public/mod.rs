@@ -7,10 +7,13 @@ mod revoke;
 mod token;
 
 use axum::Router;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::http::Gate;
-use crate::http::call;
+use crate::broker::Call;
+use crate::domain::reason::Reason;
+use crate::http::oauth_error::Refused;
+use crate::http::{Gate, call};
 
 /// Every path of the public listener.
 pub fn router(gate: Gate) -> Router {
@@ -22,6 +25,10 @@ pub fn router(gate: Gate) -> Router {
         .route("/.well-known/jwks.json", get(metadata::jwks))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .layer(axum::middleware::from_fn_with_state(gate.clone(), call::identify))
+        .layer(axum::middleware::from_fn_with_state((gate.clone(), fault as call::Fault), call::identify))
         .with_state(gate)
+}
+
+fn fault(call: Call) -> Response {
+    Refused::new(call, Reason::Internal).into_response()
 }

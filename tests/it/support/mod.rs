@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod issuer;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod signer;
