@@ -128,7 +128,7 @@ fn commands_that_do_not_exist_are_found() {
     for good in ["hallpass lift ID --reason \"…\"", "hallpass agents show", "hallpass COMMAND --help"] {
         assert_eq!(unknown_in(good), None);
     }
-    for bad in ["hallpass agents explain", "hallpass explain", "hallpass revoke --because x"] {
+    for bad in ["hallpass agents banish", "hallpass explain", "hallpass revoke --because x"] {
         assert!(unknown_in(bad).is_some(), "{bad}");
     }
 }
