@@ -24,6 +24,10 @@ use crate::domain::time::{Clock, Timestamp};
 
 /// At most so many writes share a commit, so that the first of them does not wait for a crowd.
 const MAX_BATCH: usize = 256;
+/// After a batch as large, more requests are on their way, and each commit is work for every processor:
+/// the next one waits a moment for them. A lone request never waits.
+const BUSY_BATCH: usize = 4;
+const GATHER: std::time::Duration = std::time::Duration::from_micros(150);
 
 /// How long the thread waits before it looks after its files, its health and the write-ahead log.
 const IDLE: Duration = Duration::from_millis(250);
@@ -115,6 +119,7 @@ impl Writer {
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
         let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(MAX_BATCH);
         let mut open = true;
+        let mut company = 0;
         while open {
             match queue.recv_timeout(IDLE) {
                 Ok(Message::Work(work)) => batch.push(work),
@@ -123,6 +128,9 @@ impl Writer {
                     self.idle();
                     continue;
                 }
+            }
+            if company >= BUSY_BATCH {
+                std::thread::sleep(GATHER);
             }
             while batch.len() < MAX_BATCH {
                 match queue.try_recv() {
@@ -134,6 +142,7 @@ impl Writer {
                     Err(_) => break,
                 }
             }
+            company = batch.len();
             self.serve(&mut batch);
         }
         self.finish();

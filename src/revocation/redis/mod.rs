@@ -32,6 +32,7 @@
 //! Keep `maxmemory-policy noeviction` and the append-only file on; hallpass stays safe without them, but has
 //! to refill, and forgets which assertions were used.
 
+mod ask;
 mod follow;
 mod link;
 mod merge;
@@ -46,10 +47,11 @@ use arc_swap::ArcSwapOption;
 use redis::{ErrorKind, RedisError, Script, ServerErrorKind};
 use tokio::task::JoinHandle;
 
+use self::ask::Asking;
 use self::link::{Link, Session};
 use self::merge::{Merge, MergeError};
 use self::seen::Roster;
-use self::wire::{LINEAGE, Lineage, ONCE, REVISION, STOPS};
+use self::wire::{Lineage, ONCE};
 use crate::domain::digest::Digest;
 use crate::domain::id::BrokerName;
 use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
@@ -66,6 +68,7 @@ pub struct Redis {
     link: Arc<Link>,
     keeper: JoinHandle<()>,
     merge: Script,
+    asking: Asking,
     trust: ArcSwapOption<Trust>,
     view: View,
     /// Where the view stands in the log.
@@ -102,47 +105,12 @@ impl Redis {
             link,
             keeper: tokio::spawn(async move { kept.keep().await }),
             merge: Script::new(include_str!("merge.lua")),
+            asking: Asking::default(),
             trust: ArcSwapOption::empty(),
             followed: ArcSwapOption::empty(),
             broken: Mutex::default(),
             roster: Roster::default(),
         })
-    }
-
-    pub(super) async fn ask(&self, levels: &Levels) -> Result<Verdict, RevocationError> {
-        let session = self.link.session()?;
-        // Before the question: what is learnt meanwhile must not make its answer look old.
-        let trust = self.trusted(&session).ok_or(RevocationError::Amnesia)?;
-        let targets = levels.targets();
-        let mut pipe = redis::pipe();
-        pipe.cmd("HMGET").arg(STOPS).arg(LINEAGE);
-        for target in &targets {
-            pipe.arg(target.to_string());
-        }
-        pipe.cmd("GET").arg(REVISION);
-        let (fields, counter): (Vec<Option<Vec<u8>>>, Option<Vec<u8>>) =
-            pipe.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))?;
-        let Some((lineage, stored)) =
-            fields.split_first().filter(|(_, stored)| stored.len() == targets.len())
-        else {
-            return Err(RevocationError::Broken("an answer of the wrong length".into()));
-        };
-        self.check(&trust, lineage.as_deref(), counter.as_deref())?;
-        let mut standings = Vec::new();
-        for (target, stored) in targets.into_iter().zip(stored) {
-            let theirs = match stored {
-                Some(text) => Some(wire::standing_of(&target, &String::from_utf8_lossy(text))?),
-                None => None,
-            };
-            let ours = self.view.get(&target);
-            let standing = match (theirs, ours) {
-                (Some(theirs), Some(ours)) => theirs.merge(ours),
-                (Some(one), None) | (None, Some(one)) => one,
-                (None, None) => continue,
-            };
-            standings.push((target, standing));
-        }
-        Ok(Verdict::of(standings))
     }
 
     pub(super) async fn refill(&self, book: &StopBook) -> Result<(), RevocationError> {
