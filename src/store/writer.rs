@@ -27,7 +27,7 @@ const MAX_BATCH: usize = 256;
 /// After a batch as large, more requests are on their way, and each commit is work for every processor:
 /// the next one waits a moment for them. A lone request never waits.
 const BUSY_BATCH: usize = 4;
-const GATHER: std::time::Duration = std::time::Duration::from_micros(150);
+const GATHER: Duration = Duration::from_micros(150);
 
 /// How long the thread waits before it looks after its files, its health and the write-ahead log.
 const IDLE: Duration = Duration::from_millis(250);
