@@ -23,4 +23,5 @@ pub mod reason;
 pub mod request;
 pub mod revocation;
 pub mod signing;
+mod text;
 pub mod time;

@@ -4,10 +4,9 @@
 //! paths and refs, whose segments end at `/` and where `**` may only be the whole last segment; a
 //! [`ClaimPattern`] is over one claim's value, whose segments end at `:` or `/`.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::domain::text::serialized_as_text;
 
 /// More than this is not a policy that a person can review.
 const MAX_LEN: usize = 512;
@@ -237,36 +236,8 @@ impl FromStr for ClaimPattern {
     }
 }
 
-macro_rules! as_text {
-    ($type:ident) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
-as_text!(Pattern);
-as_text!(ClaimPattern);
+serialized_as_text!(Pattern);
+serialized_as_text!(ClaimPattern);
 
 #[cfg(test)]
 mod tests;

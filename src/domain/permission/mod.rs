@@ -2,15 +2,15 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::id::PermissionName;
 use crate::domain::pattern::Pattern;
+use crate::domain::text::serialized_as_text;
 
 /// The `type` of an element of `authorization_details` (RFC 9396 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,8 +59,7 @@ pub struct Location {
 }
 
 /// Scheme, host and port (RFC 6454): what `aud` and `resource` name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(Arc<str>);
 
 impl Origin {
@@ -115,42 +114,13 @@ impl FromStr for Origin {
     }
 }
 
-impl Serialize for Location {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-macro_rules! text_type {
-    ($type:ident) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
-text_type!(Location);
-text_type!(Origin);
-text_type!(Action);
+serialized_as_text!(Location);
+serialized_as_text!(Origin);
+serialized_as_text!(Action);
 
 /// What may be done: `read`, `push`, `merge`, `deploy`, `secrets:read`… on a repository, an HTTP
 /// method on an endpoint. Ordered as people list them: `read` before what changes things.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Action(Arc<str>);
 
 impl Ord for Action {
