@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use load::{Load, Measured};
 use proofs::{Platform, Proofs};
-use servers::{Baseline, Broker, Redis};
+use servers::{Baseline, Broker, Process, Redis};
 
 /// Rounds of each row; the median is reported.
 const ROUNDS: usize = 3;
@@ -41,11 +41,13 @@ async fn run() {
     let n = requests();
     let mut report = Report::default();
     let baseline = Baseline::start(&platform).await;
-    report.row("empty handler", &rounds(|_| Load::get(baseline.address, "/empty", n)).await);
+    let empty = rounds(&baseline.process, |_| Load::get(baseline.address, "/empty", n)).await;
+    report.row("empty handler", &empty);
     let es256 = Proofs::es256(&platform, n * ROUNDS * 3);
-    let bare = rounds(|round| Load::exchange(baseline.address, es256.slice(round * n, n))).await;
+    let bare =
+        rounds(&baseline.process, |round| Load::exchange(baseline.address, es256.slice(round * n, n))).await;
     report.row("bare ES256 verify + sign", &bare);
-    report.bare = median(&bare, |m| m.rate);
+    report.bare = median(&bare, |round| round.measured.rate);
     drop(baseline);
 
     let embedded = Broker::start(&platform, None).await;
@@ -68,35 +70,47 @@ async fn broker_rows(
     report: &mut Report,
 ) {
     let n = requests();
-    let first = rounds(|round| Load::exchange(broker.public, es256.slice(from + round * n, n))).await;
+    let process = &broker.process;
+    let first =
+        rounds(process, |round| Load::exchange(broker.public, es256.slice(from + round * n, n))).await;
     report.row(&format!("{name}: ES256 proof, seen first"), &first);
     let fleet = Proofs::es256(platform, 500).repeated(n);
     report.row(
         &format!("{name}: ES256 proof, repeated"),
-        &rounds(|_| Load::exchange(broker.public, fleet.clone())).await,
+        &rounds(process, |_| Load::exchange(broker.public, fleet.clone())).await,
     );
     let few = (n / 4).max(1);
     let rs256 = Proofs::rs256(platform, few * ROUNDS);
     report.row(
         &format!("{name}: RS256 proof, seen first"),
-        &rounds(|round| Load::exchange(broker.public, rs256.slice(round * few, few))).await,
+        &rounds(process, |round| Load::exchange(broker.public, rs256.slice(round * few, few))).await,
     );
     let token = load::first_token(broker.public, &es256.slice(from, 1)).await;
     report.row(
         &format!("{name}: introspection"),
-        &rounds(|_| Load::introspect(broker.public, &token, &broker.operator, n)).await,
+        &rounds(process, |_| Load::introspect(broker.public, &token, &broker.operator, n)).await,
     );
 }
 
-async fn rounds<F: Future<Output = Measured>>(round: impl Fn(usize) -> F) -> Vec<Measured> {
+/// What a round measured, and what it cost the server alone.
+struct Round {
+    measured: Measured,
+    /// Microseconds of processor time a call.
+    cost: f64,
+}
+
+async fn rounds<F: Future<Output = Measured>>(server: &Process, round: impl Fn(usize) -> F) -> Vec<Round> {
     let mut all = Vec::with_capacity(ROUNDS);
     for number in 0..ROUNDS {
-        all.push(round(number).await);
+        let before = server.processor_time();
+        let measured = round(number).await;
+        let used = server.processor_time().saturating_sub(before);
+        all.push(Round { cost: used.as_secs_f64() * 1e6 / measured.calls as f64, measured });
     }
     all
 }
 
-fn median(rounds: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
+fn median(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
     let mut values: Vec<f64> = rounds.iter().map(value).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -109,15 +123,19 @@ struct Report {
 }
 
 impl Report {
-    fn row(&mut self, name: &str, rounds: &[Measured]) {
+    fn row(&mut self, name: &str, rounds: &[Round]) {
         if !std::mem::replace(&mut self.begun, true) {
             println!("{CONNECTIONS} connections, medians of {ROUNDS} rounds");
-            println!("{:34} {:>9} {:>9} {:>9} {:>8}", "", "calls/s", "p50 ms", "p99 ms", "to bare");
+            println!(
+                "{:34} {:>9} {:>9} {:>9} {:>8} {:>8}",
+                "", "calls/s", "p50 ms", "p99 ms", "to bare", "cpu µs"
+            );
         }
-        let (rate, p50) = (median(rounds, |m| m.rate), median(rounds, |m| m.p50));
-        let p99 = median(rounds, |m| m.p99);
+        let of = |value: fn(&Measured) -> f64| median(rounds, |round| value(&round.measured));
+        let (rate, p50, p99) = (of(|m| m.rate), of(|m| m.p50), of(|m| m.p99));
+        let cost = median(rounds, |round| round.cost);
         let ratio = if self.bare > 0.0 { format!("{:.0} %", 100.0 * rate / self.bare) } else { "-".into() };
-        println!("{name:34} {rate:9.0} {p50:9.2} {p99:9.2} {ratio:>8}");
+        println!("{name:34} {rate:9.0} {p50:9.2} {p99:9.2} {ratio:>8} {cost:8.1}");
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Measured {
     /// Milliseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    pub(crate) calls: usize,
 }
 
 pub(crate) struct Load;
@@ -120,7 +121,12 @@ async fn measured(tasks: Vec<tokio::task::JoinHandle<Vec<Duration>>>, begun: Ins
     let took = begun.elapsed();
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    Measured { rate: times.len() as f64 / took.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
+    Measured {
+        rate: times.len() as f64 / took.as_secs_f64(),
+        p50: at(0.5),
+        p99: at(0.99),
+        calls: times.len(),
+    }
 }
 
 /// A token of the first of `proofs`.

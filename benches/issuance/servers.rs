@@ -15,7 +15,19 @@ use crate::baseline::MARK;
 use crate::proofs::{AUDIENCE, ISSUER, Platform};
 
 /// A process that ends with its owner.
-struct Process(Child);
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// The processor time that it has used so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        let stat = stat.expect("Linux, for the processor time of a process");
+        // After the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 10 ms.
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("ticks")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -40,7 +52,7 @@ async fn until_open(address: SocketAddr) {
 
 pub(crate) struct Baseline {
     pub(crate) address: SocketAddr,
-    _process: Process,
+    pub(crate) process: Process,
 }
 
 impl Baseline {
@@ -54,7 +66,7 @@ impl Baseline {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("its output");
         BufReader::new(stdout).read_line(&mut line).expect("its address");
-        Self { address: line.trim().parse().expect("an address"), _process: Process(child) }
+        Self { address: line.trim().parse().expect("an address"), process: Process(child) }
     }
 }
 
@@ -82,7 +94,7 @@ pub(crate) struct Broker {
     pub(crate) public: SocketAddr,
     pub(crate) operator: String,
     pub(crate) ready_after: Duration,
-    process: Process,
+    pub(crate) process: Process,
     _folder: TempDir,
 }
 
