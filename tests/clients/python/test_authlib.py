@@ -73,9 +73,11 @@ class Agent(unittest.TestCase):
         self.assertIn("secrets:read", refused.exception.description)
 
     def test_registered_ed25519_key(self):
-        token = by_key(ed25519(), "EdDSA", scope="ledger:GET")
-        self.assertEqual(token["scope"], "ledger:GET")
-        self.assertTrue(introspect(token["access_token"])["active"])
+        for alg in ("EdDSA", "Ed25519"):  # RFC 8037, RFC 9864
+            with self.subTest(alg):
+                token = by_key(ed25519(), alg, scope="ledger:GET")
+                self.assertEqual(token["scope"], "ledger:GET")
+                self.assertTrue(introspect(token["access_token"])["active"])
 
     def test_registered_p256_key(self):
         token = by_key(ECKey.import_key(WORLD["p256_key"]), "ES256")
