@@ -1,6 +1,6 @@
 """What the clients meet: a hallpass that serves, and the OIDC issuer of a platform beside it.
 
-    python world.py FOLDER HALLPASS -- COMMAND…
+    python broker.py FOLDER HALLPASS -- COMMAND…
 
 makes a configuration in FOLDER, starts both on loopback, runs COMMAND, ends both and exits as COMMAND did. COMMAND
 finds what it may know in the JSON file that CLIENTS_WORLD names:
