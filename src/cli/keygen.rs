@@ -21,14 +21,21 @@ pub struct KeygenArgs {
     json: bool,
 }
 
+/// What stands before the 32 bytes of an Ed25519 private key in PKCS#8 (RFC 8410 §7). This is the form
+/// without the public half: OpenSSL 3.0 and what builds on it read no other from here, for ring's own
+/// document tags the public half explicitly, where RFC 5958 tags it implicitly.
+const PKCS8_ED25519: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
 /// # Errors
 /// When the file exists or cannot be written.
 pub fn run(args: &KeygenArgs, host: &mut Host<'_>) -> Outcome {
     let no_key = |_| Failure::failed("the operating system gave no random bytes");
-    let document = Ed25519KeyPair::generate_pkcs8(host.random.source()).map_err(no_key)?;
-    let key = Ed25519KeyPair::from_pkcs8(document.as_ref())
-        .map_err(|error| Failure::failed(format!("the new key cannot be read back: {error}")))?;
-    write_new(&args.out, &pem(document.as_ref()))?;
+    let seed = Zeroizing::new(host.random.bytes::<32>().map_err(no_key)?);
+    let key = Ed25519KeyPair::from_seed_unchecked(&*seed)
+        .map_err(|error| Failure::failed(format!("the new key cannot be used: {error}")))?;
+    let document = Zeroizing::new([&PKCS8_ED25519[..], &*seed].concat());
+    write_new(&args.out, &pem(&document))?;
     let public = public_key(&key);
     if args.json {
         let made = serde_json::json!({ "key_file": args.out, "key": public });

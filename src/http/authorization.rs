@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
+use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::domain::digest::Digest;
@@ -58,8 +59,40 @@ fn find<T>(all: &[T], key: &str, digest: impl Fn(&T) -> &Digest) -> Option<usize
     found
 }
 
-/// The key that a caller sent: `Bearer` (RFC 6750 §2.1), or the password of `Basic` (RFC 6749 §2.3.1).
-fn credential(headers: &HeaderMap, basic: bool) -> Result<Zeroizing<String>, Reason> {
+/// What a caller sent, before it is looked up.
+enum Credential {
+    /// RFC 6750 §2.1.
+    Bearer(Zeroizing<String>),
+    /// The password of RFC 7617.
+    Basic(Zeroizing<String>),
+}
+
+impl Credential {
+    /// The keys that it may stand for. RFC 6749 §2.3.1 has a password form-encoded before it goes into
+    /// `Basic`, and some clients do that even to `_`; others, and people with curl, send it as it is.
+    fn keys(self) -> impl Iterator<Item = Zeroizing<String>> {
+        let (sent, encoded) = match self {
+            Self::Bearer(key) => (key, None),
+            Self::Basic(password) => {
+                let decoded = form_decoded(&password);
+                (password, decoded)
+            }
+        };
+        std::iter::once(sent).chain(encoded)
+    }
+}
+
+/// `None` where decoding changes nothing, or the text cannot be one encoded value.
+fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
+    if text.contains('&') || !text.contains(['%', '+']) {
+        return None;
+    }
+    let form = Zeroizing::new(format!("={text}"));
+    let (_, value) = form_urlencoded::parse(form.as_bytes()).next()?;
+    Some(Zeroizing::new(value.into_owned()))
+}
+
+fn credential(headers: &HeaderMap, basic: bool) -> Result<Credential, Reason> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let only = match (values.next(), values.next()) {
         (Some(only), None) => only.to_str().map_err(|_| Reason::CredentialInvalid)?,
@@ -69,13 +102,13 @@ fn credential(headers: &HeaderMap, basic: bool) -> Result<Zeroizing<String>, Rea
     let (scheme, rest) = only.split_once(' ').ok_or(Reason::CredentialInvalid)?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() {
-        return Ok(Zeroizing::new(rest.to_owned()));
+        return Ok(Credential::Bearer(Zeroizing::new(rest.to_owned())));
     }
     if basic && scheme.eq_ignore_ascii_case("basic") {
         let decoded = Zeroizing::new(STANDARD.decode(rest).map_err(|_| Reason::CredentialInvalid)?);
         let text = std::str::from_utf8(&decoded).map_err(|_| Reason::CredentialInvalid)?;
         let (_, password) = text.split_once(':').ok_or(Reason::CredentialInvalid)?;
-        return Ok(Zeroizing::new(password.to_owned()));
+        return Ok(Credential::Basic(Zeroizing::new(password.to_owned())));
     }
     Err(Reason::CredentialInvalid)
 }
@@ -88,8 +121,9 @@ where
     let Current(call) = Current::of(parts);
     let gate = Gate::from_ref(state);
     let refuse = |reason: Reason| Problem::unauthorized(call, reason);
-    let key = credential(&parts.headers, false).map_err(refuse)?;
-    let operator = gate.callers.operator(&key).ok_or_else(|| refuse(Reason::CredentialInvalid))?;
+    let mut keys = credential(&parts.headers, false).map_err(refuse)?.keys();
+    let operator = keys.find_map(|key| gate.callers.operator(&key));
+    let operator = operator.ok_or_else(|| refuse(Reason::CredentialInvalid))?;
     if roles.is_empty() || roles.iter().any(|role| operator.roles.contains(role)) {
         return Ok(operator.name.clone());
     }
@@ -127,11 +161,15 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
         let gate = Gate::from_ref(state);
         let Current(call) = Current::of(parts);
-        let key = credential(&parts.headers, true).map_err(|reason| Refused::new(call, reason))?;
-        if gate.callers.operator(&key).is_some() {
-            return Ok(Self::Operator);
+        let credential = credential(&parts.headers, true).map_err(|reason| Refused::new(call, reason))?;
+        for key in credential.keys() {
+            if gate.callers.operator(&key).is_some() {
+                return Ok(Self::Operator);
+            }
+            if let Some(at) = find(&gate.callers.resource_servers, &key, |server| &server.key) {
+                return Ok(Self::ResourceServer(at));
+            }
         }
-        let server = find(&gate.callers.resource_servers, &key, |server| &server.key);
-        server.map(Self::ResourceServer).ok_or_else(|| Refused::new(call, Reason::CredentialInvalid))
+        Err(Refused::new(call, Reason::CredentialInvalid))
     }
 }

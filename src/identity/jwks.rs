@@ -149,8 +149,6 @@ impl VerificationKey {
         };
         let algorithm = match jwk.alg {
             None => None,
-            // RFC 9864 renamed EdDSA with this curve.
-            Some(alg) if alg == "Ed25519" => Some(ProofAlgorithm::EdDsa),
             Some(alg) => Some(ProofAlgorithm::named(&alg)?),
         };
         let key = Self { kid: jwk.kid, algorithm, material };

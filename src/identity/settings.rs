@@ -81,7 +81,11 @@ impl ProofAlgorithm {
 
 impl ProofAlgorithm {
     /// The algorithm that `alg` names, byte for byte; `None` for any that hallpass does not verify.
+    /// `Ed25519` is the name of RFC 9864 for EdDSA with that curve, the only one there is here.
     pub fn named(alg: &str) -> Option<Self> {
+        if alg == "Ed25519" {
+            return Some(Self::EdDsa);
+        }
         Self::ALL.iter().copied().find(|algorithm| algorithm.as_str() == alg)
     }
 }

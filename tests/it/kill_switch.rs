@@ -109,6 +109,15 @@ async fn the_holder_of_a_token_ends_it() {
         assert!(!app.active(&token).await);
         assert!(app.active(&other).await);
         assert_eq!(app.events("kind=revocation.stopped").await.len(), 1);
+        // Clients that have a key or a secret send it along; a bad one keeps no token alive.
+        let form = [
+            ("token", other.as_str()),
+            ("client_id", "payments-refactorer"),
+            ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ("client_assertion", "stale"),
+        ];
+        assert_eq!(app.post_form("/oauth/revoke", &form, None).await.status, 200);
+        assert!(!app.active(&other).await);
         app.finish().await;
     }
 }

@@ -151,12 +151,20 @@ async fn introspection_answers_those_it_is_meant_for() {
     assert_eq!(ask(&for_git, Some("ledger-key")).await.json(), json!({"active": false}));
     assert_eq!(ask(&for_git, Some("wrong")).await.status, 401);
     assert_eq!(ask(&for_git, None).await.status, 401);
-    // RFC 6749 §2.3.1.
-    let basic =
-        app.http().post(format!("{}/oauth/introspect", app.public)).basic_auth("ledger", Some("ledger-key"));
-    let basic =
-        basic.header("content-type", "application/x-www-form-urlencoded").body(format!("token={for_ledger}"));
-    assert_eq!(app.send(basic).await.json()["active"], true);
+    let basic = async |key: &str| {
+        let request = app.http().post(format!("{}/oauth/introspect", app.public));
+        let request = request.basic_auth("ledger", Some(key));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        app.send(request.body(format!("token={for_ledger}"))).await
+    };
+    // As it is, and form-encoded (RFC 6749 §2.3.1).
+    for key in ["ledger-key", "ledger%2Dkey", "%6cedger-key"] {
+        assert_eq!(basic(key).await.json()["active"], true, "{key}");
+    }
+    for key in ["ledger%252Dkey", "ledger+key", "ledger%2Dkey&", "%", "", "%2D"] {
+        assert_eq!(basic(key).await.status, 401, "{key}");
+    }
+    assert_eq!(ask(&for_ledger, Some("ledger%2Dkey")).await.status, 401, "only Basic is encoded");
     for nonsense in ["x", "a.b.c", &for_git[..for_git.len() - 2]] {
         assert_eq!(ask(nonsense, Some("ledger-key")).await.json(), json!({"active": false}));
     }

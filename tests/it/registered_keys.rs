@@ -178,6 +178,17 @@ async fn no_other_algorithm_makes_a_key_sign() {
         let signature = base64url(signer.sign(alg, signed(alg).as_bytes()));
         bench.refused(&format!("{}.{signature}", signed(alg)), "signature_invalid").await;
     }
+    // RFC 9864's name for EdDSA with this curve, for such a key alone and in this spelling alone.
+    for (alg, jti) in [("Ed25519", "rfc-9864"), ("ed25519", "r2"), ("Ed448", "r3")] {
+        let claims = bench.claims(AGENT, jti).to_string();
+        let assertion = bench.ed25519.compact(alg, json!({"alg": alg}).to_string(), &claims);
+        match alg {
+            "Ed25519" => drop(bench.token(&assertion).await.token()),
+            _ => bench.refused(&assertion, "algorithm_not_allowed").await,
+        }
+    }
+    let signature = base64url(bench.es256.sign("ES256", signed("Ed25519").as_bytes()));
+    bench.refused(&format!("{}.{signature}", signed("Ed25519")), "signature_invalid").await;
     // A key that the assertion brings along.
     let stranger = Signer::ed25519("laptop");
     let header = json!({"alg": "EdDSA", "jwk": stranger.public_jwk()}).to_string();

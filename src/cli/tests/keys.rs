@@ -31,7 +31,11 @@ fn keygen_writes_once_for_its_owner_and_prints_what_to_register() {
     assert!(again.err.contains("never overwritten"), "{}", again.err);
     assert_eq!(std::fs::read(&path).unwrap(), made);
     let secret = String::from_utf8(made).unwrap();
-    let line = secret.lines().nth(1).unwrap();
+    // RFC 8410 §10.3: one line of 48 bytes, the form that every library reads.
+    let lines: Vec<&str> = secret.lines().collect();
+    assert_eq!((lines.len(), lines[1].len()), (3, 64));
+    assert!(lines[1].starts_with("MC4CAQAwBQYDK2VwBCIEI"), "PKCS#8 without the public half");
+    let line = lines[1];
     assert!(!format!("{ran:?}{again:?}").contains(line), "the private key stays in its file");
 }
 

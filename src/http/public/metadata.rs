@@ -22,7 +22,7 @@ struct Metadata {
     /// No authorization endpoint, so no response type (RFC 8414 §2 requires the member).
     response_types_supported: [&'static str; 0],
     token_endpoint_auth_methods_supported: [&'static str; 2],
-    token_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
     /// RFC 9396 §10.
@@ -43,7 +43,7 @@ pub(super) async fn metadata(State(gate): State<Gate>) -> impl IntoResponse {
         grant_types_supported: [TOKEN_EXCHANGE, CLIENT_CREDENTIALS, JWT_BEARER],
         response_types_supported: [],
         token_endpoint_auth_methods_supported: ["private_key_jwt", "none"],
-        token_endpoint_auth_signing_alg_values_supported: ["EdDSA", "ES256", "ES384"],
+        token_endpoint_auth_signing_alg_values_supported: ["EdDSA", "Ed25519", "ES256", "ES384"],
         introspection_endpoint_auth_methods_supported: ["client_secret_basic", "Bearer"],
         revocation_endpoint_auth_methods_supported: ["none"],
         authorization_details_types_supported: [

@@ -12,7 +12,15 @@ use crate::http::body::Form;
 use crate::http::call::Current;
 use crate::http::oauth_error::Refused;
 
-const KNOWN: &[(&str, bool)] = &[("token", false), ("token_type_hint", false), ("client_id", false)];
+/// Clients that authenticate at the token endpoint do so here too. Holding the token is enough to end it, so
+/// nothing of that is looked at: a stale assertion must not keep a token alive.
+const KNOWN: &[(&str, bool)] = &[
+    ("token", false),
+    ("token_type_hint", false),
+    ("client_id", false),
+    ("client_assertion", false),
+    ("client_assertion_type", false),
+];
 
 pub(super) async fn revoke(
     State(gate): State<Gate>,
