@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::broker::limits::TooMany;
 use crate::broker::{Broker, Call, Denied};
 use crate::domain::agent::Agent;
+use crate::domain::confirmation::{Confirmation, token_type};
 use crate::domain::decision::decide;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::grant::Grant;
@@ -15,7 +16,7 @@ use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
 use crate::domain::revocation::{Levels, Verdict};
 use crate::domain::time::Timestamp;
-use crate::identity::{ProofError, UnverifiedAssertion};
+use crate::identity::{ProofError, SingleUse, UnverifiedAssertion};
 use crate::registry::{Found, Registry};
 use crate::store::{Issuance, StoreError};
 use crate::token::{AccessToken, Claims, KeyError};
@@ -29,9 +30,19 @@ pub enum Proof<'a> {
     Assertion { text: &'a str, client_id: Option<&'a str> },
 }
 
+/// All that a caller proves with one request.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// Who it is.
+    pub proof: Proof<'a>,
+    /// Which key it holds: the DPoP proof (RFC 9449), if there is one. The token is then bound to that key.
+    pub dpop: Option<&'a str>,
+}
+
 /// A released token. Its event is on disk.
 pub struct Issued {
     pub token: AccessToken,
+    pub token_type: &'static str,
     pub grant: Grant,
 }
 
@@ -46,18 +57,27 @@ struct Caller {
     agent: Option<Arc<Agent>>,
 }
 
+/// What is settled before a token is signed.
+struct Settled<'a> {
+    agent: &'a Agent,
+    identity: &'a VerifiedIdentity,
+    grant: &'a Grant,
+    cnf: Option<Confirmation>,
+    registry: &'a str,
+}
+
 impl Broker {
-    /// Issues a token for `proof`, or says why not. Either way there is an event: for a token before it
+    /// Issues a token for what is `presented`, or says why not. Either way there is an event: for a token before it
     /// is released, for a refusal within the rate of its source.
     pub async fn issue(
         &self,
         call: &Call,
-        proof: Proof<'_>,
+        presented: Presented<'_>,
         request: Result<TokenRequest, Denied>,
     ) -> Result<Issued, Denied> {
         let registry = self.registry.load_full();
         let mut caller = Caller::default();
-        let issued = self.attempt(call, proof, request, &registry, &mut caller).await;
+        let issued = self.attempt(call, presented, request, &registry, &mut caller).await;
         match issued {
             Ok(issued) => {
                 self.metrics.issued();
@@ -75,15 +95,20 @@ impl Broker {
     async fn attempt(
         &self,
         call: &Call,
-        proof: Proof<'_>,
+        presented: Presented<'_>,
         request: Result<TokenRequest, Denied>,
         registry: &Registry,
         caller: &mut Caller,
     ) -> Result<Issued, Denied> {
-        let identity = self.authenticate(proof, registry).await?;
+        let (identity, assertion) = self.authenticate(presented.proof, registry).await?;
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));
+        let bound = self.bind(&agent, presented.dpop)?;
+        // After that, so that a client which is told to add a nonce can send the same assertion again.
+        if let Some(assertion) = assertion {
+            self.use_up(assertion, Reason::Replayed).await?;
+        }
         let request = request?;
         let levels = Levels {
             tokens: Vec::new(),
@@ -98,11 +123,22 @@ impl Broker {
             description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
             retry_after: Some(wait),
         })?;
+        // Last, so that a proof is not lost to a refusal that has nothing to do with it.
+        let cnf = match bound {
+            Some((cnf, proof)) => {
+                self.use_up(proof, Reason::DpopReplayed).await?;
+                Some(cnf)
+            }
+            None => None,
+        };
+        let token_type = token_type(cnf);
+        let registry = registry.revision();
+        let settled = Settled { agent: &agent, identity: &identity, grant: &grant, cnf, registry };
         let mut now = self.after(&verdict).await?;
         loop {
-            let (token, event) = self.sign(call, &agent, &identity, &grant, registry, now)?;
+            let (token, event) = self.sign(call, &settled, now)?;
             match self.journal(event, &levels).await? {
-                Issuance::Recorded(_) => return Ok(Issued { token, grant }),
+                Issuance::Recorded(_) => return Ok(Issued { token, token_type, grant }),
                 // A stop came between the decision and the commit. What was signed is dropped here.
                 Issuance::Dead(verdict) => {
                     decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
@@ -116,31 +152,54 @@ impl Broker {
         &self,
         proof: Proof<'_>,
         registry: &Registry,
-    ) -> Result<Arc<VerifiedIdentity>, Denied> {
+    ) -> Result<(Arc<VerifiedIdentity>, Option<SingleUse>), Denied> {
         match proof {
-            Proof::Oidc(token) => Ok(self.authenticator.oidc(token).await?),
-            Proof::Assertion { text, client_id } => self.registered_key(text, client_id, registry).await,
+            Proof::Oidc(token) => Ok((self.authenticator.oidc(token).await?, None)),
+            Proof::Assertion { text, client_id } => {
+                let (identity, once) = self.registered_key(text, client_id, registry)?;
+                Ok((Arc::new(identity), Some(once)))
+            }
         }
     }
 
     /// An agent that is not registered and a signature that is not good look the same (law 8).
-    async fn registered_key(
+    fn registered_key(
         &self,
         text: &str,
         client_id: Option<&str>,
         registry: &Registry,
-    ) -> Result<Arc<VerifiedIdentity>, Denied> {
+    ) -> Result<(VerifiedIdentity, SingleUse), Denied> {
         let assertion = UnverifiedAssertion::parse(text)?;
         if client_id.is_some_and(|id| id != assertion.agent().as_str()) {
             return Err(Reason::ParameterInvalid.into());
         }
         let keys = registry.agent(assertion.agent()).map(|agent| agent.keys()).unwrap_or_default();
-        let (identity, once) = self.authenticator.assertion(&assertion, &keys)?;
+        Ok(self.authenticator.assertion(&assertion, &keys)?)
+    }
+
+    /// What the agent's token is to be bound to, and the proof of it, which is not used up yet. The agent is
+    /// known, so it is told what is wrong with its proof.
+    fn bind(&self, agent: &Agent, dpop: Option<&str>) -> Result<Option<(Confirmation, SingleUse)>, Denied> {
+        let Some(proof) = dpop else {
+            return if agent.sender_constrained {
+                Err(Reason::SenderConstraintRequired.into())
+            } else {
+                Ok(None)
+            };
+        };
+        self.dpop.verify(proof, self.now()).map(Some).map_err(|ProofError { reason, detail }| Denied {
+            description: Some(detail.into_owned()),
+            ..reason.into()
+        })
+    }
+
+    /// Records that a proof is used, or refuses as `replayed` one that was used before.
+    async fn use_up(&self, once: SingleUse, replayed: Reason) -> Result<(), Denied> {
         match self.revocation.use_once(once.key, once.until).await {
-            Ok(true) => Ok(Arc::new(identity)),
-            Ok(false) => Err(Reason::Replayed.into()),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(replayed.into()),
             Err(error) => {
-                tracing::error!(%error, "cannot tell whether an assertion was used before");
+                tracing::error!(%error, "cannot tell whether a proof was used before");
                 Err(Reason::RevocationUnavailable.into())
             }
         }
@@ -179,15 +238,13 @@ impl Broker {
     fn sign(
         &self,
         call: &Call,
-        agent: &Agent,
-        identity: &VerifiedIdentity,
-        grant: &Grant,
-        registry: &Registry,
+        settled: &Settled<'_>,
         now: Timestamp,
     ) -> Result<(AccessToken, Event), Denied> {
+        let Settled { agent, identity, grant, cnf, registry } = *settled;
         let random = self.random.bytes().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
-        let claims = Claims::new(&self.issuer, agent, identity, grant, registry.revision(), id, now);
+        let claims = Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, now) };
         let token = self.keys.sign(&claims, now).map_err(|error| match error {
             KeyError::TokenTooLarge => {
                 Denied { description: Some(error.to_string()), ..Reason::DetailsInvalid.into() }
@@ -203,6 +260,7 @@ impl Broker {
             workload: Some(claims.workload),
             token: Some(id),
             token_sha256: Some(token.sha256()),
+            cnf,
             permissions: claims.authorization_details,
             ttl: Some(grant.ttl.as_secs()),
             registry: Some(claims.registry),

@@ -17,6 +17,8 @@ pub struct Agent {
     pub owner: Owner,
     pub max_ttl: Option<Duration>,
     pub tokens_per_minute: Option<u32>,
+    /// Whether each of its tokens must be bound to a key of its holder.
+    pub sender_constrained: bool,
     pub identities: Vec<IdentityRule>,
     pub permissions: Vec<Permission>,
 }

@@ -12,10 +12,13 @@ use axum::routing::{get, post};
 use crate::http::Gate;
 use crate::http::call;
 
+/// Where agents get tokens, below the public URL: what a DPoP proof's `htu` must say.
+pub const TOKEN_PATH: &str = "/oauth/token";
+
 /// Every path of the public listener.
 pub fn router(gate: Gate) -> Router {
     Router::new()
-        .route("/oauth/token", post(token::token))
+        .route(TOKEN_PATH, post(token::token))
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
