@@ -3,6 +3,7 @@
 
 mod cli_help;
 mod compose;
+mod dpop;
 mod explain;
 mod export;
 mod identity;
