@@ -63,7 +63,7 @@ impl FromStr for Requirement {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "sender-constrained" => Ok(Self),
+            Agent::SENDER_CONSTRAINED => Ok(Self),
             _ => Err("is not a requirement that hallpass knows"),
         }
     }

@@ -184,6 +184,13 @@ async fn an_agent_file_can_demand_a_constraint() {
         assert_eq!(refused(&bad), is(400, "invalid_dpop_proof", "dpop_proof_invalid"));
         let answer = exchange(&app, &[&holder.proof(&app)], &[]).await;
         assert_eq!(decode(&answer.token())["cnf"]["jkt"], holder.thumbprint());
+        // Operators see the demand, where they look at the agent and where they ask what would happen.
+        let shown = app.admin_get("/v1/agents/payments-refactorer").await.json();
+        let explained = app.admin_post("/v1/explain", &json!({"agent": "payments-refactorer"})).await.json();
+        assert_eq!(
+            (&shown["require"], &explained["require"]),
+            (&json!("sender-constrained"), &shown["require"])
+        );
         app.finish().await;
     }
 }
