@@ -167,9 +167,9 @@ async fn a_proof_is_good_once() {
         let other = Holder::new();
         exchange(&app, &[&other.sign(&other.header(), &claims)], &[]).await.token();
         // Until it is too old to be one at all, with no gap between.
-        app.hands.push(55);
+        app.hands.push(45);
         assert_eq!(exchange(&app, &[&proof], &[]).await.reason(), "dpop_replayed");
-        app.hands.push(10);
+        app.hands.push(20);
         assert_eq!(exchange(&app, &[&proof], &[]).await.reason(), "dpop_proof_invalid");
         app.finish().await;
     }
