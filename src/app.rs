@@ -17,7 +17,7 @@ use crate::broker::{Broker, Parts};
 use crate::config::{Checked, Config};
 use crate::domain::time::Clock;
 use crate::http::{Callers, Gate, admin, listener, public};
-use crate::identity::Authenticator;
+use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
 use crate::store::Store;
@@ -57,6 +57,7 @@ impl App {
             issuer: config.server.public_url.clone(),
             issuers: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
             authenticator: authenticator(&config, &ambient)?,
+            dpop: dpop(&config, &ambient)?,
             registry,
             guardrails: config.guardrails.clone(),
             log: keys::log_verifier(&config, &store, &keys).await?,
@@ -119,6 +120,12 @@ fn callers(config: &Config, ambient: &Ambient) -> anyhow::Result<Callers> {
 fn authenticator(config: &Config, ambient: &Ambient) -> anyhow::Result<Authenticator> {
     let issuer = config.server.public_url.clone();
     Ok(Authenticator::new(config.issuers.clone(), issuer, ambient.clock.clone())?)
+}
+
+fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {
+    let endpoint = format!("{}{}", config.server.public_url, public::TOKEN_PATH).parse()?;
+    let nonces = config.dpop_nonce.then(|| Nonces::new(&ambient.random)).transpose()?;
+    Ok(Dpop::new(endpoint, nonces))
 }
 
 async fn revocation(config: &Config, clock: &Clock) -> anyhow::Result<Arc<Revocation>> {

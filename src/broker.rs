@@ -11,6 +11,7 @@ mod issue;
 mod kill;
 mod limits;
 pub mod metrics;
+mod presented;
 mod read;
 pub mod settings;
 mod upkeep;
@@ -30,7 +31,7 @@ use crate::domain::random::Random;
 use crate::domain::reason::Reason;
 use crate::domain::revocation::{Levels, Verdict};
 use crate::domain::time::{Clock, Timestamp};
-use crate::identity::Authenticator;
+use crate::identity::{Authenticator, Dpop};
 use crate::registry::Registry;
 use crate::revocation::{Revocation, RevocationError};
 use crate::store::Store;
@@ -39,10 +40,11 @@ use crate::token::KeyRing;
 pub use explain::{Explained, Mismatch, Miss, Supposed};
 pub use export::{Export, Format};
 pub use inspect::{Audience, Inspection};
-pub use issue::{Issued, Proof};
+pub use issue::Issued;
 pub use kill::{Audited, KillError, Killed, Lifted, Preview};
 use limits::RateLimits;
 use metrics::Metrics;
+pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Inclusion, Readiness};
 pub use upkeep::Change;
 
@@ -53,6 +55,7 @@ pub struct Parts {
     pub issuer: String,
     pub issuers: Vec<IssuerName>,
     pub authenticator: Authenticator,
+    pub dpop: Dpop,
     pub registry: Registry,
     pub guardrails: Guardrails,
     pub store: Store,
@@ -73,6 +76,7 @@ pub struct Broker {
     issuer: String,
     issuers: Vec<IssuerName>,
     authenticator: Authenticator,
+    dpop: Dpop,
     registry: ArcSwap<Registry>,
     /// What was wrong with the last change of the agent files, until a good one comes.
     rejected: ArcSwap<Option<String>>,
@@ -125,6 +129,7 @@ impl Broker {
             issuer: parts.issuer,
             issuers: parts.issuers,
             authenticator: parts.authenticator,
+            dpop: parts.dpop,
             registry: ArcSwap::from_pointee(parts.registry),
             rejected: ArcSwap::from_pointee(None),
             guardrails: parts.guardrails,
@@ -143,6 +148,11 @@ impl Broker {
     /// `iss` of every token.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// What the next DPoP proof has to bring, where `[token] dpop_nonce` demands nonces (RFC 9449 §8).
+    pub fn dpop_nonce(&self) -> Option<String> {
+        self.dpop.nonce(self.now())
     }
 
     pub fn now(&self) -> Timestamp {

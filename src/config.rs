@@ -44,6 +44,8 @@ pub struct Config {
     pub key_encryption_key: KeyEncryptionKeySource,
     pub revocation: RevocationSettings,
     pub token: TokenSettings,
+    /// Whether each DPoP proof must bring a nonce of this broker.
+    pub dpop_nonce: bool,
     /// The folder of agent files.
     pub registry_path: PathBuf,
     pub guardrails: Guardrails,
@@ -185,6 +187,7 @@ impl Draft {
                 key_encryption_key: key_encryption_key?,
                 revocation: revocation?,
                 token: token.settings?,
+                dpop_nonce: token.dpop_nonce?,
                 registry_path: registry_path.clone()?,
                 guardrails,
                 limits: limits?,

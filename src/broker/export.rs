@@ -22,7 +22,7 @@ pub enum Format {
 }
 
 /// The columns: every member of an event (DESIGN §11).
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "seq",
     "at",
     "kind",
@@ -33,6 +33,7 @@ const COLUMNS: [&str; 20] = [
     "workload",
     "token",
     "token_sha256",
+    "cnf",
     "parent",
     "permissions",
     "ttl",
@@ -142,6 +143,7 @@ fn cells(seq: u64, event: &Event) -> [String; COLUMNS.len()] {
         text(event.workload.as_ref()),
         text(event.token.as_ref()),
         text(event.token_sha256.as_ref()),
+        event.cnf.and_then(|cnf| serde_json::to_string(&cnf).ok()).unwrap_or_default(),
         text(event.parent.as_ref()),
         permissions,
         text(event.ttl.as_ref()),

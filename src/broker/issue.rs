@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::limits::TooMany;
-use crate::broker::{Broker, Call, Denied};
+use crate::broker::{Broker, Call, Denied, Presented};
 use crate::domain::agent::Agent;
+use crate::domain::confirmation::{Confirmation, token_type};
 use crate::domain::decision::decide;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::grant::Grant;
@@ -15,23 +16,14 @@ use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
 use crate::domain::revocation::{Levels, Verdict};
 use crate::domain::time::Timestamp;
-use crate::identity::{ProofError, UnverifiedAssertion};
 use crate::registry::{Found, Registry};
 use crate::store::{Issuance, StoreError};
 use crate::token::{AccessToken, Claims, KeyError};
 
-/// What a caller proves itself with.
-#[derive(Clone, Copy)]
-pub enum Proof<'a> {
-    /// An OIDC token (RFC 8693 `subject_token`, RFC 7523 `assertion`).
-    Oidc(&'a str),
-    /// A JWT that a registered key signed (RFC 7523 §2.2), and the `client_id` sent with it.
-    Assertion { text: &'a str, client_id: Option<&'a str> },
-}
-
 /// A released token. Its event is on disk.
 pub struct Issued {
     pub token: AccessToken,
+    pub token_type: &'static str,
     pub grant: Grant,
 }
 
@@ -46,18 +38,27 @@ struct Caller {
     agent: Option<Arc<Agent>>,
 }
 
+/// What is settled before a token is signed.
+struct Settled<'a> {
+    agent: &'a Agent,
+    identity: &'a VerifiedIdentity,
+    grant: &'a Grant,
+    cnf: Option<Confirmation>,
+    registry: &'a str,
+}
+
 impl Broker {
-    /// Issues a token for `proof`, or says why not. Either way there is an event: for a token before it
+    /// Issues a token for what is `presented`, or says why not. Either way there is an event: for a token before it
     /// is released, for a refusal within the rate of its source.
     pub async fn issue(
         &self,
         call: &Call,
-        proof: Proof<'_>,
+        presented: Presented<'_>,
         request: Result<TokenRequest, Denied>,
     ) -> Result<Issued, Denied> {
         let registry = self.registry.load_full();
         let mut caller = Caller::default();
-        let issued = self.attempt(call, proof, request, &registry, &mut caller).await;
+        let issued = self.attempt(call, presented, request, &registry, &mut caller).await;
         match issued {
             Ok(issued) => {
                 self.metrics.issued();
@@ -75,15 +76,20 @@ impl Broker {
     async fn attempt(
         &self,
         call: &Call,
-        proof: Proof<'_>,
+        presented: Presented<'_>,
         request: Result<TokenRequest, Denied>,
         registry: &Registry,
         caller: &mut Caller,
     ) -> Result<Issued, Denied> {
-        let identity = self.authenticate(proof, registry).await?;
+        let (identity, assertion) = self.authenticate(presented.proof, registry).await?;
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));
+        let bound = self.bind(&agent, presented.dpop)?;
+        // After that, so that a client which is told to add a nonce can send the same assertion again.
+        if let Some(assertion) = assertion {
+            self.use_up(assertion, Reason::Replayed).await?;
+        }
         let request = request?;
         let levels = Levels {
             tokens: Vec::new(),
@@ -98,55 +104,32 @@ impl Broker {
             description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
             retry_after: Some(wait),
         })?;
+        // Last, so that a proof is not lost to a refusal that has nothing to do with it.
+        let cnf = match bound {
+            Some((cnf, proof)) => {
+                self.use_up(proof, Reason::DpopReplayed).await?;
+                Some(cnf)
+            }
+            None => None,
+        };
+        let token_type = token_type(cnf);
+        let registry = registry.revision();
+        let settled = Settled { agent: &agent, identity: &identity, grant: &grant, cnf, registry };
         let mut now = self.after(&verdict).await?;
         loop {
-            let (token, event) = self.sign(call, &agent, &identity, &grant, registry, now)?;
+            let (token, event) = self.sign(call, &settled, now)?;
             match self.journal(event, &levels).await? {
                 Issuance::Recorded(_) => {
                     // A stop that the store could not take since the verdict: its answer may be out.
                     let waiting = self.unjournaled.verdict(&levels);
                     decide(&agent, &self.guardrails, &request, waiting.stopped.as_ref())?;
-                    return Ok(Issued { token, grant });
+                    return Ok(Issued { token, token_type, grant });
                 }
                 // A stop came between the decision and the commit. What was signed is dropped here.
                 Issuance::Dead(verdict) => {
                     decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
                     now = self.after(&verdict).await?;
                 }
-            }
-        }
-    }
-
-    async fn authenticate(
-        &self,
-        proof: Proof<'_>,
-        registry: &Registry,
-    ) -> Result<Arc<VerifiedIdentity>, Denied> {
-        match proof {
-            Proof::Oidc(token) => Ok(self.authenticator.oidc(token).await?),
-            Proof::Assertion { text, client_id } => self.registered_key(text, client_id, registry).await,
-        }
-    }
-
-    /// An agent that is not registered and a signature that is not good look the same (law 8).
-    async fn registered_key(
-        &self,
-        text: &str,
-        client_id: Option<&str>,
-        registry: &Registry,
-    ) -> Result<Arc<VerifiedIdentity>, Denied> {
-        let assertion = UnverifiedAssertion::parse(text)?;
-        if client_id.is_some_and(|id| id != assertion.agent().as_str()) {
-            return Err(Reason::ParameterInvalid.into());
-        }
-        let keys = registry.agent(assertion.agent()).map(|agent| agent.keys()).unwrap_or_default();
-        let (identity, once) = self.authenticator.assertion(&assertion, &keys)?;
-        match self.revocation.use_once(once.key, once.until).await {
-            Ok(true) => Ok(Arc::new(identity)),
-            Ok(false) => Err(Reason::Replayed.into()),
-            Err(error) => {
-                tracing::error!(%error, "cannot tell whether an assertion was used before");
-                Err(Reason::RevocationUnavailable.into())
             }
         }
     }
@@ -184,15 +167,13 @@ impl Broker {
     fn sign(
         &self,
         call: &Call,
-        agent: &Agent,
-        identity: &VerifiedIdentity,
-        grant: &Grant,
-        registry: &Registry,
+        settled: &Settled<'_>,
         now: Timestamp,
     ) -> Result<(AccessToken, Event), Denied> {
+        let Settled { agent, identity, grant, cnf, registry } = *settled;
         let random = self.random.bytes().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
-        let claims = Claims::new(&self.issuer, agent, identity, grant, registry.revision(), id, now);
+        let claims = Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, now) };
         let token = self.keys.sign(&claims, now).map_err(|error| match error {
             KeyError::TokenTooLarge => {
                 Denied { description: Some(error.to_string()), ..Reason::DetailsInvalid.into() }
@@ -208,6 +189,7 @@ impl Broker {
             workload: Some(claims.workload),
             token: Some(id),
             token_sha256: Some(token.sha256()),
+            cnf,
             permissions: claims.authorization_details,
             ttl: Some(grant.ttl.as_secs()),
             registry: Some(claims.registry),
@@ -250,13 +232,6 @@ impl Broker {
             tracing::error!(%error, request = %call.request, reason = denied.reason.as_str(), "refusal not journaled");
         }
         denied
-    }
-}
-
-impl From<ProofError> for Denied {
-    fn from(error: ProofError) -> Self {
-        tracing::debug!(reason = error.reason.as_str(), detail = %error.detail, "proof refused");
-        error.reason.into()
     }
 }
 

@@ -75,6 +75,7 @@ struct Agent {
     #[serde(default)]
     live_tokens: u64,
     max_ttl: Option<u64>,
+    require: Option<String>,
     #[serde(default)]
     identities: Vec<serde_json::Value>,
     #[serde(default)]
@@ -150,6 +151,7 @@ fn show(args: &ShowArgs, host: &mut Host<'_>) -> Outcome {
         ("last issued", agent.last_issued.clone().unwrap_or_else(|| "never".to_owned())),
     ];
     about.extend(agent.max_ttl.map(|seconds| ("longest token", format!("{seconds} s"))));
+    about.extend(agent.require.clone().map(|what| ("requires", what)));
     about.extend(agent.registry.clone().map(|revision| ("registry", revision)));
     about.extend(agent.identities.iter().map(|identity| ("identity", identity_in_words(identity))));
     host.out.write_all(facts(&about).as_bytes())?;

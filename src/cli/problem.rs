@@ -103,6 +103,12 @@ const fn remedy(reason: Reason) -> &'static str {
         Reason::NotYetValid => "check the clocks of this machine and of the issuer",
         Reason::LifetimeTooLong => "make assertions that live at most 5 minutes",
         Reason::NoAgent => "ask whoever registers agents to look up the request_id in the audit log",
+        Reason::SenderConstraintRequired | Reason::DpopNonceRequired => {
+            "use an OAuth client that sends DPoP proofs (RFC 9449), nonces included"
+        }
+        Reason::DpopProofInvalid | Reason::DpopReplayed => {
+            "sign a new DPoP proof for this broker's token endpoint, and check the clock"
+        }
         Reason::ScopeNotRegistered | Reason::TargetNotRegistered | Reason::DetailsNotRegistered => {
             "ask for what is registered (hallpass agents show ID), or have the agent's file changed"
         }

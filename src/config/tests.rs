@@ -147,6 +147,7 @@ fn an_almost_empty_file_gets_strict_defaults() {
     assert_eq!(config.limits.tokens_per_minute.map(|limit| limit.get()), Some(6000));
     assert!(matches!(config.revocation.backend, Backend::Memory));
     assert_eq!(config.token.rotate_every.as_secs(), 30 * 86_400);
+    assert!(!config.dpop_nonce);
 }
 
 #[test]
@@ -176,6 +177,7 @@ fn every_scalar_answers_to_its_variable() {
             ("HALLPASS_REVOCATION__PASSWORD_FILE", password.to_str().unwrap()),
             ("HALLPASS_TOKEN__TTL", "5m"),
             ("HALLPASS_TOKEN__ALGORITHM", "EdDSA"),
+            ("HALLPASS_TOKEN__DPOP_NONCE", "true"),
             ("HALLPASS_LIMITS__TOKENS_PER_MINUTE", "0"),
             ("HALLPASS_GUARDRAILS__PRODUCTION", "forbidden"),
             ("HALLPASS_CONFIG", "elsewhere"),
@@ -193,6 +195,7 @@ fn every_scalar_answers_to_its_variable() {
     let Backend::Redis { password: Some(password), .. } = &config.revocation.backend else { panic!() };
     assert_eq!(password.expose_secret(), "hunter2");
     assert_eq!(config.guardrails.ttl.as_secs(), 300);
+    assert!(config.dpop_nonce);
     assert_eq!(config.limits.tokens_per_minute, None);
     assert_eq!(config.guardrails.production, Tier::Forbidden);
 }

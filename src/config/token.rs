@@ -21,6 +21,7 @@ const MAX_ROTATION: Duration = Duration::from_secs(366 * 86_400);
 pub(super) struct Token {
     pub(super) settings: Option<TokenSettings>,
     pub(super) ttl: Option<Duration>,
+    pub(super) dpop_nonce: Option<bool>,
 }
 
 /// `max_ttl` is that of the guardrails, which a default never exceeds.
@@ -59,6 +60,7 @@ pub(super) fn read(root: &Table<'_>, max_ttl: Duration, mistakes: &Mistakes) -> 
         }
         _ => Some(None),
     };
+    let dpop_nonce = section.key("dpop_nonce", "true").or(false, |field| field.boolean());
     let settings = (|| {
         Some(TokenSettings {
             algorithm: algorithm?,
@@ -67,7 +69,7 @@ pub(super) fn read(root: &Table<'_>, max_ttl: Duration, mistakes: &Mistakes) -> 
             publish_ahead: publish_ahead?.value,
         })
     })();
-    Token { settings, ttl }
+    Token { settings, ttl, dpop_nonce: dpop_nonce.map(|nonce| nonce.value) }
 }
 
 fn ttl(field: Field<'_>, max_ttl: Duration, mistakes: &Mistakes) -> Option<Duration> {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::confirmation::Confirmation;
 use crate::domain::digest::Digest;
 use crate::domain::id::{AgentId, OperatorName, Owner, RequestId, TokenId};
 use crate::domain::identity::Workload;
@@ -84,6 +85,9 @@ pub struct Event {
     pub token: Option<TokenId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<Digest>,
+    /// What the token is bound to; a bearer token's event has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenId>,
     /// The token's `authorization_details`.
@@ -123,6 +127,7 @@ impl Event {
             workload: None,
             token: None,
             token_sha256: None,
+            cnf: None,
             parent: None,
             permissions: Vec::new(),
             ttl: None,

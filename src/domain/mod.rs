@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod checkpoint;
+pub mod confirmation;
 pub mod decision;
 pub mod diagnostic;
 pub mod digest;

@@ -47,6 +47,10 @@ pub enum OAuthError {
     InvalidScope,
     /// RFC 8707 §2.
     InvalidTarget,
+    /// RFC 9449 §5.
+    InvalidDpopProof,
+    /// RFC 9449 §8; the answer brings the nonce in `DPoP-Nonce`.
+    UseDpopNonce,
     /// RFC 9396 §5.
     InvalidAuthorizationDetails,
     /// RFC 6749 §4.1.2.1.
@@ -68,6 +72,8 @@ impl OAuthError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::AccessDenied => "access_denied",
             Self::SlowDown => "slow_down",
@@ -105,6 +111,12 @@ reasons! {
 
     // The agent.
     NoAgent = "no_agent", InvalidRequest, "no registered agent is known by this proof";
+
+    // The key that the token is to be bound to.
+    DpopProofInvalid = "dpop_proof_invalid", InvalidDpopProof, "the DPoP proof is not one for this request (RFC 9449 §4.3)";
+    DpopReplayed = "dpop_replayed", InvalidDpopProof, "the DPoP proof was used before: sign a new one for each call";
+    DpopNonceRequired = "dpop_nonce_required", UseDpopNonce, "the DPoP proof lacks the nonce of this answer's DPoP-Nonce header, or has an old one";
+    SenderConstraintRequired = "sender_constraint_required", InvalidRequest, "the agent's tokens must be bound to a key: send a DPoP proof";
 
     // The decision.
     ScopeNotRegistered = "scope_not_registered", InvalidScope, "a scope word that is not registered";

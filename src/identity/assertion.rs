@@ -20,13 +20,14 @@ pub struct UnverifiedAssertion<'a> {
     jws: Unverified<'a>,
 }
 
-/// What makes an assertion usable once (RFC 7523 §3, `jti`): whoever verified it must record `key`
+/// What makes a proof usable once (`jti`: RFC 7523 §3, RFC 9449 §11.1): whoever verified it must record `key`
 /// until `until`, and refuse the proof if it was recorded already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SingleUse {
-    /// SHA-256 of the agent's id, a zero byte and `jti`.
+    /// SHA-256 of who made the proof and its `jti`: of the agent's id, a zero byte and `jti` for a client
+    /// assertion. No two kinds of proof share a key.
     pub key: Digest,
-    /// When the assertion is dead anyhow: `exp` and the leeway it is given.
+    /// When the proof is dead anyhow: for an assertion, `exp` and the leeway it is given.
     pub until: Timestamp,
 }
 

@@ -15,7 +15,7 @@ const LAST_SECOND: i64 = 253_402_300_799;
 const MAX_SUBJECT: usize = 1024;
 
 /// The longest `jti`, bytes.
-const MAX_JTI: usize = 256;
+pub(super) const MAX_JTI: usize = 256;
 
 /// The longest that a client assertion may live, from `iat` to `exp`.
 const MAX_ASSERTION_LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -173,7 +173,7 @@ fn audiences(claims: &Object) -> Result<Vec<&str>, ProofError> {
     Ok(audiences)
 }
 
-fn string<'a>(claims: &'a Object, name: &'static str) -> Result<&'a str, ProofError> {
+pub(super) fn string<'a>(claims: &'a Object, name: &'static str) -> Result<&'a str, ProofError> {
     match claims.get(name) {
         Some(Json::String(value)) => Ok(value),
         Some(_) => Err(invalid(format!("{name} must be a string"))),
@@ -182,7 +182,7 @@ fn string<'a>(claims: &'a Object, name: &'static str) -> Result<&'a str, ProofEr
 }
 
 /// A NumericDate (RFC 7519 §2): a JSON number of seconds, a fraction permitted, never a string.
-fn date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>, ProofError> {
+pub(super) fn date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>, ProofError> {
     let wrong = || invalid(format!("{name} must be a number of seconds between the years 1970 and 9999"));
     match claims.get(name) {
         None => Ok(None),

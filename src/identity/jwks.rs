@@ -5,7 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
 use serde::Deserialize;
 
+use crate::domain::confirmation::Thumbprint;
+use crate::domain::digest::Digest;
 use crate::domain::key::PublicKey;
+use crate::identity::json::{Json, Object};
 use crate::identity::settings::ProofAlgorithm;
 
 /// The most keys that one set may hold; the largest in the wild have about a dozen.
@@ -82,6 +85,42 @@ struct Jwk {
     d: Option<serde::de::IgnoredAny>,
 }
 
+impl Jwk {
+    /// The members that decide, where each is of its type. Whoever asks has looked for private ones.
+    fn embedded(jwk: &Object) -> Option<Self> {
+        let text = |name: &str| match jwk.get(name) {
+            None => Some(None),
+            Some(Json::String(text)) => Some(Some(text.clone())),
+            Some(_) => None,
+        };
+        let key_ops = match jwk.get("key_ops") {
+            None => None,
+            Some(Json::Array(ops)) => Some(
+                ops.iter()
+                    .map(|op| match op {
+                        Json::String(op) => Some(op.clone()),
+                        _ => None,
+                    })
+                    .collect::<Option<_>>()?,
+            ),
+            Some(_) => return None,
+        };
+        Some(Self {
+            kty: text("kty")??,
+            kid: None,
+            alg: text("alg")?,
+            usage: text("use")?,
+            key_ops,
+            crv: text("crv")?,
+            n: text("n")?,
+            e: text("e")?,
+            x: text("x")?,
+            y: text("y")?,
+            d: None,
+        })
+    }
+}
+
 impl KeySet {
     /// Reads a set. A key that cannot be used is left out and the others serve (DESIGN §15).
     pub(super) fn parse(document: &[u8]) -> Result<Self, BadJwks> {
@@ -131,6 +170,27 @@ impl VerificationKey {
             _ => return None,
         };
         Some(Self { kid: None, algorithm: None, material })
+    }
+
+    /// The public key that a proof brings; `None` if it is not one, or not for signatures.
+    pub(super) fn embedded(jwk: &Object) -> Option<Self> {
+        Jwk::embedded(jwk).and_then(Self::of)
+    }
+
+    /// The key's name by its own content (RFC 7638 §3, RFC 8037 §2), however its JWK was written.
+    pub(super) fn thumbprint(&self) -> Thumbprint {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let point = |crv: &str, point: &[u8]| {
+            let (x, y) = point[1..].split_at(point.len() / 2);
+            format!(r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#, encode(x), encode(y))
+        };
+        let members = match &self.material {
+            Material::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encode(e), encode(n)),
+            Material::P256(bytes) => point("P-256", bytes),
+            Material::P384(bytes) => point("P-384", bytes),
+            Material::Ed25519(x) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(x)),
+        };
+        Thumbprint(Digest::of(members.as_bytes()))
     }
 
     fn of(jwk: Jwk) -> Option<Self> {

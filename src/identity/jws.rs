@@ -14,15 +14,24 @@ use crate::identity::settings::ProofAlgorithm;
 /// The greatest size of a proof, bytes (DESIGN §15).
 pub(super) const MAX_TOKEN: usize = 16 * 1024;
 
-/// Header parameters that name or carry a key. None is ever followed, for the issuer's own set decides;
-/// a token that has one was made to confuse somebody, and is refused.
-const FOREIGN_KEYS: &[&str] = &["jwk", "jku", "x5u", "x5c"];
+/// Header parameters that name or carry a key elsewhere. None is ever followed; a proof that has one was
+/// made to confuse somebody, and is refused.
+const FOREIGN_KEYS: &[&str] = &["jku", "x5u", "x5c"];
 
 /// Header names no member may resemble without being it.
 const HEADER_NAMES: &[&str] = &["alg", "kid", "typ", "cty", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t"];
 
 /// Claim names no member may resemble without being it (RFC 7519 §4.1).
 const CLAIM_NAMES: &[&str] = &["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+
+/// Whose key verifies a JWS, which its header must be true to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The key is the issuer's or a registered one, found by configuration: the header brings none.
+    Identity,
+    /// The key comes with the proof (RFC 9449 §4.2), and proves to be held, nothing more.
+    Dpop,
+}
 
 /// A well-formed token that nobody has vouched for yet.
 #[derive(Debug)]
@@ -39,11 +48,23 @@ pub(super) struct Unverified<'a> {
 pub(super) struct Header {
     pub(super) algorithm: ProofAlgorithm,
     pub(super) kid: Option<String>,
+    /// The key that a DPoP proof brings; no other proof may.
+    pub(super) jwk: Option<Object>,
 }
 
 impl<'a> Unverified<'a> {
-    /// Reads `text` as three parts of unpadded, canonical base64url, the first two each a JSON object.
+    /// Reads a proof of identity: three parts of unpadded, canonical base64url, the first two each a JSON
+    /// object, whose header brings no key.
     pub(super) fn parse(text: &'a str) -> Result<Self, ProofError> {
+        Self::read(text, Kind::Identity)
+    }
+
+    /// As [`Self::parse`], for the header of a DPoP proof.
+    pub(super) fn parse_dpop(text: &'a str) -> Result<Self, ProofError> {
+        Self::read(text, Kind::Dpop)
+    }
+
+    fn read(text: &'a str, kind: Kind) -> Result<Self, ProofError> {
         if text.len() > MAX_TOKEN {
             return Err(ProofError::new(Reason::TooLarge, "the proof is over 16 KiB"));
         }
@@ -54,7 +75,7 @@ impl<'a> Unverified<'a> {
         if claims.contains('.') {
             return Err(ProofError::malformed("a compact JWS has three parts"));
         }
-        let header = Header::read(&object(header, "header")?)?;
+        let header = Header::read(&object(header, "header")?, kind)?;
         let claims = object(claims, "claims")?;
         if claims.has_case_variant_of(CLAIM_NAMES) || claims.has_case_twins() {
             return Err(ProofError::malformed("the proof has claims that differ by case alone"));
@@ -89,7 +110,7 @@ impl<'a> Unverified<'a> {
 }
 
 impl Header {
-    fn read(header: &Object) -> Result<Self, ProofError> {
+    fn read(header: &Object, kind: Kind) -> Result<Self, ProofError> {
         if header.has_case_variant_of(HEADER_NAMES) {
             return Err(ProofError::malformed("the header has parameters that differ by case alone"));
         }
@@ -97,14 +118,39 @@ impl Header {
             return Err(ProofError::malformed("the header demands an extension; none is understood"));
         }
         if FOREIGN_KEYS.iter().any(|name| header.get(name).is_some()) {
-            return Err(ProofError::malformed("the header brings a key; only the issuer's own are used"));
+            return Err(ProofError::malformed("the header names a key elsewhere; none is fetched or taken"));
         }
-        match header.get("typ") {
-            None => {}
-            Some(Json::String(typ)) if typ.eq_ignore_ascii_case("JWT") => {}
-            Some(_) => return Err(ProofError::malformed("typ must be JWT or absent")),
-        }
-        Ok(Self { algorithm: algorithm(header)?, kid: kid(header)? })
+        let jwk = match kind {
+            Kind::Identity => {
+                check_identity(header)?;
+                None
+            }
+            Kind::Dpop => Some(dpop_key(header)?),
+        };
+        Ok(Self { algorithm: algorithm(header)?, kid: kid(header)?, jwk })
+    }
+}
+
+/// A proof of identity is a JWT without a key of its own.
+fn check_identity(header: &Object) -> Result<(), ProofError> {
+    if header.get("jwk").is_some() {
+        return Err(ProofError::malformed("the header brings a key; only the issuer's own are used"));
+    }
+    match header.get("typ") {
+        None => Ok(()),
+        Some(Json::String(typ)) if typ.eq_ignore_ascii_case("JWT") => Ok(()),
+        Some(_) => Err(ProofError::malformed("typ must be JWT or absent")),
+    }
+}
+
+/// A DPoP proof says that it is one, so that no other JWT of its key serves as one, and brings the key.
+fn dpop_key(header: &Object) -> Result<Object, ProofError> {
+    if header.get("typ") != Some(&Json::String("dpop+jwt".to_owned())) {
+        return Err(ProofError::malformed("typ must be dpop+jwt"));
+    }
+    match header.get("jwk") {
+        Some(Json::Object(jwk)) => Ok(jwk.clone()),
+        _ => Err(ProofError::malformed("the header must bring the public key as jwk")),
     }
 }
 

@@ -5,19 +5,20 @@
 //! - Only issuers named in the configuration are contacted. A token's `iss` picks one of them by
 //!   comparison; no other part of a token, and nothing that a redirect says, chooses an address.
 //! - A key verifies the tokens of the issuer that published it and no other's, whatever its `kid`.
-//! - `none` and HMAC do not exist here; an issuer's tokens use the algorithms configured for it.
+//! - A signature by `none` or HMAC does not exist here; an issuer's tokens use the algorithms configured for it.
 //! - Two readers of an accepted token read the same: one JSON reading, no repeated or case-varied
 //!   members, one base64url text for each byte string.
 //! - An error repeats nothing of what the caller sent.
 //!
 //! The path of a token: [`jws`] reads it, [`oidc`] chooses the issuer and asks [`keys`] (which
 //! [`fetch`]es a [`jwks`]), and [`claims`] judges what the signature vouched for. [`assertion`] does
-//! the same with registered keys.
+//! the same with registered keys. [`dpop`] checks another kind of proof: not who calls, but which key it holds.
 
 pub mod settings;
 
 mod assertion;
 mod claims;
+mod dpop;
 mod error;
 mod fetch;
 mod json;
@@ -34,6 +35,7 @@ use crate::domain::time::Clock;
 use crate::identity::settings::IssuerSettings;
 
 pub use assertion::{SingleUse, UnverifiedAssertion};
+pub use dpop::{Dpop, Nonces};
 pub use error::{AuthenticatorError, ProofError};
 pub use keys::IssuerStatus;
 

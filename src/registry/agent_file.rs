@@ -1,6 +1,7 @@
 //! One agent's file → [`Agent`].
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::domain::agent::{Agent, IdentityRule};
@@ -32,6 +33,7 @@ pub(super) fn read(
     let owner = root.key("owner", "\"team-payments\"").required().parse::<Owner>();
     let max_ttl = max_ttl(root.key("max_ttl", "\"10m\""), rules, mistakes);
     let tokens_per_minute = tokens_per_minute(root.key("tokens_per_minute", "60"), rules, mistakes);
+    let require = root.key("require", "\"sender-constrained\"").parse::<Requirement>();
     let tables = root.list_of_tables("identity");
     if tables.is_empty() && !root.has("identity") {
         let place = Place { key: "identity".into(), ..root.place() };
@@ -47,10 +49,24 @@ pub(super) fn read(
         owner: owner.value,
         max_ttl,
         tokens_per_minute,
+        sender_constrained: require.is_some(),
         identities: identities.iter().map(|rule| rule.value.clone()).collect(),
         permissions,
     });
     AgentFile { agent, identities }
+}
+
+/// What `require` can demand.
+struct Requirement;
+
+impl FromStr for Requirement {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            Agent::SENDER_CONSTRAINED => Ok(Self),
+            _ => Err("is not a requirement that hallpass knows"),
+        }
+    }
 }
 
 fn purpose(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<String>> {

@@ -8,7 +8,8 @@ use crate::domain::digest::Digest;
 use crate::domain::time::Timestamp;
 use crate::revocation::RevocationError;
 
-/// At most 16 MiB. Assertions live 5 minutes, so this is 870 a second, each one signed by a registered key.
+/// At most 16 MiB. Assertions live 5 minutes, so this is 870 a second, each one signed by a registered key; DPoP
+/// proofs are kept 70 seconds, and come from agents within their rate.
 const CAPACITY: usize = 1 << 18;
 /// A full memory is searched for expired entries no more often than this.
 const PRUNE_EVERY: Duration = Duration::from_secs(1);

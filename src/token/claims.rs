@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::domain::agent::Agent;
+use crate::domain::confirmation::{Confirmation, token_type};
 use crate::domain::digest::Digest;
 use crate::domain::grant::Grant;
 use crate::domain::id::{AgentId, Owner, TokenId};
@@ -38,8 +39,8 @@ impl<'de> Deserialize<'de> for Subject {
     }
 }
 
-/// The claims of one access token. Read strictly: every member is required, none may be repeated, and
-/// none may be added.
+/// The claims of one access token. Read strictly: every member but `cnf` is required, none may be repeated,
+/// and none may be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
@@ -61,10 +62,13 @@ pub struct Claims {
     pub registry: String,
     #[serde(deserialize_with = "workload_with_issuer")]
     pub workload: Workload,
+    /// What the token is bound to; a bearer token has none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub cnf: Option<Confirmation>,
 }
 
 impl Claims {
-    /// The claims of a token issued at `now` that lives as long as `grant` says.
+    /// The claims of a bearer token issued at `now` that lives as long as `grant` says.
     pub fn new(
         issuer: &str,
         agent: &Agent,
@@ -90,7 +94,13 @@ impl Claims {
             authorization_details: grant.permissions.clone(),
             registry: registry.to_owned(),
             workload: identity.workload(),
+            cnf: None,
         }
+    }
+
+    /// `token_type` of the token (RFC 6749 §7.1, RFC 9449 §5).
+    pub fn token_type(&self) -> &'static str {
+        token_type(self.cnf)
     }
 
     /// The levels whose stop kills this token.
@@ -105,6 +115,11 @@ impl Claims {
                 .expect("a workload begins with its issuer: `new` writes it so and reading refuses others"),
         }
     }
+}
+
+/// A `cnf` that is there: `null` is none that this broker writes.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Confirmation>, D::Error> {
+    Confirmation::deserialize(deserializer).map(Some)
 }
 
 /// A token whose issuer cannot be told could not be killed by a stop of that issuer.

@@ -7,6 +7,7 @@ mod commands;
 mod compose;
 mod crash;
 mod demo;
+mod dpop;
 mod explain;
 mod export;
 mod identity;

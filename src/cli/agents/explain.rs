@@ -45,6 +45,7 @@ pub struct ExplainArgs {
 #[derive(Deserialize)]
 struct Explained {
     agent: Option<String>,
+    require: Option<String>,
     grant: Option<Grant>,
     refusal: Option<Refusal>,
     #[serde(default)]
@@ -165,6 +166,7 @@ impl Explained {
             }
             (None, None) => (format!("nothing is known of {who}"), Vec::new()),
         };
+        lines.extend(self.require.clone().map(|what| ("requires", what)));
         lines.extend(self.stopped_by.clone().map(|target| ("stopped by", target)));
         lines.extend(self.stops.iter().map(|stop| {
             ("stop", format!("{} of {} since {}: {}", stop.id, stop.target, stop.at, stop.reason))

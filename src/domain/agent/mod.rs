@@ -17,6 +17,8 @@ pub struct Agent {
     pub owner: Owner,
     pub max_ttl: Option<Duration>,
     pub tokens_per_minute: Option<u32>,
+    /// Whether each of its tokens must be bound to a key of its holder.
+    pub sender_constrained: bool,
     pub identities: Vec<IdentityRule>,
     pub permissions: Vec<Permission>,
 }
@@ -63,6 +65,14 @@ impl IdentityRule {
 }
 
 impl Agent {
+    /// What `require` says in the file of an agent whose tokens must be bound to a key.
+    pub const SENDER_CONSTRAINED: &'static str = "sender-constrained";
+
+    /// `require`, as the agent's file has it.
+    pub fn requirement(&self) -> Option<&'static str> {
+        self.sender_constrained.then_some(Self::SENDER_CONSTRAINED)
+    }
+
     pub fn permission(&self, name: &PermissionName) -> Option<&Permission> {
         self.permissions.iter().find(|permission| permission.name == *name)
     }

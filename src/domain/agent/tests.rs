@@ -39,6 +39,7 @@ fn agent(permissions: Vec<Permission>) -> Agent {
         owner: "team-payments".parse().unwrap(),
         max_ttl: None,
         tokens_per_minute: None,
+        sender_constrained: false,
         identities: Vec::new(),
         permissions,
     }

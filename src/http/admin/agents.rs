@@ -43,6 +43,9 @@ pub(super) struct Detail {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_ttl: Option<u64>,
+    /// `sender-constrained` where each token must be bound to a key of its holder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    require: Option<&'static str>,
     identities: Vec<Identity>,
     permissions: Vec<Registered>,
     /// The revision of the agent files.
@@ -145,6 +148,7 @@ pub(super) async fn show(
     Ok(Json(Detail {
         summary: Summary::from(&status),
         max_ttl: status.agent.max_ttl.map(|ttl| ttl.as_secs()),
+        require: status.agent.requirement(),
         identities: status.agent.identities.iter().map(Identity::from).collect(),
         permissions: status.agent.permissions.iter().map(Registered::from).collect(),
         registry: gate.broker.registry_revision(),

@@ -71,6 +71,9 @@ pub(super) struct Answer {
     agent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
+    /// What else the call must bring: `sender-constrained` for a DPoP proof, which is supposed to be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    require: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<Granted>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,6 +217,7 @@ impl From<Explained> for Answer {
             outcome: if grant.is_some() { "granted" } else { "refused" },
             agent: explained.agent.as_ref().map(|agent| agent.id.to_string()),
             owner: explained.agent.as_ref().map(|agent| agent.owner.to_string()),
+            require: explained.agent.as_ref().and_then(|agent| agent.requirement()),
             grant,
             refusal,
             actions: explained.rulings.into_iter().map(Decided::from).collect(),

@@ -48,7 +48,7 @@ pub(super) async fn introspect(
     let no_store = [(CACHE_CONTROL, "no-store")];
     Ok(match gate.broker.introspect(token, audience).await.map_err(refuse)? {
         Inspection::Active(claims) => {
-            let answer = Active { active: true, token_type: "Bearer", claims: &claims };
+            let answer = Active { active: true, token_type: claims.token_type(), claims: &claims };
             (no_store, Json(answer)).into_response()
         }
         Inspection::Inactive => (no_store, Json(Inactive { active: false })).into_response(),

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::token::{CLIENT_CREDENTIALS, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::domain::permission::ResourceKind;
 use crate::http::Gate;
+use crate::http::public::TOKEN_PATH;
+use crate::identity::settings::ProofAlgorithm;
 
 /// RFC 8414 §2.
 #[derive(Serialize)]
@@ -25,6 +27,8 @@ struct Metadata {
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
+    /// RFC 9449 §5.1.
+    dpop_signing_alg_values_supported: Vec<&'static str>,
     /// RFC 9396 §10.
     authorization_details_types_supported: [&'static str; 2],
     /// What access tokens are signed with; ours.
@@ -36,7 +40,7 @@ pub(super) async fn metadata(State(gate): State<Gate>) -> impl IntoResponse {
     let at = |path: &str| format!("{issuer}{path}");
     let metadata = Metadata {
         issuer: issuer.to_owned(),
-        token_endpoint: at("/oauth/token"),
+        token_endpoint: at(TOKEN_PATH),
         jwks_uri: at("/.well-known/jwks.json"),
         introspection_endpoint: at("/oauth/introspect"),
         revocation_endpoint: at("/oauth/revoke"),
@@ -46,6 +50,7 @@ pub(super) async fn metadata(State(gate): State<Gate>) -> impl IntoResponse {
         token_endpoint_auth_signing_alg_values_supported: ["EdDSA", "Ed25519", "ES256", "ES384"],
         introspection_endpoint_auth_methods_supported: ["client_secret_basic", "Bearer"],
         revocation_endpoint_auth_methods_supported: ["none"],
+        dpop_signing_alg_values_supported: ProofAlgorithm::ALL.iter().map(|alg| alg.as_str()).collect(),
         authorization_details_types_supported: [
             ResourceKind::GitRepository.as_str(),
             ResourceKind::HttpEndpoint.as_str(),

@@ -15,10 +15,13 @@ use crate::domain::reason::Reason;
 use crate::http::oauth_error::Refused;
 use crate::http::{Gate, call};
 
+/// Where agents get tokens, below the public URL: what a DPoP proof's `htu` must say.
+pub const TOKEN_PATH: &str = "/oauth/token";
+
 /// Every path of the public listener.
 pub fn router(gate: Gate) -> Router {
     Router::new()
-        .route("/oauth/token", post(token::token))
+        .route(TOKEN_PATH, post(token::token))
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::Request;
 use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
-use crate::broker::{Denied, Issued, Proof};
+use crate::broker::{Call, Denied, Issued, Presented, Proof};
 use crate::domain::permission::GrantedPermission;
 use crate::domain::reason::{OAuthError, Reason};
 use crate::domain::request::{DetailRequest, TokenRequest};
@@ -24,6 +25,10 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const SUBJECT_TYPES: [&str; 2] =
     ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
+
+/// RFC 9449 §4.1 and §8.
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Every parameter of the endpoint, and whether it may be given more than once.
 const KNOWN: &[(&str, bool)] = &[
@@ -57,8 +62,22 @@ pub(super) async fn token(
     State(gate): State<Gate>,
     Current(call): Current,
     request: Request<Body>,
-) -> Result<Response, Refused> {
+) -> Response {
+    let mut response = answer(&gate, call, request).await.unwrap_or_else(IntoResponse::into_response);
+    // With every answer, as the client needs it for its next proof (RFC 9449 §8.2).
+    let nonce = gate.broker.dpop_nonce().and_then(|nonce| HeaderValue::try_from(nonce).ok());
+    if let Some(nonce) = nonce {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    response
+}
+
+async fn answer(gate: &Gate, call: Call, request: Request<Body>) -> Result<Response, Refused> {
     let broker = &gate.broker;
+    let dpop = match dpop(request.headers()) {
+        Ok(dpop) => dpop,
+        Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
+    };
     let form = match Form::read(request, KNOWN).await {
         Ok(form) => form,
         Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
@@ -67,9 +86,23 @@ pub(super) async fn token(
         Ok(found) => found,
         Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
     };
-    match broker.issue(&call, proof, narrowing(&form, broker.issuer())).await {
+    let presented = Presented { proof, dpop: dpop.as_ref().map(|dpop| dpop.as_str()) };
+    match broker.issue(&call, presented, narrowing(&form, broker.issuer())).await {
         Ok(issued) => Ok(released(&issued)),
         Err(denied) => Err(refused(Refused::new(call, denied.clone()), grant, denied.reason)),
+    }
+}
+
+/// The DPoP proof, if there is one; there is never a choice of two (RFC 9449 §4.3 item 1).
+fn dpop(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, Denied> {
+    let mut values = headers.get_all(DPOP).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(only), None) => match only.to_str() {
+            Ok(text) => Ok(Some(Zeroizing::new(text.to_owned()))),
+            Err(_) => Err(said(Reason::DpopProofInvalid, "the DPoP header is not ASCII")),
+        },
+        _ => Err(said(Reason::DpopProofInvalid, "the request has more than one DPoP header")),
     }
 }
 
@@ -77,7 +110,7 @@ fn released(issued: &Issued) -> Response {
     let answer = Answer {
         access_token: issued.token.expose(),
         issued_token_type: ACCESS_TOKEN,
-        token_type: "Bearer",
+        token_type: issued.token_type,
         expires_in: issued.grant.ttl.as_secs(),
         scope: issued.grant.scope(),
         authorization_details: &issued.grant.permissions,

@@ -125,6 +125,21 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn boolean(self) -> Option<Located<bool>> {
+        let boolean = match self.raw? {
+            Raw::Text(text) => text.parse().ok(),
+            Raw::Toml(value) => match value.get_ref().as_bool() {
+                Some(boolean) => Some(boolean),
+                None => return self.wrong_type("true or false", value),
+            },
+        };
+        match boolean {
+            Some(boolean) => Some(self.located(boolean)),
+            None => self.wrong("is not true or false"),
+        }
+    }
+
     /// As [`Field::list`], with something in it.
     pub fn filled_list<T: FromStr<Err: Display> + PartialEq>(self) -> Option<Located<Vec<Located<T>>>> {
         if self.is_present() && self.is_empty_list() {

@@ -84,6 +84,7 @@ fn agents() -> impl Strategy<Value = Vec<Arc<Agent>>> {
                 owner: "o".parse().unwrap(),
                 max_ttl: None,
                 tokens_per_minute: None,
+                sender_constrained: false,
                 identities,
                 permissions: Vec::new(),
             })

@@ -223,6 +223,10 @@ fn claims_are_read_strictly() {
         (r#""registry":"#, r#""admin":true,"registry":"#),
         (r#""refs/heads/agent/*""#, r#""refs/**/x""#),
         (r#""environment":"staging""#, r#""limits":[]"#),
+        (r#""registry":"#, r#""cnf":null,"registry":"#),
+        (r#""registry":"#, r#""cnf":{},"registry":"#),
+        (r#""registry":"#, r#""cnf":{"jkt":"short"},"registry":"#),
+        (r#""registry":"#, r#""cnf":{"kid":"x"},"registry":"#),
     ] {
         let changed = good.replacen(from, to, 1);
         assert_ne!(changed, good, "{from}");

@@ -62,6 +62,7 @@ fn claims() -> Claims {
         owner: "team-payments".parse().unwrap(),
         max_ttl: None,
         tokens_per_minute: None,
+        sender_constrained: false,
         identities: Vec::new(),
         permissions: Vec::new(),
     };

@@ -10,6 +10,7 @@ fn payments_agent() -> Agent {
         owner: "team-payments".parse().unwrap(),
         max_ttl: None,
         tokens_per_minute: None,
+        sender_constrained: false,
         identities: Vec::new(),
         permissions: vec![Permission {
             name: name.parse().unwrap(),

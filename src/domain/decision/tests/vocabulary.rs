@@ -73,6 +73,7 @@ pub(super) fn agent() -> impl Strategy<Value = Agent> {
             owner: "team-payments".parse().unwrap(),
             max_ttl,
             tokens_per_minute: None,
+            sender_constrained: false,
             identities: Vec::new(),
             permissions: kept.into_iter().map(|n| every[n].clone()).collect(),
         }
