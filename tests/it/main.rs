@@ -11,5 +11,6 @@ mod layout;
 mod operators;
 mod revocation;
 mod support;
+mod tls;
 mod token_endpoint;
 mod vectors;

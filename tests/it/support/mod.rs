@@ -5,3 +5,4 @@ pub(crate) mod issuer;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod signer;
+pub(crate) mod tls;
