@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use url::Url;
+
 use crate::config::{files, tls};
 use crate::domain::digest::Digest;
 use crate::domain::id::{BrokerName, OperatorName};
 use crate::domain::permission::Origin;
-use crate::http::settings::{AdminSettings, Operator, ResourceServer, Role, ServerSettings};
+use crate::http::settings::{AdminSettings, Operator, ResourceServer, Role, ServerSettings, TlsSettings};
 use crate::registry::document::{Field, Located, Mistakes, Place, Table};
 
 /// The operator whose key hallpass makes itself.
@@ -67,7 +69,9 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
     Listeners {
         server: (|| {
             let public_url = public_url?.as_str().to_owned();
-            Some(ServerSettings { listen: listen?.value, public_url, tls: tls? })
+            let called = public_url.parse::<Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
+            let tls = tls?.map(|tls| TlsSettings { called, ..tls });
+            Some(ServerSettings { listen: listen?.value, public_url, tls })
         })(),
         admin: (|| {
             let local_key_file = local_key_file.map(|file| file.value);

@@ -36,8 +36,11 @@ pub(super) fn read(
         }
     };
     let written = cert_file.is_present() || key_file.is_present();
-    if !listener.has("tls") && !written {
-        return Some(None);
+    match (listener.has("tls"), section.is_present(), written) {
+        (false, _, false) => return Some(None),
+        // Not a table, which was told.
+        (true, false, false) => return None,
+        _ => {}
     }
     let has_cas = cas.as_ref().is_some_and(Field::is_present);
     let cert_file = files::readable(cert_file.required(), mistakes);
@@ -52,7 +55,8 @@ pub(super) fn read(
             (ClientCertificates::SignedBy(files), places)
         }
     };
-    let settings = TlsSettings { cert_file: cert_file.value, key_file: key_file.value, clients };
+    let settings =
+        TlsSettings { cert_file: cert_file.value, key_file: key_file.value, clients, called: None };
     usable(&settings, [&cert_file.place, &key_file.place], &ca_places, mistakes).then_some(Some(settings))
 }
 

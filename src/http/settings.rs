@@ -35,6 +35,8 @@ pub struct TlsSettings {
     pub cert_file: PathBuf,
     pub key_file: PathBuf,
     pub clients: ClientCertificates,
+    /// The host by which clients call this listener, where that is known: the certificate should be for it.
+    pub called: Option<String>,
 }
 
 /// Which certificates a listener takes from its clients.

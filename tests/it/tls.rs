@@ -24,7 +24,7 @@ async fn broker(files: &Files, more: &str) -> (TestApp, String) {
 async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), path: &str) -> (String, String) {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    let head = loop {
+    loop {
         let mut chunk = [0; 4096];
         let length = stream.read(&mut chunk).await.unwrap();
         assert!(length > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
@@ -33,10 +33,9 @@ async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), path: &st
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         if body.len() >= length.parse::<usize>().unwrap() {
-            break (head.lines().next().unwrap().to_owned(), body.to_owned());
+            return (head.lines().next().unwrap().to_owned(), body.to_owned());
         }
-    };
-    head
+    }
 }
 
 #[tokio::test]
@@ -83,7 +82,7 @@ async fn operators_call_over_tls_too() {
     let stop = json!({"target": "agent:payments-refactorer", "reason": "a test"}).to_string();
     let request = authority.http(None).post(url).bearer_auth(&app.operator).body(stop);
     assert_eq!(request.send().await.unwrap().status(), 201);
-    assert!(app.exchange(&app.proof(), &[]).await.reason() == "revoked");
+    assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");
     // Operators are known by their keys: no certificate is asked for, so none is sent.
     let pair = authority.pair("an operator");
     let config = authority.client(ALL_VERSIONS, &[], Some(&pair));
@@ -129,6 +128,18 @@ async fn half_open_handshakes_keep_nobody_out() {
     let ended = tokio::time::timeout(Duration::from_secs(15), held[0].read(&mut byte)).await;
     assert!(matches!(ended.expect("an end"), Ok(0) | Err(_)));
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_waits_for_no_handshake() {
+    let files = Files::of(&Authority::new().pair("127.0.0.1"));
+    let (mut app, address) = broker(&files, "").await;
+    let held = TcpStream::connect(&address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    app.shutdown().await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    drop(held);
 }
 
 #[tokio::test]

@@ -35,7 +35,12 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn converse_securely(&self, tls: &Tls, stream: TcpStream, peer: IpAddr) {
-        match tls.handshake(stream).await {
+        let mut stopping = self.stopping.clone();
+        let hands = tokio::select! {
+            hands = tls.handshake(stream) => hands,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        match hands {
             Ok((stream, chain)) => self.converse(stream, peer, chain).await,
             Err(error) => tracing::debug!(%peer, %error, "TLS handshake"),
         }

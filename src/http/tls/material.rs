@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
@@ -123,6 +123,14 @@ impl Material {
             return Ok(());
         };
         Err(unusable(Part::Certificate, &settings.cert_file, problem))
+    }
+
+    /// Whether the certificate is for `host`, a name or an IP address.
+    pub fn covers(&self, host: &str) -> bool {
+        let Ok(name) = ServerName::try_from(host.trim_matches(['[', ']'])) else { return false };
+        let certificate = self.certified.cert.first().map(ParsedCertificate::try_from);
+        certificate
+            .is_some_and(|parsed| parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok()))
     }
 
     pub(super) fn into_config(

@@ -57,6 +57,8 @@ struct Serving {
     config: Arc<ServerConfig>,
     /// The certificate is good until then.
     until: Timestamp,
+    /// Whether it is for the host by which clients call the listener.
+    covers: bool,
 }
 
 /// A connection that never came to speak.
@@ -133,8 +135,15 @@ impl Tls {
     }
 
     fn tell(&self) {
-        let until = self.serving.load().until;
-        tracing::info!(tls = self.name, %until, "a certificate serves");
+        let serving = self.serving.load();
+        tracing::info!(tls = self.name, until = %serving.until, "a certificate serves");
+        if let Some(host) = self.settings.called.as_ref().filter(|_| !serving.covers) {
+            tracing::warn!(
+                tls = self.name,
+                host,
+                "the certificate is for other hosts; clients that call this one refuse it"
+            );
+        }
         if material::is_open_to_all(&self.settings.key_file) {
             let file = self.settings.key_file.display();
             tracing::warn!(tls = self.name, %file, "every user of this machine can read the key; chmod 600 it");
@@ -146,6 +155,7 @@ impl Serving {
     fn of(files: &material::Files, settings: &TlsSettings, clock: &Clock) -> Result<Self, Unusable> {
         let material = Material::of(files, settings)?;
         material.check_time(settings, clock.now())?;
-        Ok(Self { until: material.until(), config: material.into_config(settings, clock)? })
+        let covers = settings.called.as_ref().is_none_or(|host| material.covers(host));
+        Ok(Self { until: material.until(), covers, config: material.into_config(settings, clock)? })
     }
 }

@@ -19,7 +19,7 @@ use crate::support::tls::{Authority, Files, Pair, connect};
 
 /// A listener that answers with the certificates it was shown, in hex.
 async fn mirror(files: &Files, clients: ClientCertificates) -> (String, watch::Sender<bool>) {
-    let settings = TlsSettings { cert_file: files.cert(), key_file: files.key(), clients };
+    let settings = TlsSettings { cert_file: files.cert(), key_file: files.key(), clients, called: None };
     let (tls, _) = Tls::open("server.tls", settings, Hands::default().clock()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
