@@ -1,6 +1,7 @@
 //! The composition root: a checked configuration becomes a running broker, and ends in good order.
 
 mod ambient;
+mod certificates;
 mod keys;
 mod logging;
 mod tasks;
@@ -46,6 +47,7 @@ impl App {
         let public = bind(config.server.listen, "server.listen").await?;
         let admin = bind(config.admin.listen, "admin.listen").await?;
         let callers = Arc::new(callers(&config, &ambient)?);
+        let tls = certificates::open(&config, &ambient.clock)?;
         let watcher = watcher(&config);
         let (stop, stopping) = watch::channel(false);
         let store = Store::open(&config.store, ambient.clock.clone()).await?;
@@ -69,16 +71,17 @@ impl App {
             random: ambient.random,
         }));
         broker.started().await.context("the first event of this broker")?;
-        let gate = Gate { broker: Arc::clone(&broker), callers };
+        let gate = Gate { broker: Arc::clone(&broker), callers, tls: tls.all() };
         let addresses = (public.local_addr()?, admin.local_addr()?);
         let listeners = vec![
-            tokio::spawn(listener::serve(public, public::router(gate.clone()), stopping.clone())),
-            tokio::spawn(listener::serve(admin, admin::router(gate), stopping.clone())),
+            tokio::spawn(listener::serve(public, tls.public, public::router(gate.clone()), stopping.clone())),
+            tokio::spawn(listener::serve(admin, tls.admin, admin::router(gate), stopping.clone())),
         ];
         let tasks = vec![
             follower,
             tasks::tend(Arc::clone(&broker), stopping.clone()),
-            tasks::watch(Arc::clone(&broker), watcher, stopping),
+            tasks::watch(Arc::clone(&broker), watcher, stopping.clone()),
+            tasks::renew(tls.watches, stopping),
         ];
         Ok(Self { public: addresses.0, admin: addresses.1, broker, store, stop, listeners, tasks })
     }

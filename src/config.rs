@@ -14,6 +14,7 @@ mod server;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 
 use std::collections::BTreeSet;

@@ -7,11 +7,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Change};
+use crate::http::tls::Watch;
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
 use crate::store::Store;
 
-/// How often the agent files are looked at, and what is due is done.
+/// How often the agent files and certificates are looked at, and what is due is done.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn follow(
@@ -51,6 +52,23 @@ pub(super) fn watch(
             if let Some(change) = change.or(waiting.take()) {
                 waiting = broker.registry_changed(change).await.err();
             }
+        }
+    })
+}
+
+/// Looks whether the files of certificates were renewed.
+pub(super) fn renew(mut watches: Vec<Watch>, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        while !watches.is_empty() && !stopped_within(INTERVAL, &mut stopping).await {
+            let looked = tokio::task::spawn_blocking(move || {
+                watches.iter_mut().for_each(Watch::look);
+                watches
+            });
+            let Ok(back) = looked.await else {
+                tracing::error!("the certificates are not watched any more");
+                return;
+            };
+            watches = back;
         }
     })
 }

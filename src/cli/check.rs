@@ -37,7 +37,7 @@ pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
 }
 
 fn as_json(path: &Path, host: &mut Host<'_>) -> Outcome {
-    let mistakes = config::check(path, environment()).err().unwrap_or_default();
+    let mistakes = read(path, host).err().unwrap_or_default();
     let list: Vec<_> = mistakes
         .iter()
         .map(|Diagnostic { file, line, key, problem, remedy }| {
@@ -50,7 +50,13 @@ fn as_json(path: &Path, host: &mut Host<'_>) -> Outcome {
 
 /// Reads and checks the configuration with the environment laid over it.
 pub(super) fn checked(path: &Path, host: &mut Host<'_>) -> Outcome<Checked> {
-    config::check(path, environment()).or_else(|mistakes| explained(&mistakes, host))
+    read(path, host).or_else(|mistakes| explained(&mistakes, host))
+}
+
+fn read(path: &Path, host: &Host<'_>) -> Result<Checked, Vec<Diagnostic>> {
+    let checked = config::check(path, environment())?;
+    let mistakes = checked.config.certificates_at(host.clock.now());
+    if mistakes.is_empty() { Ok(checked) } else { Err(mistakes) }
 }
 
 /// The variables that may override keys. What is not UTF-8 cannot be one.

@@ -14,9 +14,13 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// The path of a file that can be read now.
 pub(super) fn readable(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
-    let path = path(field)?;
-    open(&path, mistakes)?;
-    Some(path)
+    is_readable(&path(field)?, mistakes)
+}
+
+/// The same path, where its file can be read now.
+pub(super) fn is_readable(path: &Located<PathBuf>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
+    open(path, mistakes)?;
+    Some(path.clone())
 }
 
 /// The path of a file, which need not be there.

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::config::files;
+use url::Url;
+
+use crate::config::{files, tls};
 use crate::domain::digest::Digest;
 use crate::domain::id::{BrokerName, OperatorName};
 use crate::domain::permission::Origin;
-use crate::http::settings::{AdminSettings, Operator, ResourceServer, Role, ServerSettings};
+use crate::http::settings::{AdminSettings, Operator, ResourceServer, Role, ServerSettings, TlsSettings};
 use crate::registry::document::{Field, Located, Mistakes, Place, Table};
 
 /// The operator whose key hallpass makes itself.
 const LOCAL_OPERATOR: &str = "local";
+
+const PUBLIC_URL: &str = "\"https://hallpass.example\"";
 
 pub(super) struct Listeners {
     pub(super) server: Option<ServerSettings>,
@@ -22,15 +26,16 @@ pub(super) struct Listeners {
 
 pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
     let section = root.section("server");
-    section.unsupported("tls", "let a proxy end TLS, and write its https address as public_url");
+    let tls = tls::read(&section, tls::Clients::MayCome, mistakes);
     let name = section.key("name", "\"broker-1\"");
     let broker_name =
         if name.is_present() { name.parse().map(|name| name.value) } else { "broker".parse().ok() };
     let listen = address(section.key("listen", "\"127.0.0.1:8700\""), 8700);
-    let public_url =
-        public_url(section.key("public_url", "\"https://hallpass.example\""), listen.as_ref(), mistakes);
+    let has_tls = !matches!(tls, Some(None));
+    let public_url = public_url(section.key("public_url", PUBLIC_URL), listen.as_ref(), has_tls, mistakes);
 
     let section = root.section("admin");
+    let admin_tls = tls::read(&section, tls::Clients::AreOperators, mistakes);
     let admin_listen = address(section.key("listen", "\"127.0.0.1:8701\""), 8701);
     if let (Some(public), Some(admin)) = (&listen, &admin_listen)
         && public.value == admin.value
@@ -62,15 +67,16 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
         .filter_map(|table| resource_server(table, &mut taken))
         .collect();
     Listeners {
-        server: listen.zip(public_url).map(|(listen, public_url)| ServerSettings {
-            listen: listen.value,
-            public_url: public_url.as_str().to_owned(),
-        }),
-        admin: admin_listen.map(|listen| AdminSettings {
-            listen: listen.value,
-            operators,
-            local_key_file: local_key_file.map(|file| file.value),
-        }),
+        server: (|| {
+            let public_url = public_url?.as_str().to_owned();
+            let called = public_url.parse::<Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
+            let tls = tls?.map(|tls| TlsSettings { called, ..tls });
+            Some(ServerSettings { listen: listen?.value, public_url, tls })
+        })(),
+        admin: (|| {
+            let local_key_file = local_key_file.map(|file| file.value);
+            Some(AdminSettings { listen: admin_listen?.value, operators, local_key_file, tls: admin_tls? })
+        })(),
         resource_servers,
         broker_name,
     }
@@ -81,7 +87,12 @@ fn address(field: Field<'_>, port: u16) -> Option<Located<SocketAddr>> {
 }
 
 /// The issuer of every token: an origin, so that clients find its metadata at the place of RFC 8414 §3.
-fn public_url(field: Field<'_>, listen: Option<&Located<SocketAddr>>, mistakes: &Mistakes) -> Option<Origin> {
+fn public_url(
+    field: Field<'_>,
+    listen: Option<&Located<SocketAddr>>,
+    tls: bool,
+    mistakes: &Mistakes,
+) -> Option<Origin> {
     if field.is_present() {
         let place = field.place().clone();
         let url = field.parse::<crate::domain::permission::Location>()?;
@@ -89,11 +100,16 @@ fn public_url(field: Field<'_>, listen: Option<&Located<SocketAddr>>, mistakes: 
             let remedy = format!("write public_url = \"{}\"", url.value.origin());
             mistakes.add(&place, "has a path", remedy);
         }
+        let origin = url.value.origin().as_str();
+        if let Some(rest) = origin.strip_prefix("http://").filter(|_| tls) {
+            let remedy = format!("write public_url = \"https://{rest}\"");
+            mistakes.add(&place, "is http, and the listener has server.tls", remedy);
+        }
         return Some(url.value.origin().clone());
     }
     let listen = listen?.value;
     if listen.ip().is_loopback() && listen.port() != 0 {
-        return format!("http://{listen}").parse().ok();
+        return format!("{}://{listen}", if tls { "https" } else { "http" }).parse().ok();
     }
     field.required();
     None

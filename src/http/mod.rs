@@ -13,17 +13,21 @@ mod oauth_error;
 mod problem;
 pub mod public;
 pub mod settings;
+pub mod tls;
 
 use std::sync::Arc;
 
 use crate::broker::Broker;
 use crate::http::settings::{Operator, ResourceServer};
+use crate::http::tls::Tls;
 
 /// What every handler can reach.
 #[derive(Clone)]
 pub struct Gate {
     pub broker: Arc<Broker>,
     pub callers: Arc<Callers>,
+    /// What the listeners serve TLS with, for readiness; empty where a proxy ends it.
+    pub tls: Arc<[Arc<Tls>]>,
 }
 
 /// Who may introspect and who may use the admin listener.

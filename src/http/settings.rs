@@ -15,6 +15,8 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// The issuer of every token, without a trailing slash.
     pub public_url: String,
+    /// `None` where a proxy ends TLS.
+    pub tls: Option<TlsSettings>,
 }
 
 #[derive(Debug, Clone)]
@@ -23,6 +25,37 @@ pub struct AdminSettings {
     pub operators: Vec<Operator>,
     /// The key of the operator `local`, who has every role; made (0600) at the first start.
     pub local_key_file: Option<PathBuf>,
+    pub tls: Option<TlsSettings>,
+}
+
+/// The PEM files that a listener serves TLS with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate, and after it those that lead to its root.
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    pub clients: ClientCertificates,
+    /// The host by which clients call this listener, where that is known: the certificate should be for it.
+    pub called: Option<String>,
+}
+
+/// Which certificates a listener takes from its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCertificates {
+    NotAsked,
+    /// Any or none, trusted for nothing: see [`crate::http::tls::ClientChain`].
+    Any,
+    /// A client without a certificate that these files' roots vouch for cannot connect.
+    SignedBy(Vec<PathBuf>),
+}
+
+impl ClientCertificates {
+    pub fn ca_files(&self) -> &[PathBuf] {
+        match self {
+            Self::SignedBy(files) => files,
+            Self::NotAsked | Self::Any => &[],
+        }
+    }
 }
 
 /// A person or system with roles on the admin listener, known by the hash of its key.

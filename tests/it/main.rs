@@ -20,6 +20,7 @@ mod readme;
 mod registered_keys;
 mod revocation;
 mod support;
+mod tls;
 mod token_endpoint;
 mod vectors;
 mod vectors_http;

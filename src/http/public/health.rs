@@ -22,7 +22,8 @@ pub(super) async fn healthz() -> impl IntoResponse {
 }
 
 pub(super) async fn readyz(State(gate): State<Gate>) -> impl IntoResponse {
-    let readiness = gate.broker.readiness();
+    let mut readiness = gate.broker.readiness();
+    readiness.degraded.extend(gate.tls.iter().filter_map(|tls| tls.degraded()));
     let (code, status) = match (readiness.ready, readiness.degraded.is_empty()) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         (true, false) => (StatusCode::OK, "degraded"),

@@ -6,3 +6,4 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod signer;
+pub(crate) mod tls;

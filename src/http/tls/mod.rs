@@ -1,0 +1,161 @@
+//! TLS of a listener: TLS 1.3 and 1.2, HTTP/2 and HTTP/1.1, from files that may be renewed while it serves.
+//!
+//! [`Tls`] holds what a listener serves with. A [`Watch`] looks at the files again and again; a pair that
+//! cannot be used never takes the place of one that can. [`ClientChain`] is what a client showed of itself:
+//! **possession of a key and nothing more** (see [`ClientChain`] before you use it).
+//!
+//! Sessions are not resumed and there is no early data: each connection proves its key anew and meets the
+//! clients' rules of now, and no request can be replayed. A client keeps its connection instead.
+//!
+//! `config` reads the files with [`Material`] to tell mistakes, `app` opens and watches, the listener
+//! shakes hands.
+
+mod client;
+mod handshakes;
+mod material;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::domain::time::{Clock, Timestamp};
+use crate::http::settings::TlsSettings;
+use handshakes::Handshakes;
+
+pub use client::ClientChain;
+pub use material::{Material, Part, Unusable};
+pub use watch::Watch;
+
+/// For a whole handshake, from the first byte to the last.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Handshakes of one listener that are under way at once; one more ends the oldest of them.
+const MAX_HANDSHAKES: usize = 1024;
+
+/// What one listener serves TLS with.
+#[derive(Debug)]
+pub struct Tls {
+    /// The table of the configuration, for people: `server.tls`.
+    name: &'static str,
+    settings: TlsSettings,
+    clock: Clock,
+    serving: ArcSwap<Serving>,
+    /// Why the files as they are now cannot be used.
+    problem: ArcSwapOption<String>,
+    handshakes: Handshakes,
+}
+
+#[derive(Debug)]
+struct Serving {
+    config: Arc<ServerConfig>,
+    /// The certificate is good until then.
+    until: Timestamp,
+    /// Whether it is for the host by which clients call the listener.
+    covers: bool,
+}
+
+/// A connection that never came to speak.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandshakeError {
+    #[error("the handshake took longer than {PATIENCE:?}")]
+    Slow,
+    #[error("more than {MAX_HANDSHAKES} handshakes were under way, and this one was the oldest")]
+    Crowded,
+    #[error(transparent)]
+    Failed(#[from] std::io::Error),
+}
+
+impl Tls {
+    /// Reads the files of `settings`. Blocks.
+    ///
+    /// # Errors
+    /// When a file cannot be used, the key is of another certificate, or the certificate is not good now.
+    pub fn open(
+        name: &'static str,
+        settings: TlsSettings,
+        clock: Clock,
+    ) -> Result<(Arc<Self>, Watch), Unusable> {
+        let files = material::Files::read(&settings)?;
+        let serving = Serving::of(&files, &settings, &clock)?;
+        let tls = Arc::new(Self {
+            name,
+            settings,
+            clock,
+            serving: ArcSwap::from_pointee(serving),
+            problem: ArcSwapOption::empty(),
+            handshakes: Handshakes::new(MAX_HANDSHAKES),
+        });
+        tls.tell();
+        let watch = Watch::new(Arc::clone(&tls), files.fingerprint());
+        Ok((tls, watch))
+    }
+
+    /// What is wrong, for `/readyz`: without paths, for anybody may read it.
+    pub fn degraded(&self) -> Option<String> {
+        let name = self.name;
+        let until = self.serving.load().until;
+        if until < self.clock.now() {
+            return Some(format!("tls: the certificate of {name} ended at {until}"));
+        }
+        let problem = self.problem.load();
+        problem.as_ref().map(|_| {
+            format!("tls: the files of {name} cannot be used, so those read before serve; the log says why")
+        })
+    }
+
+    /// Shakes hands on `stream`, within a time and among so many. The chain is `None` where the client sent none.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, Option<ClientChain>), HandshakeError> {
+        let mut place = self.handshakes.begin();
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.serving.load().config));
+        let stream = tokio::select! {
+            biased;
+            done = acceptor.accept(stream) => done?,
+            () = place.lost() => return Err(HandshakeError::Crowded),
+            () = tokio::time::sleep(PATIENCE) => return Err(HandshakeError::Slow),
+        };
+        let chain = ClientChain::of(stream.get_ref().1);
+        Ok((stream, chain))
+    }
+
+    /// Serves with `files` from the next handshake on; connections that are open stay as they are.
+    fn take(&self, files: &material::Files) -> Result<(), Unusable> {
+        self.serving.store(Arc::new(Serving::of(files, &self.settings, &self.clock)?));
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let serving = self.serving.load();
+        tracing::info!(tls = self.name, until = %serving.until, "a certificate serves");
+        if let Some(host) = self.settings.called.as_ref().filter(|_| !serving.covers) {
+            tracing::warn!(
+                tls = self.name,
+                host,
+                "the certificate is for other hosts; clients that call this one refuse it"
+            );
+        }
+        if material::is_open_to_all(&self.settings.key_file) {
+            let file = self.settings.key_file.display();
+            tracing::warn!(tls = self.name, %file, "every user of this machine can read the key; chmod 600 it");
+        }
+    }
+}
+
+impl Serving {
+    fn of(files: &material::Files, settings: &TlsSettings, clock: &Clock) -> Result<Self, Unusable> {
+        let material = Material::of(files, settings)?;
+        material.check_time(settings, clock.now())?;
+        let covers = settings.called.as_ref().is_none_or(|host| material.covers(host));
+        Ok(Self { until: material.until(), covers, config: material.into_config(settings, clock)? })
+    }
+}
