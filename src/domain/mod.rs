@@ -18,6 +18,7 @@ pub mod key;
 pub mod merkle;
 pub mod pattern;
 pub mod permission;
+pub mod platform;
 pub mod random;
 pub mod reason;
 pub mod request;

@@ -11,7 +11,8 @@ fn claims(text: &str) -> Object {
 
 fn judge(text: &str, max_age: Option<u64>) -> Result<Accepted, Reason> {
     let limits = Limits { leeway: Duration::from_secs(30), max_age: max_age.map(Duration::from_secs) };
-    let expected = Expected { issuer: "https://i.test", audience: "https://us.test", limits };
+    let expected =
+        Expected { issuer: "https://i.test", audience: "https://us.test", kind: Platform::Oidc, limits };
     accept(claims(text), expected, Timestamp::from_seconds(NOW)).map_err(|error| error.reason)
 }
 
