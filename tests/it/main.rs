@@ -9,6 +9,7 @@ mod identity;
 mod kill_switch;
 mod layout;
 mod operators;
+mod platforms;
 mod revocation;
 mod support;
 mod token_endpoint;

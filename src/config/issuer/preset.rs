@@ -73,15 +73,14 @@ pub(super) fn url(
     if let (false, Some(url)) = (field.is_present(), default_url(platform)) {
         return Some(Located { value: url.to_owned(), place: field.place().clone() });
     }
-    let remedy = field.required();
-    let (example, field) = (remedy.remedy(), remedy);
-    let (text, url) = secure_url(field, mistakes)?;
+    let remedy = field.remedy();
+    let (text, url) = secure_url(field.required(), mistakes)?;
     let host = url.host_str().unwrap_or_default();
     let mut segments = url.path_segments().into_iter().flatten();
     let every = segments.any(|segment| EVERY_TENANT.contains(&segment) || segment.starts_with("%7B"));
     if MICROSOFT.contains(&host) && every {
         let problem = "stands for every tenant, and is the iss of no token";
-        mistakes.add(&text.place, problem, example);
+        mistakes.add(&text.place, problem, remedy);
         return None;
     }
     Some(text)

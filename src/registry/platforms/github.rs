@@ -133,6 +133,9 @@ impl<'r> Subject<'r> {
             claims.refuse("sub", problem, format!("write {}", self.with_ids("ref:refs/heads/main")));
         } else if let Some(pattern) = context.as_str().strip_prefix("ref:").and_then(|r| r.parse().ok()) {
             check_ref(claims, "sub", &pattern);
+        } else if !context.is_exact() {
+            let problem = "a star there matches contexts that nobody protects";
+            claims.warn("sub", problem, format!("write {}", self.with_ids("ref:refs/heads/main")));
         }
     }
 
@@ -140,6 +143,8 @@ impl<'r> Subject<'r> {
     fn with_ids(&self, context: &str) -> String {
         match self.form {
             Form::ByName { owner, name, .. } => {
+                let bare = |word: &'r str| word.split('@').next().unwrap_or_default();
+                let (owner, name) = (bare(owner), bare(name));
                 format!("sub = \"repo:{owner}@<owner id>/{name}@<repository id>:{context}\"")
             }
             Form::WithIds { .. } => {

@@ -1,6 +1,7 @@
 //! Issuers as they are: keys rotate, servers hang, answer nonsense, go away and come back.
 
 mod assertions;
+mod bearer;
 mod https;
 mod outages;
 mod settings;
