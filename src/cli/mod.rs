@@ -83,10 +83,12 @@ Examples:
     /// Reads the configuration and the agent files, and prints every mistake
     #[command(after_help = "\
 Works offline, for CI. Prints one line a mistake, `file:line: key: what is wrong; what to write`, and
-exits 1; without a mistake it prints what each agent may do, and exits 0.
+exits 1. Without a mistake it prints a line for each rule that others may match too, `file:line: key:
+warning: …; …`, and what each agent may do, and exits 0; --deny-warnings exits 1 if there was a warning.
 
 Examples:
   hallpass check-config
+  hallpass check-config --deny-warnings
   hallpass check-config --config /etc/hallpass/hallpass.toml --json")]
     CheckConfig(args::CheckArgs),
     /// Proves this workload's identity and gets a token
