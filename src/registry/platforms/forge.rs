@@ -36,13 +36,19 @@ impl Unreviewed {
         let Some(pattern) = claims.pattern(claim) else { return };
         let text = pattern.as_str();
         match text.rsplit_once('@') {
-            Some((_, at)) if !at.contains('*') && !at.is_empty() => {
+            // `**` takes in an `@` too, and so a ref before the last.
+            Some((file, at)) if !at.contains('*') && !at.is_empty() && !file.contains("**") => {
+                if file.contains('*') {
+                    let problem = "a star in the file's path matches files that others add";
+                    claims.warn(claim, problem, "write the whole path");
+                }
                 if let Ok(at) = at.parse::<ClaimPattern>() {
                     self.check_ref(claims, claim, &at);
                 }
             }
             _ => {
-                let file = text.split(['@', '*']).next().unwrap_or_default();
+                let file = text.split('@').next().filter(|file| !file.contains('*'));
+                let file = file.unwrap_or("<owner>/<repository>/<path>");
                 claims.refuse(
                     claim,
                     "is not pinned to a ref, so that any branch's version of the file matches",

@@ -15,9 +15,9 @@ const OPEN_EVENTS: &[(&str, &str)] = &[
     ("discussion_comment", "is started by anyone who comments"),
 ];
 
-/// What pins the workflow that runs, or who may start it.
+/// What pins the workflow that runs, or who may let it run.
 const WORKFLOW: &[&str] =
-    &["job_workflow_ref", "workflow_ref", "job_workflow_sha", "workflow_sha", "event_name", "environment"];
+    &["job_workflow_ref", "workflow_ref", "job_workflow_sha", "workflow_sha", "environment"];
 
 pub(super) fn judge(claims: &Claims<'_>) {
     claims.check_ids(&["repository_id", "repository_owner_id"], is_number, "\"456789\"");
@@ -110,6 +110,11 @@ impl<'r> Subject<'r> {
             Form::WithIds { context } | Form::ByName { context, .. } => context,
             Form::CustomWithId | Form::Custom => None,
         }
+    }
+
+    /// Whether one of its parts is this claim: the context, or what a template put there.
+    fn pins(&self, claim: &str) -> bool {
+        self.pattern.as_str().split(':').any(|word| word == claim)
     }
 
     /// Judges what a star or the context lets in.
@@ -211,22 +216,24 @@ fn check_names(claims: &Claims<'_>, subject: Option<&Subject<'_>>) {
 }
 
 fn check_breadth(claims: &Claims<'_>, subject: Option<&Subject<'_>>) {
-    let context = subject.and_then(Subject::context);
+    let pins = |claim: &str| claims.has(claim) || subject.is_some_and(|subject| subject.pins(claim));
     let pinned_workflow = claims.has_any(&["job_workflow_ref", "job_workflow_sha"]);
     if subject.is_none() && !claims.has("repository_id") && !pinned_workflow {
         let problem = "every repository of the owner matches, also one that was made a minute ago";
         claims.warn("repository_owner_id", problem, "add repository_id, or job_workflow_ref");
     }
-    let environment = context.is_some_and(|context| context.starts_with("environment:"));
-    if environment || claims.has_any(WORKFLOW) {
+    if WORKFLOW.iter().any(|claim| pins(claim)) {
         return;
     }
-    if claims.has("ref") || context.is_some() {
+    if pins("ref") {
+        if pins("event_name") {
+            return;
+        }
         let claim = if claims.has("ref") { "ref" } else { "sub" };
         let problem = "a job of pull_request_target runs on this ref too";
         claims.warn(claim, problem, "add job_workflow_ref, pinned to a ref, or event_name = \"push\"");
     } else {
-        let problem = "any branch and any pull request of the repository matches";
+        let problem = "any branch of the repository matches, also one that was made a minute ago";
         claims.warn("", problem, "add ref = \"refs/heads/main\" and job_workflow_ref");
     }
 }

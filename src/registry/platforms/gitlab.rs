@@ -85,8 +85,10 @@ fn check_names(claims: &Claims<'_>) {
 
 /// A fork's merge request may run in the project, with its ids and a branch of any name.
 fn check_forks(claims: &Claims<'_>) {
-    let held = ["ref_protected", "ref_path", "pipeline_source", "ci_config_ref_uri"];
-    if claims.has_any(&held) || claims.exact("environment_protected") == Some("true") {
+    let held = claims.has_any(&["ref_protected", "ref_path", "ci_config_ref_uri"])
+        || claims.exact("environment_protected") == Some("true")
+        || (claims.has("pipeline_source") && claims.has_any(&["ref", "sub"]));
+    if held {
         return;
     }
     let remedy = "add ref_protected = \"true\", or ref_path = \"refs/heads/main\"";
@@ -97,6 +99,6 @@ fn check_forks(claims: &Claims<'_>) {
         let problem = "its ref is also the source branch of a merge request, which a fork may give any name";
         claims.warn("sub", problem, remedy);
     } else {
-        claims.warn("", "any branch and any merge request of the project matches, a fork's too", remedy);
+        claims.warn("", "any branch of the project matches, also one that was made a minute ago", remedy);
     }
 }
