@@ -7,6 +7,7 @@ mod github;
 mod gitlab;
 mod google;
 mod kubernetes;
+mod serve;
 
 use std::fs;
 
@@ -54,6 +55,12 @@ impl World {
         claims
     }
 
+    /// What the broker says that it would do with these claims.
+    async fn dry_run(&self, claims: &Value) -> Value {
+        let question = json!({"identity": {"issuer": "it", "claims": claims}});
+        self.app.admin_post("/v1/explain", &question).await.json()
+    }
+
     async fn exchange(&self, claims: Value) -> Answer {
         self.app.exchange(&self.platform.token(claims), &[]).await
     }
@@ -63,9 +70,19 @@ impl World {
         assert!(hostile.len() >= 8);
         let good = self.exchange(self.fresh()).await;
         assert_eq!(decode(&good.token())["sub"], "agent:agent");
+        let dry = self.dry_run(&self.fresh()).await;
+        assert_eq!((&dry["outcome"], &dry["agent"]), (&json!("granted"), &json!("agent")), "{dry}");
         for (what, change, reason) in hostile {
             let mut claims = self.fresh();
             change(&mut claims);
+            if *reason == NO_AGENT {
+                let dry = self.dry_run(&claims).await;
+                assert_eq!(
+                    (&dry["refusal"]["reason"], &dry["agent"]),
+                    (&json!(NO_AGENT), &Value::Null),
+                    "{what}: {dry}"
+                );
+            }
             assert_ne!(claims, self.fresh(), "{what} changes nothing");
             let answer = self.exchange(claims).await;
             assert_eq!((answer.status, answer.reason().as_str()), (400, *reason), "{what}: {}", answer.text);
