@@ -30,9 +30,9 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Issuers {
     let tables = root.list_of_tables("issuer");
     let count = tables.len();
     let settings = tables.iter().filter_map(|table| issuer(table, &mut taken, mistakes)).collect();
-    // With one name unreadable, which one an agent's file means cannot be told.
-    let all = taken.names.len() == count;
-    let names = taken.names.into_iter().map(|(name, kind)| (name.value, kind)).collect();
+    // With one name or kind unreadable, which one an agent's file means cannot be told.
+    let all = taken.names.len() == count && taken.names.iter().all(|(_, kind)| kind.is_some());
+    let names = taken.names.into_iter().map(|(name, kind)| (name.value, kind.unwrap_or_default())).collect();
     Issuers { settings, names: all.then_some(names) }
 }
 
@@ -48,7 +48,7 @@ fn issuer(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Opti
         preset::suggest(url, mistakes);
     }
     let audience = table.key("audience", "\"https://hallpass.example\"").required().text();
-    taken.note(name.as_ref(), platform, url.as_ref(), audience.as_ref());
+    taken.note(name.as_ref(), kind.as_ref().map(|kind| kind.value), url.as_ref(), audience.as_ref());
     let algorithms = algorithms(table.key("algorithms", "[\"RS256\", \"ES256\"]"), platform);
     let max_age = table.key("max_age", "\"15m\"");
     let max_age = max_age.or(preset::max_age(platform), |field| field.duration(Duration::ZERO..=DAY));
@@ -122,7 +122,7 @@ fn secure_url(field: Field<'_>, mistakes: &Mistakes) -> Option<(Located<String>,
 /// Names and addresses of issuers, each of which must say which one it is.
 struct Taken<'m> {
     mistakes: &'m Mistakes,
-    names: Vec<(Located<IssuerName>, Platform)>,
+    names: Vec<(Located<IssuerName>, Option<Platform>)>,
     /// URL, and audience where it could be read.
     addresses: Vec<(Located<String>, Option<String>)>,
 }
@@ -131,7 +131,7 @@ impl Taken<'_> {
     fn note(
         &mut self,
         name: Option<&Located<IssuerName>>,
-        platform: Platform,
+        kind: Option<Platform>,
         url: Option<&Located<String>>,
         audience: Option<&Located<String>>,
     ) {
@@ -145,7 +145,7 @@ impl Taken<'_> {
                 let problem = format!("`{}` is also the name on line {line}", name.value);
                 self.mistakes.add(&name.place, problem, "give each issuer a name of its own");
             }
-            self.names.push((name.clone(), platform));
+            self.names.push((name.clone(), kind));
         }
         let Some(url) = url else { return };
         let bare = |url: &str| url.trim_end_matches('/').to_owned();

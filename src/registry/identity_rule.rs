@@ -59,7 +59,7 @@ pub(super) fn read(table: &Table<'_>, rules: &Rules, mistakes: &Mistakes) -> Opt
         IdentityRule::Key(public_key(&key.table()?, mistakes)?)
     } else if issuer.is_present() || claims.is_present() {
         let issuer = issuer_name(issuer.required(), rules, mistakes);
-        let platform = issuer.as_ref().and_then(|name| rules.platform(name)).unwrap_or_default();
+        let platform = issuer.as_ref().and_then(|name| rules.platform(name));
         let claims = claim_rules(claims.required(), platform, mistakes);
         IdentityRule::Claims { issuer: issuer?, claims: claims? }
     } else {
@@ -92,7 +92,7 @@ fn issuer_name(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<I
 
 fn claim_rules(
     field: Field<'_>,
-    platform: Platform,
+    platform: Option<Platform>,
     mistakes: &Mistakes,
 ) -> Option<BTreeMap<String, ClaimPattern>> {
     let remedy = field.remedy();
@@ -105,8 +105,11 @@ fn claim_rules(
     let count = fields.len();
     let rules: BTreeMap<String, Located<ClaimPattern>> =
         fields.into_iter().filter_map(|field| claim_rule(field, mistakes)).collect();
-    // A platform's own reasons are told rather than the general one.
-    if rules.len() < count || !platforms::are_safe(platform, &rules, &place, mistakes) {
+    if rules.len() < count {
+        return None;
+    }
+    // A platform's own reasons are told rather than the general one, and none where it is not known which.
+    if platform.is_some_and(|platform| !platforms::are_safe(platform, &rules, &place, mistakes)) {
         return None;
     }
     let rules: BTreeMap<String, ClaimPattern> =

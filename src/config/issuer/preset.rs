@@ -94,7 +94,10 @@ pub(super) fn suggest(url: &Located<String>, mistakes: &Mistakes) {
         host.is_some_and(|host| MICROSOFT.contains(&host)).then_some(Platform::Azure)
     };
     let mut platforms = Platform::ALL.iter().copied();
-    let known = platforms.find(|platform| default_url(*platform) == Some(bare)).or_else(of_microsoft);
+    // GitHub gives an enterprise an address below its own.
+    let is_of =
+        |url: &str| bare.strip_prefix(url).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let known = platforms.find(|platform| default_url(*platform).is_some_and(is_of)).or_else(of_microsoft);
     if let Some(platform) = known {
         mistakes.warn(
             &url.place,

@@ -52,7 +52,7 @@ fn issuers_that_share_an_address_differ_in_audience() {
 #[test]
 fn a_platform_without_its_kind_and_a_weak_rule_are_warned_about_together() {
     let (dir, file) = folder(&format!(
-        "{OPERATOR}[[issuer]]\nname = 'gh'\nurl = 'https://token.actions.githubusercontent.com/'\naudience = 'a'\n\
+        "{OPERATOR}[[issuer]]\nname = 'gh'\nurl = 'https://token.actions.githubusercontent.com/acme'\naudience = 'a'\n\
          [[issuer]]\nname = 'entra'\nurl = 'https://sts.windows.net/5d1b0a57/'\naudience = 'a'\n\
          [[issuer]]\nname = 'meant'\nkind = 'oidc'\nurl = 'https://gitlab.com'\naudience = 'a'\n\
          [[issuer]]\nname = 'cluster'\nkind = 'kubernetes'\nurl = 'https://k'\naudience = 'a'\n"
@@ -77,4 +77,23 @@ fn what_ships_has_nothing_to_warn_about() {
     assert_eq!(check(&manifest("config/hallpass.toml"), []).unwrap().warnings, []);
     let (_dir, file) = production();
     assert_eq!(check(&file, []).unwrap().warnings, []);
+}
+
+#[test]
+fn rules_are_not_judged_by_a_kind_that_could_not_be_read() {
+    let (dir, file) = folder(&format!(
+        "{OPERATOR}[[issuer]]\nname = 'cluster'\nkind = 'kubernets'\nurl = 'https://k'\naudience = 'a'\n"
+    ));
+    let agent = "purpose = 'p'\nowner = 'o'\n[[identity]]\nissuer = 'cluster'\n\
+                 claims = { 'kubernetes.io.serviceaccount.uid' = '0d9f2c1e-6d0c-4c52-9b1e-0f5b8f1f7a11' }\n\
+                 [[repository]]\nname = 'r'\nurl = 'https://h/r'\nfree = ['read']\n";
+    fs::write(dir.path().join("agents/a.toml"), agent).unwrap();
+    assert_eq!(
+        lines(&dir, &check(&file, []).unwrap_err()),
+        ["hallpass.toml:5: issuer[0].kind: is not one of oidc, github, gitlab, kubernetes, google, azure; \
+             write kind = \"github\""]
+    );
+    // Nor where the file is not TOML at all.
+    fs::write(&file, format!("{OPERATOR}[[issuer]]\nname = \n")).unwrap();
+    assert_eq!(check(&file, []).unwrap_err().len(), 1);
 }

@@ -129,7 +129,9 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// RFC 9562 §4, in either case.
+/// RFC 9562 §4, in lower case as the platforms write it: claims are compared byte for byte.
 fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+    text.len() == 36
+        && !text.bytes().any(|byte| byte.is_ascii_uppercase())
+        && uuid::Uuid::try_parse(text).is_ok()
 }
