@@ -43,7 +43,7 @@ pub struct App {
 impl App {
     /// Starts the broker and serves. Returns when both listeners are bound and tokens can be issued.
     pub async fn start(checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
-        let Checked { config, registry } = checked;
+        let Checked { config, registry, .. } = checked;
         let public = bind(config.server.listen, "server.listen").await?;
         let admin = bind(config.admin.listen, "admin.listen").await?;
         let callers = Arc::new(callers(&config, &ambient)?);

@@ -17,15 +17,18 @@ mod tests;
 mod tls;
 mod token;
 
+use std::collections::BTreeMap;
+#[cfg(test)]
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
 use crate::broker::settings::Limits;
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{BrokerName, IssuerName};
+use crate::domain::platform::Platform;
 use crate::http::settings::{AdminSettings, ResourceServer, ServerSettings};
 use crate::identity::settings::IssuerSettings;
 use crate::registry::document::{Document, ENVIRONMENT, Mistakes, Table};
@@ -72,6 +75,8 @@ pub enum KeyEncryptionKeySource {
 pub struct Checked {
     pub config: Config,
     pub registry: Registry,
+    /// What in any of the files is weaker than it need be, by file and line.
+    pub warnings: Vec<Warning>,
 }
 
 impl Config {
@@ -95,7 +100,7 @@ impl Config {
     pub fn rules(&self) -> Rules {
         Rules {
             guardrails: self.guardrails.clone(),
-            issuers: Some(self.issuers.iter().map(|issuer| issuer.name.clone()).collect()),
+            issuers: Some(self.issuers.iter().map(|issuer| (issuer.name.clone(), issuer.kind)).collect()),
             tokens_per_minute: self.limits.tokens_per_minute,
         }
     }
@@ -114,7 +119,12 @@ pub fn check(
     let draft = Draft::read(path, environment, &mistakes);
     let registry = draft.registry_path.map(|dir| draft.rules.load(&dir));
     match (draft.config, registry) {
-        (Some(config), Some(Ok(registry))) if mistakes.is_empty() => Ok(Checked { config, registry }),
+        (Some(config), Some(Ok(registry))) if mistakes.is_empty() => {
+            let mut warnings = mistakes.into_warnings();
+            warnings.extend_from_slice(registry.warnings());
+            warnings.sort();
+            Ok(Checked { config, registry, warnings })
+        }
         (_, registry) => {
             registry.and_then(Result::err).into_iter().flatten().for_each(|mistake| mistakes.push(mistake));
             Err(mistakes.into_sorted())
@@ -213,5 +223,5 @@ fn registry_path(root: &Table<'_>) -> Option<PathBuf> {
     Some(path.place.resolve(&path.value))
 }
 
-/// The names of `[[issuer]]`, where each could be read.
-type IssuerNames = Option<BTreeSet<IssuerName>>;
+/// The names of `[[issuer]]` and whose they are, where each could be read.
+type IssuerNames = Option<BTreeMap<IssuerName, Platform>>;

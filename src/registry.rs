@@ -13,21 +13,23 @@ pub mod document;
 mod folder;
 mod identity_rule;
 mod index;
+mod platforms;
 mod resource;
 #[cfg(test)]
 mod tests;
 mod watcher;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::agent::Agent;
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
+use crate::domain::platform::Platform;
 
 pub use folder::{MAX_AGENTS, MAX_FILE_BYTES, read_text};
 pub use index::Found;
@@ -41,15 +43,22 @@ use index::Index;
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub guardrails: Guardrails,
-    /// The issuers that identity rules may name; `None` where they are not known, and so not judged.
-    pub issuers: Option<BTreeSet<IssuerName>>,
+    /// The issuers that identity rules may name, and whose claims theirs are; `None` where they are not
+    /// known, and so not judged.
+    pub issuers: Option<BTreeMap<IssuerName, Platform>>,
     /// `limits.tokens_per_minute`; an agent's own file may set less.
     pub tokens_per_minute: Option<NonZeroU32>,
 }
 
 impl Rules {
+    /// With issuers of which nothing more is known, and no limit of a rate.
     pub fn new(guardrails: &Guardrails, issuers: &BTreeSet<IssuerName>) -> Self {
-        Self { guardrails: guardrails.clone(), issuers: Some(issuers.clone()), tokens_per_minute: None }
+        let issuers = issuers.iter().map(|name| (name.clone(), Platform::default())).collect();
+        Self { guardrails: guardrails.clone(), issuers: Some(issuers), tokens_per_minute: None }
+    }
+
+    fn platform(&self, issuer: &IssuerName) -> Option<Platform> {
+        self.issuers.as_ref()?.get(issuer).copied()
     }
 
     /// Reads every agent file in `dir`.
@@ -77,7 +86,8 @@ impl Rules {
         if !mistakes.is_empty() {
             return Err(mistakes.into_sorted());
         }
-        Ok(Registry::new(agents, snapshot.revision()))
+        let registry = Registry::new(agents, snapshot.revision());
+        Ok(Registry { warnings: mistakes.into_warnings(), ..registry })
     }
 }
 
@@ -88,6 +98,7 @@ pub struct Registry {
     agents: Vec<Arc<Agent>>,
     index: Index,
     revision: String,
+    warnings: Vec<Warning>,
 }
 
 impl Registry {
@@ -106,12 +117,17 @@ impl Registry {
     fn new(mut agents: Vec<Arc<Agent>>, revision: String) -> Self {
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         let index = Index::new(&agents);
-        Self { agents, index, revision }
+        Self { agents, index, revision, warnings: Vec::new() }
     }
 
     /// `sha256:<hex>` over the name, length and bytes of every agent file, in the order of their names.
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// What in the agent files is weaker than it need be, by file and line.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {

@@ -12,6 +12,7 @@ use crate::domain::decision::{Ruling, decide, rulings};
 use crate::domain::grant::Grant;
 use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
+use crate::domain::platform::{KUBERNETES, KUBERNETES_CLAIMS};
 use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
 use crate::domain::revocation::{Levels, Stop, Target};
@@ -113,6 +114,7 @@ impl Broker {
         if issuer.as_str() != IssuerName::KEY && !self.issuers.contains(issuer) {
             return Err(Box::new(Explained::refused(Reason::IssuerUnknown, registry)));
         }
+        let claims = with_nested(claims);
         let strings =
             claims.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
         let identity = VerifiedIdentity::supposed(issuer.clone(), strings.collect(), self.now());
@@ -165,6 +167,18 @@ impl Explained {
 }
 
 /// The agents that the identity came closest to: the fewest mismatches first, then the most matches.
+/// The claims with what Kubernetes nests under the names that rules have for it. Rules of other issuers
+/// have no such names, so for those it says nothing.
+fn with_nested(mut claims: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let Some(top) = claims.get(KUBERNETES).cloned() else { return claims };
+    for (name, path) in KUBERNETES_CLAIMS {
+        if let Some(value) = path.iter().try_fold(&top, |value, member| value.get(member)) {
+            claims.insert((*name).to_owned(), value.clone());
+        }
+    }
+    claims
+}
+
 fn nearest(registry: &Registry, issuer: &IssuerName, claims: &BTreeMap<String, Value>) -> Vec<Miss> {
     let misses = registry.agents().filter_map(|agent| {
         let of_agent = agent.identities.iter().filter_map(|rule| miss(agent, rule, issuer, claims));

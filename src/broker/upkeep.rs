@@ -40,6 +40,9 @@ impl Broker {
         let problem = match change {
             Ok(registry) => {
                 tracing::info!(revision = registry.revision(), "registry loaded");
+                for warning in registry.warnings() {
+                    tracing::warn!(%warning, "registry loaded");
+                }
                 self.registry.store(registry);
                 None
             }

@@ -29,6 +29,9 @@ pub struct CheckArgs {
     /// Print the mistakes as a JSON array instead of lines
     #[arg(long)]
     pub json: bool,
+    /// Fail where there is a warning too
+    #[arg(long)]
+    pub deny_warnings: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }

@@ -1,4 +1,5 @@
-//! `hallpass check-config`: every mistake of the configuration and the agent files, offline.
+//! `hallpass check-config`: every mistake of the configuration and the agent files, and what is weaker in
+//! them than it need be, offline.
 
 use std::path::Path;
 
@@ -6,22 +7,28 @@ use crate::cli::args::CheckArgs;
 use crate::cli::show::safe;
 use crate::cli::{Failure, Host, Outcome};
 use crate::config::{self, Checked};
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Warning};
 
 /// # Errors
-/// When there is a mistake; each is on standard output, one a line.
+/// When there is a mistake, or a warning where those are denied; each is on standard output, one a line.
 pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
     let path = &args.config.config;
     if args.json {
-        return as_json(path, host);
+        return as_json(args, host);
     }
-    let checked = match config::check(path, environment()) {
+    let checked = match read(path, host) {
         Ok(checked) => checked,
         Err(mistakes) => {
             host.out.write_all(lines(&mistakes).as_bytes())?;
             return Err(counted(&mistakes));
         }
     };
+    for warning in &checked.warnings {
+        writeln!(host.out, "{}", safe(&warning.to_string()))?;
+    }
+    if args.deny_warnings {
+        denied(&checked.warnings)?;
+    }
     let agents = checked.registry.agents();
     writeln!(
         host.out,
@@ -36,16 +43,37 @@ pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
     Ok(())
 }
 
-fn as_json(path: &Path, host: &mut Host<'_>) -> Outcome {
-    let mistakes = read(path, host).err().unwrap_or_default();
-    let list: Vec<_> = mistakes
-        .iter()
-        .map(|Diagnostic { file, line, key, problem, remedy }| {
-            serde_json::json!({"file": file, "line": line, "key": key, "problem": problem, "remedy": remedy})
-        })
-        .collect();
+fn as_json(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
+    let (mistakes, warnings) = match read(&args.config.config, host) {
+        Ok(checked) => (Vec::new(), checked.warnings),
+        Err(mistakes) => (mistakes, Vec::new()),
+    };
+    let mistakes_told = mistakes.iter().map(|mistake| told("mistake", mistake));
+    let warnings_told = warnings.iter().map(|Warning(warning)| told("warning", warning));
+    let list: Vec<_> = mistakes_told.chain(warnings_told).collect();
     writeln!(host.out, "{}", serde_json::Value::from(list))?;
-    if mistakes.is_empty() { Ok(()) } else { Err(counted(&mistakes)) }
+    match mistakes[..] {
+        [] if args.deny_warnings => denied(&warnings),
+        [] => Ok(()),
+        _ => Err(counted(&mistakes)),
+    }
+}
+
+fn told(severity: &str, diagnostic: &Diagnostic) -> serde_json::Value {
+    let Diagnostic { file, line, key, problem, remedy } = diagnostic;
+    serde_json::json!({
+        "severity": severity, "file": file, "line": line, "key": key, "problem": problem, "remedy": remedy
+    })
+}
+
+fn denied(warnings: &[Warning]) -> Outcome {
+    let count = warnings.len();
+    let noun = if count == 1 { "warning" } else { "warnings" };
+    match warnings {
+        [] => Ok(()),
+        _ => Err(Failure::failed(format!("{count} {noun} in the configuration, and --deny-warnings"))
+            .remedy("docs/IDENTITIES.md says what to write")),
+    }
 }
 
 /// Reads and checks the configuration with the environment laid over it.

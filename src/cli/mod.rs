@@ -82,11 +82,15 @@ Examples:
     Serve(args::ServeArgs),
     /// Reads the configuration and the agent files, and prints every mistake
     #[command(after_help = "\
-Works offline, for CI. Prints one line a mistake, `file:line: key: what is wrong; what to write`, and
-exits 1; without a mistake it prints what each agent may do, and exits 0.
+Works offline, for CI. Prints one line a mistake and exits 1:
+  file:line: key: what is wrong; what to write
+Without a mistake it prints what each agent may do and exits 0, and before that one line for each
+rule that others may match too, which --deny-warnings makes a failure:
+  file:line: key: warning: what is weak; what to write
 
 Examples:
   hallpass check-config
+  hallpass check-config --deny-warnings
   hallpass check-config --config /etc/hallpass/hallpass.toml --json")]
     CheckConfig(args::CheckArgs),
     /// Proves this workload's identity and gets a token

@@ -12,6 +12,9 @@ use crate::cli::{Failure, Host, Outcome};
 pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
     let checked = checked(&args.config.config, host)?;
     start_logging();
+    for warning in &checked.warnings {
+        tracing::warn!(%warning, "configuration");
+    }
     let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;

@@ -1,6 +1,7 @@
 //! `[[issuer]]`.
 
-use std::collections::BTreeSet;
+mod preset;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,11 +10,10 @@ use url::Url;
 use crate::config::{IssuerNames, files};
 use crate::domain::id::IssuerName;
 use crate::domain::permission::is_secure;
+use crate::domain::platform::Platform;
 use crate::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
 use crate::registry::document::{Field, Located, Mistakes, Table};
 
-const DEFAULT_ALGORITHMS: &[ProofAlgorithm] = &[ProofAlgorithm::Rs256, ProofAlgorithm::Es256];
-const DEFAULT_MAX_AGE: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 const DEFAULT_STALE_KEYS: Duration = Duration::from_secs(60 * 60);
 
@@ -26,39 +26,50 @@ pub(super) struct Issuers {
 }
 
 pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Issuers {
-    let mut taken = Taken { mistakes, names: Vec::new(), urls: Vec::new() };
+    let mut taken = Taken { mistakes, names: Vec::new(), addresses: Vec::new() };
     let tables = root.list_of_tables("issuer");
     let count = tables.len();
     let settings = tables.iter().filter_map(|table| issuer(table, &mut taken, mistakes)).collect();
-    // With one name unreadable, which one an agent's file means cannot be told.
-    let all = taken.names.len() == count;
-    let names: BTreeSet<IssuerName> = taken.names.into_iter().map(|name| name.value).collect();
+    // With one name or kind unreadable, which one an agent's file means cannot be told.
+    let all = taken.names.len() == count && taken.names.iter().all(|(_, kind)| kind.is_some());
+    let names = taken.names.into_iter().map(|(name, kind)| (name.value, kind.unwrap_or_default())).collect();
     Issuers { settings, names: all.then_some(names) }
 }
 
 fn issuer(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Option<IssuerSettings> {
     let name = table.key("name", "\"github\"").required().parse::<IssuerName>();
-    let url = table.key("url", "\"https://token.actions.githubusercontent.com\"").required();
-    let url = secure_url(url, mistakes).map(|(text, _)| text);
+    let written = table.key("kind", "\"github\"");
+    let is_written = written.is_present();
+    let kind = written.or(Platform::Oidc, |field| field.parse::<Platform>());
+    // What a mistyped kind would default to cannot be told.
+    let platform = kind.as_ref().map_or(Platform::Oidc, |kind| kind.value);
+    let url = preset::url(table, platform, kind.is_some(), mistakes);
+    if let (Some(url), false) = (&url, is_written) {
+        preset::suggest(url, mistakes);
+    }
     let audience = table.key("audience", "\"https://hallpass.example\"").required().text();
-    taken.note(name.as_ref(), url.as_ref());
-    let algorithms = algorithms(table.key("algorithms", "[\"RS256\", \"ES256\"]"));
+    taken.note(name.as_ref(), kind.as_ref().map(|kind| kind.value), url.as_ref(), audience.as_ref());
+    let algorithms = algorithms(table.key("algorithms", "[\"RS256\", \"ES256\"]"), platform);
     let max_age = table.key("max_age", "\"15m\"");
-    let max_age = max_age.or(DEFAULT_MAX_AGE, |field| field.duration(Duration::ZERO..=DAY));
+    let max_age = max_age.or(preset::max_age(platform), |field| field.duration(Duration::ZERO..=DAY));
     let leeway = table.key("leeway", "\"30s\"");
     let leeway = leeway.or(DEFAULT_LEEWAY, |field| field.duration(Duration::ZERO..=MAX_LEEWAY));
     let stale_keys = table.key("stale_keys", "\"1h\"");
     let stale_keys = stale_keys.or(DEFAULT_STALE_KEYS, |field| field.duration(Duration::ZERO..=DAY));
     let ca_file = table.key("ca_file", "\"/etc/hallpass/issuer-ca.pem\"");
-    let has_ca = ca_file.is_present();
-    let ca_place = ca_file.place().clone();
+    let bearer = table.key("jwks_bearer_file", "\"/var/run/secrets/kubernetes.io/serviceaccount/token\"");
+    let of_the_web = [&ca_file, &bearer].map(|field| field.is_present().then(|| field.place().clone()));
     let ca_file = files::readable(ca_file, mistakes);
+    let bearer = files::readable(bearer, mistakes);
     let keys = key_source(table, mistakes);
-    if has_ca && matches!(keys, Some(KeySource::File(_))) {
-        mistakes.add(&ca_place, "has no meaning with jwks_file", "take one of the two out");
+    if matches!(keys, Some(KeySource::File(_))) {
+        for place in of_the_web.iter().flatten() {
+            mistakes.add(place, "has no meaning with jwks_file", "take one of the two out");
+        }
     }
     Some(IssuerSettings {
         name: name?.value,
+        kind: kind?.value,
         url: url?.value,
         audience: audience?.value,
         algorithms: algorithms?,
@@ -66,13 +77,14 @@ fn issuer(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Opti
         leeway: leeway?.value,
         keys: keys?,
         ca_file: ca_file.map(|file| file.value),
+        jwks_bearer_file: bearer.map(|file| file.value),
         stale_keys: stale_keys?.value,
     })
 }
 
-fn algorithms(field: Field<'_>) -> Option<Vec<ProofAlgorithm>> {
+fn algorithms(field: Field<'_>, platform: Platform) -> Option<Vec<ProofAlgorithm>> {
     if !field.is_present() {
-        return Some(DEFAULT_ALGORITHMS.to_vec());
+        return Some(preset::algorithms(platform).to_vec());
     }
     let list = field.filled_list::<AlgorithmName>()?;
     Some(list.value.into_iter().map(|algorithm| algorithm.value.0).collect())
@@ -107,35 +119,47 @@ fn secure_url(field: Field<'_>, mistakes: &Mistakes) -> Option<(Located<String>,
     None
 }
 
-/// Names and URLs of issuers, each of which must say which one it is.
+/// Names and addresses of issuers, each of which must say which one it is.
 struct Taken<'m> {
     mistakes: &'m Mistakes,
-    names: Vec<Located<IssuerName>>,
-    urls: Vec<Located<String>>,
+    names: Vec<(Located<IssuerName>, Option<Platform>)>,
+    /// URL, and audience where it could be read.
+    addresses: Vec<(Located<String>, Option<String>)>,
 }
 
 impl Taken<'_> {
-    fn note(&mut self, name: Option<&Located<IssuerName>>, url: Option<&Located<String>>) {
+    fn note(
+        &mut self,
+        name: Option<&Located<IssuerName>>,
+        kind: Option<Platform>,
+        url: Option<&Located<String>>,
+        audience: Option<&Located<String>>,
+    ) {
         if let Some(name) = name {
             if name.value.as_str() == IssuerName::KEY {
                 let problem = "`key` is the name of proofs by registered key";
                 self.mistakes.add(&name.place, problem, "write another name");
             }
-            if let Some(first) = self.names.iter().find(|other| other.value == name.value) {
-                let line = first.place.line.unwrap_or_default();
+            if let Some(first) = self.names.iter().find(|(other, _)| other.value == name.value) {
+                let line = first.0.place.line.unwrap_or_default();
                 let problem = format!("`{}` is also the name on line {line}", name.value);
                 self.mistakes.add(&name.place, problem, "give each issuer a name of its own");
             }
-            self.names.push(name.clone());
+            self.names.push((name.clone(), kind));
         }
         let Some(url) = url else { return };
         let bare = |url: &str| url.trim_end_matches('/').to_owned();
-        if let Some(first) = self.urls.iter().find(|other| bare(&other.value) == bare(&url.value)) {
+        let audience = audience.map(|audience| audience.value.clone());
+        let same = |(other, of): &&(Located<String>, Option<String>)| {
+            bare(&other.value) == bare(&url.value) && *of == audience
+        };
+        if let Some((first, _)) = self.addresses.iter().find(same) {
             let line = first.place.line.unwrap_or_default();
-            let problem = format!("is also the url on line {line}");
-            self.mistakes.add(&url.place, problem, "configure each issuer once");
+            let problem = format!("is also the url on line {line}, with the same audience");
+            let remedy = "configure each issuer once, or give each an audience of its own";
+            self.mistakes.add(&url.place, problem, remedy);
         }
-        self.urls.push(url.clone());
+        self.addresses.push((url.clone(), audience));
     }
 }
 

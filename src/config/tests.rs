@@ -9,6 +9,7 @@ use crate::domain::permission::Tier;
 use crate::revocation::settings::Backend;
 
 mod mistakes;
+mod presets;
 mod tls;
 
 const KEY_A: &str = "0b3a4f0c5b8f0d6a7f5e0c1d2b3a49586776859403122130415263748596a7b8";
@@ -63,7 +64,14 @@ fn production() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let secrets = dir.path().display().to_string();
     let text = fs::read_to_string(manifest("config/production.toml")).unwrap();
-    for name in ["hallpass-key-encryption-key", "hallpass-redis-password", "redis-ca.pem", "gitlab-ca.pem"] {
+    for name in [
+        "hallpass-key-encryption-key",
+        "hallpass-redis-password",
+        "redis-ca.pem",
+        "gitlab-ca.pem",
+        "cluster-b-ca.pem",
+        "cluster-b-token",
+    ] {
         fs::write(dir.path().join(name), "s3cret\n").unwrap();
     }
     tls::write_pair(&dir, "hallpass-tls");

@@ -17,6 +17,12 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "")
+    }
+}
+
+impl Diagnostic {
+    fn write(&self, f: &mut fmt::Formatter<'_>, severity: &str) -> fmt::Result {
         write!(f, "{}:", Plain(&self.file.to_string_lossy()))?;
         if let Some(line) = self.line {
             write!(f, "{line}:")?;
@@ -24,7 +30,19 @@ impl fmt::Display for Diagnostic {
         if !self.key.is_empty() {
             write!(f, " {}:", Plain(&self.key))?;
         }
-        write!(f, " {}; {}", Plain(&self.problem), Plain(&self.remedy))
+        write!(f, " {severity}{}; {}", Plain(&self.problem), Plain(&self.remedy))
+    }
+}
+
+/// What is no mistake and likely not meant either. Prints as [`Diagnostic`] does, with `warning:` before what
+/// is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning(pub Diagnostic);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(diagnostic) = self;
+        diagnostic.write(f, "warning: ")
     }
 }
 
@@ -64,5 +82,7 @@ mod tests {
             mistake.to_string(),
             "agents/a\\u{a}agents/b.toml:1: all is well:7: x\\u{1b}[2K\\u{202e}: é is fine; leave it"
         );
+        let warning = Warning(Diagnostic { key: "k".into(), file: "f".into(), ..mistake });
+        assert_eq!(warning.to_string(), "f:7: k: warning: é is fine; leave it");
     }
 }

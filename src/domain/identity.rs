@@ -16,7 +16,8 @@ pub struct VerifiedIdentity {
     pub issuer: IssuerName,
     /// The proof's `sub`; for a registered key, the thumbprint of the key.
     pub subject: String,
-    /// The proof's string claims, `sub` and `iss` among them. Claim rules see nothing else.
+    /// The proof's string claims, `sub` and `iss` among them, and of Kubernetes those that it nests
+    /// ([`crate::domain::platform::KUBERNETES_CLAIMS`]). Claim rules see nothing else.
     pub claims: BTreeMap<String, String>,
     /// When the proof stops being one.
     pub expires: Timestamp,

@@ -19,6 +19,7 @@ pub mod key;
 pub mod merkle;
 pub mod pattern;
 pub mod permission;
+pub mod platform;
 pub mod random;
 pub mod reason;
 pub mod request;

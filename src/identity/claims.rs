@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::domain::platform::{KUBERNETES, KUBERNETES_CLAIMS, Platform, is_below_kubernetes};
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::identity::error::ProofError;
@@ -29,6 +30,7 @@ pub(super) const ASSERTION_LEEWAY: Duration = Duration::from_secs(30);
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) audience: &'a str,
+    pub(super) kind: Platform,
     pub(super) limits: Limits,
 }
 
@@ -52,7 +54,7 @@ pub(super) struct Dates {
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) subject: String,
-    /// Every string claim.
+    /// Every string claim, and for Kubernetes the nested ones.
     pub(super) strings: BTreeMap<String, String>,
     pub(super) dates: Dates,
 }
@@ -71,11 +73,36 @@ pub(super) fn accept(claims: Object, expected: Expected<'_>, now: Timestamp) -> 
     let dates = Dates::read(&claims)?;
     dates.check(expected.limits, now)?;
     let subject = subject(&claims)?.to_owned();
+    let nested = match expected.kind {
+        Platform::Kubernetes => nested(&claims)?,
+        _ => BTreeMap::new(),
+    };
     let strings = claims.into_members().filter_map(|(name, value)| match value {
         Json::String(value) => Some((name, value)),
         _ => None,
     });
-    Ok(Accepted { subject, strings: strings.collect(), dates })
+    Ok(Accepted { subject, strings: strings.chain(nested).collect(), dates })
+}
+
+/// The strings below `kubernetes.io`, each under the name that claim rules have for it. An API server writes
+/// no claim beside them that could be taken for one; a token that has one was made to confuse somebody.
+fn nested(claims: &Object) -> Result<BTreeMap<String, String>, ProofError> {
+    if claims.has_case_variant_of(&[KUBERNETES]) || claims.names().any(is_below_kubernetes) {
+        return Err(invalid("a claim is named as if it were nested below kubernetes.io"));
+    }
+    let Some(Json::Object(below)) = claims.get(KUBERNETES) else { return Ok(BTreeMap::new()) };
+    let found = KUBERNETES_CLAIMS.iter().filter_map(|(name, path)| {
+        let (last, parents) = path.split_last()?;
+        let parent = parents.iter().try_fold(below, |object, member| match object.get(member) {
+            Some(Json::Object(inner)) => Some(inner),
+            _ => None,
+        })?;
+        match parent.get(last) {
+            Some(Json::String(value)) => Some(((*name).to_owned(), value.clone())),
+            _ => None,
+        }
+    });
+    Ok(found.collect())
 }
 
 /// Checks the claims of a client assertion (RFC 7523 §3) whose `iss` and `sub` are the agent already,
@@ -154,7 +181,7 @@ fn subject(claims: &Object) -> Result<&str, ProofError> {
 }
 
 /// `aud`: one string or a non-empty array of strings, none empty.
-fn audiences(claims: &Object) -> Result<Vec<&str>, ProofError> {
+pub(super) fn audiences(claims: &Object) -> Result<Vec<&str>, ProofError> {
     let audiences = match claims.get("aud") {
         None => return Err(missing("aud")),
         Some(Json::String(one)) => vec![one.as_str()],

@@ -41,7 +41,7 @@ pub enum AuthenticatorError {
     BadCertificates { issuer: IssuerName, path: PathBuf },
     #[error("issuer {issuer}: its address must be https, or http on a loopback host")]
     InsecureUrl { issuer: IssuerName },
-    #[error("issuer {issuer}: {other} has the same url; a proof would be of both")]
+    #[error("issuer {issuer}: {other} has the same url and audience; a proof would be of both")]
     SharedUrl { issuer: IssuerName, other: IssuerName },
     #[error("two issuers are called {issuer}; the agents of one would be those of the other")]
     SharedName { issuer: IssuerName },

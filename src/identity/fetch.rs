@@ -6,11 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::{Host, Origin, Url};
+use zeroize::Zeroizing;
 
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
@@ -23,6 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The greatest document that is read, bytes.
 const MAX_DOCUMENT: usize = 512 * 1024;
 
+/// The greatest bearer token, bytes.
+const MAX_BEARER: usize = 16 * 1024;
+
 /// Why no JWK set was had. Prints no more than what the operator configured and hallpass found.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
@@ -34,6 +39,14 @@ pub(super) enum FetchError {
     Timeout,
     #[error("answered with status {0}, not 200; redirects are not followed")]
     Status(u16),
+    #[error("jwks_bearer_file: {0}")]
+    Bearer(#[source] std::io::Error),
+    #[error("jwks_bearer_file holds no bearer token: one line of visible ASCII, at most 16 KiB")]
+    BadBearer,
+    #[error(
+        "answered with status {0}; jwks_bearer_file was not sent there, for jwks_uri has another origin than the issuer's url: write jwks_url"
+    )]
+    BearerKept(u16),
     #[error("the document is over 512 KiB")]
     TooLarge,
     #[error("the discovery document is not JSON with `issuer` and `jwks_uri`")]
@@ -50,8 +63,22 @@ pub(super) enum FetchError {
 #[derive(Debug)]
 pub(super) enum Source {
     File(PathBuf),
-    Url { client: reqwest::Client, url: Url },
-    Discovery { client: reqwest::Client, url: Url, issuer: String },
+    Url { web: Web, url: Url },
+    Discovery { web: Web, url: Url, issuer: String },
+}
+
+/// An issuer's documents, and what it wants to see before it shows them.
+#[derive(Debug)]
+pub(super) struct Web {
+    client: reqwest::Client,
+    bearer: Option<Bearer>,
+}
+
+/// A bearer token for the one origin that the operator meant it for.
+#[derive(Debug)]
+struct Bearer {
+    file: PathBuf,
+    origin: Origin,
 }
 
 #[derive(Deserialize)]
@@ -72,9 +99,11 @@ impl Source {
             return Err(insecure(settings));
         }
         let client = client(settings, url.scheme() == "https")?;
+        let bearer = settings.jwks_bearer_file.clone().map(|file| Bearer { file, origin: url.origin() });
+        let web = Web { client, bearer };
         Ok(match settings.keys {
-            KeySource::Discovery => Self::Discovery { client, url, issuer: settings.url.clone() },
-            _ => Self::Url { client, url },
+            KeySource::Discovery => Self::Discovery { web, url, issuer: settings.url.clone() },
+            _ => Self::Url { web, url },
         })
     }
 
@@ -83,10 +112,10 @@ impl Source {
         let read = async {
             match self {
                 Self::File(path) => read_file(path).await,
-                Self::Url { client, url } => get(client, url).await,
-                Self::Discovery { client, url, issuer } => {
-                    let jwks_uri = discover(client, url, issuer).await?;
-                    get(client, &jwks_uri).await
+                Self::Url { web, url } => web.get(url).await,
+                Self::Discovery { web, url, issuer } => {
+                    let jwks_uri = discover(web, url, issuer).await?;
+                    web.get(&jwks_uri).await
                 }
             }
         };
@@ -95,8 +124,8 @@ impl Source {
 }
 
 /// OpenID Connect Discovery 1.0 §4.3: the document must be of the very issuer that was asked.
-async fn discover(client: &reqwest::Client, url: &Url, issuer: &str) -> Result<Url, FetchError> {
-    let document = get(client, url).await?;
+async fn discover(web: &Web, url: &Url, issuer: &str) -> Result<Url, FetchError> {
+    let document = web.get(url).await?;
     let document: DiscoveryDocument =
         serde_json::from_slice(&document).map_err(|_| FetchError::BadDiscovery)?;
     if document.issuer != issuer {
@@ -109,32 +138,63 @@ async fn discover(client: &reqwest::Client, url: &Url, issuer: &str) -> Result<U
     Ok(document.jwks_uri)
 }
 
-async fn get(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, FetchError> {
-    let unreachable = |error: reqwest::Error| FetchError::Unreachable(error.without_url());
-    let request = client.get(url.clone()).header(reqwest::header::ACCEPT, "application/json");
-    let mut response = request.send().await.map_err(unreachable)?;
-    if response.status() != reqwest::StatusCode::OK {
-        return Err(FetchError::Status(response.status().as_u16()));
-    }
-    let mut document = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if document.len() + chunk.len() > MAX_DOCUMENT {
-            return Err(FetchError::TooLarge);
+impl Web {
+    async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let unreachable = |error: reqwest::Error| FetchError::Unreachable(error.without_url());
+        let mut request = self.client.get(url.clone()).header(ACCEPT, "application/json");
+        let bearer = self.bearer.as_ref();
+        // The document of an issuer may name any host; what is meant for the issuer goes to it alone.
+        let meant = bearer.filter(|bearer| bearer.origin == url.origin());
+        if let Some(bearer) = meant {
+            request = request.header(AUTHORIZATION, bearer.header().await?);
         }
-        document.extend_from_slice(&chunk);
+        let mut response = request.send().await.map_err(unreachable)?;
+        match response.status().as_u16() {
+            200 => {}
+            status @ (401 | 403) if bearer.is_some() && meant.is_none() => {
+                return Err(FetchError::BearerKept(status));
+            }
+            status => return Err(FetchError::Status(status)),
+        }
+        let mut document = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if document.len() + chunk.len() > MAX_DOCUMENT {
+                return Err(FetchError::TooLarge);
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok(document)
     }
-    Ok(document)
+}
+
+impl Bearer {
+    /// Read each time: a pod's token is renewed in place.
+    async fn header(&self) -> Result<HeaderValue, FetchError> {
+        let bytes = read_at_most(&self.file, MAX_BEARER).await.map_err(FetchError::Bearer)?;
+        let bytes = Zeroizing::new(bytes.ok_or(FetchError::BadBearer)?);
+        let token = bytes.trim_ascii();
+        if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+            return Err(FetchError::BadBearer);
+        }
+        let value = Zeroizing::new([b"Bearer ", token].concat());
+        let mut value = HeaderValue::from_bytes(&value).map_err(|_| FetchError::BadBearer)?;
+        // Not shown by any Debug, nor kept in HTTP/2's table of headers.
+        value.set_sensitive(true);
+        Ok(value)
+    }
 }
 
 async fn read_file(path: &Path) -> Result<Vec<u8>, FetchError> {
+    read_at_most(path, MAX_DOCUMENT).await.map_err(FetchError::File)?.ok_or(FetchError::TooLarge)
+}
+
+/// The bytes of a file; `None` where there are more than `most`.
+async fn read_at_most(path: &Path, most: usize) -> std::io::Result<Option<Vec<u8>>> {
     use tokio::io::AsyncReadExt as _;
-    let file = tokio::fs::File::open(path).await.map_err(FetchError::File)?;
-    let mut document = Vec::new();
-    file.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut document).await.map_err(FetchError::File)?;
-    if document.len() > MAX_DOCUMENT {
-        return Err(FetchError::TooLarge);
-    }
-    Ok(document)
+    let file = tokio::fs::File::open(path).await?;
+    let mut bytes = Vec::new();
+    file.take(most as u64 + 1).read_to_end(&mut bytes).await?;
+    Ok((bytes.len() <= most).then_some(bytes))
 }
 
 fn discovery_url(issuer: &str) -> Option<Url> {

@@ -75,6 +75,10 @@ impl Object {
         self.0.iter().all(|(name, _)| name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()))
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     pub(super) fn into_members(self) -> impl Iterator<Item = (String, Json)> {
         self.0.into_iter()
     }

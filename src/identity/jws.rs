@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::reason::Reason;
+use crate::identity::claims;
 use crate::identity::error::ProofError;
 use crate::identity::json::{BadJson, Json, Object};
 use crate::identity::settings::ProofAlgorithm;
@@ -91,6 +92,12 @@ impl<'a> Unverified<'a> {
             Some(_) => Err(ProofError::new(Reason::ClaimInvalid, format!("{name} must be a string"))),
             None => Err(ProofError::new(Reason::ClaimMissing, format!("the proof has no {name}"))),
         }
+    }
+
+    /// `aud`, which may choose between issuers that share an address, and so which keys are asked; whoever
+    /// those keys vouch for is held to it again.
+    pub(super) fn unverified_audiences(&self) -> Result<Vec<&str>, ProofError> {
+        claims::audiences(&self.claims)
     }
 
     /// The claims, if `check` accepts what was signed and the signature.

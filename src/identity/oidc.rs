@@ -96,11 +96,7 @@ impl Issuers {
 
     async fn verify(&self, token: &str) -> Result<Verified, ProofError> {
         let jws = Unverified::parse(token)?;
-        let name = jws.unverified_name("iss")?;
-        let (index, issuer) =
-            self.issuers.iter().enumerate().find(|(_, issuer)| issuer.settings.url == name).ok_or_else(
-                || ProofError::new(Reason::IssuerUnknown, "iss is no issuer that this broker trusts"),
-            )?;
+        let (index, issuer) = self.issuer_of(&jws)?;
         if !issuer.settings.algorithms.contains(&jws.header.algorithm) {
             return Err(ProofError::new(
                 Reason::AlgorithmNotAllowed,
@@ -109,6 +105,33 @@ impl Issuers {
         }
         let snapshot = issuer.snapshot_for(&jws).await?;
         self.accept(index, issuer, &snapshot, jws, token.len())
+    }
+
+    /// The issuer whose keys may vouch for a token: by `iss`, and where several share that, by `aud`. Two
+    /// clusters that call themselves the same never meet: each has its own audience, keys and name.
+    fn issuer_of(&self, jws: &Unverified<'_>) -> Result<(usize, &Issuer), ProofError> {
+        let name = jws.unverified_name("iss")?;
+        let mut named = self.issuers.iter().enumerate().filter(|(_, issuer)| issuer.settings.url == name);
+        let first = named.next().ok_or_else(|| {
+            ProofError::new(Reason::IssuerUnknown, "iss is no issuer that this broker trusts")
+        })?;
+        let Some(second) = named.next() else { return Ok(first) };
+        let audiences = jws.unverified_audiences()?;
+        let mut meant = [first, second]
+            .into_iter()
+            .chain(named)
+            .filter(|(_, issuer)| audiences.contains(&issuer.settings.audience.as_str()));
+        match (meant.next(), meant.next()) {
+            (Some(one), None) => Ok(one),
+            (None, _) => Err(ProofError::new(
+                Reason::AudienceMismatch,
+                "aud does not name the audience of any issuer with this iss",
+            )),
+            (Some(_), Some(_)) => Err(ProofError::new(
+                Reason::AudienceMismatch,
+                "aud names the audiences of several issuers with this iss; ask for a token for one",
+            )),
+        }
     }
 
     fn accept(
@@ -147,7 +170,8 @@ impl Issuer {
     }
 
     fn expected(&self) -> Expected<'_> {
-        Expected { issuer: &self.settings.url, audience: &self.settings.audience, limits: self.limits() }
+        let IssuerSettings { url, audience, kind, .. } = &self.settings;
+        Expected { issuer: url, audience, kind: *kind, limits: self.limits() }
     }
 
     async fn keys(&self) -> Result<Arc<Snapshot>, ProofError> {
@@ -182,7 +206,7 @@ fn refuse_confusion(settings: &IssuerSettings, before: &[Issuer]) -> Result<(), 
         if other.name == settings.name {
             return Err(AuthenticatorError::SharedName { issuer: settings.name.clone() });
         }
-        if other.url == settings.url {
+        if other.url == settings.url && other.audience == settings.audience {
             let (issuer, other) = (settings.name.clone(), other.name.clone());
             return Err(AuthenticatorError::SharedUrl { issuer, other });
         }

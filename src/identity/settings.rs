@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::id::IssuerName;
+use crate::domain::platform::Platform;
 
 /// One OIDC issuer whose tokens are proofs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerSettings {
     pub name: IssuerName,
-    /// Compared with `iss` byte for byte.
+    /// Whose tokens they are. Decides which nested claims are read, and nothing about keys.
+    pub kind: Platform,
+    /// Compared with `iss` byte for byte. Two issuers may share it if their audiences differ.
     pub url: String,
     /// Must be among the proof's `aud`.
     pub audience: String,
@@ -21,6 +24,9 @@ pub struct IssuerSettings {
     pub keys: KeySource,
     /// Extra roots to trust for this issuer's https, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Holds a bearer token (RFC 6750) for the discovery document and the JWK set. Read again at each
+    /// fetch; sent to the origin of the configured address alone.
+    pub jwks_bearer_file: Option<PathBuf>,
     /// How long keys still serve after the issuer stopped answering: counted from when they became
     /// stale, 15 minutes after they were last fetched.
     pub stale_keys: Duration,

@@ -9,9 +9,10 @@ use crate::domain::agent::IdentityRule;
 use crate::domain::id::IssuerName;
 use crate::domain::key::PublicKey;
 use crate::domain::pattern::ClaimPattern;
-use crate::registry::Rules;
+use crate::domain::platform::Platform;
 use crate::registry::document::{Field, Located, Mistakes, Table, nearest};
 use crate::registry::index::prefix;
+use crate::registry::{Rules, platforms};
 
 /// Claims that say how a workload runs and not which one it is: anyone's workload can have these values.
 const CIRCUMSTANCES: &[&str] = &[
@@ -58,7 +59,8 @@ pub(super) fn read(table: &Table<'_>, rules: &Rules, mistakes: &Mistakes) -> Opt
         IdentityRule::Key(public_key(&key.table()?, mistakes)?)
     } else if issuer.is_present() || claims.is_present() {
         let issuer = issuer_name(issuer.required(), rules, mistakes);
-        let claims = claim_rules(claims.required(), mistakes);
+        let platform = issuer.as_ref().and_then(|name| rules.platform(name));
+        let claims = claim_rules(claims.required(), platform, mistakes);
         IdentityRule::Claims { issuer: issuer?, claims: claims? }
     } else {
         if !table.has("spiffe") {
@@ -73,12 +75,12 @@ pub(super) fn read(table: &Table<'_>, rules: &Rules, mistakes: &Mistakes) -> Opt
 fn issuer_name(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<IssuerName> {
     let issuer = field.parse::<IssuerName>()?;
     let Some(known) = &rules.issuers else { return Some(issuer.value) };
-    if !known.contains(&issuer.value) {
-        let remedy = match nearest(issuer.value.as_str(), known.iter().map(IssuerName::as_str)) {
+    if !known.contains_key(&issuer.value) {
+        let remedy = match nearest(issuer.value.as_str(), known.keys().map(IssuerName::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => "configure it as [[issuer]]".to_owned(),
             None => {
-                let names: Vec<&str> = known.iter().map(IssuerName::as_str).collect();
+                let names: Vec<&str> = known.keys().map(IssuerName::as_str).collect();
                 format!("configure it as [[issuer]], or write one of {}", names.join(", "))
             }
         };
@@ -88,7 +90,11 @@ fn issuer_name(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<I
     Some(issuer.value)
 }
 
-fn claim_rules(field: Field<'_>, mistakes: &Mistakes) -> Option<BTreeMap<String, ClaimPattern>> {
+fn claim_rules(
+    field: Field<'_>,
+    platform: Option<Platform>,
+    mistakes: &Mistakes,
+) -> Option<BTreeMap<String, ClaimPattern>> {
     let remedy = field.remedy();
     let place = field.place().clone();
     let fields = field.table()?.fields("\"the value, as a string\"");
@@ -97,11 +103,17 @@ fn claim_rules(field: Field<'_>, mistakes: &Mistakes) -> Option<BTreeMap<String,
         return None;
     }
     let count = fields.len();
-    let rules: BTreeMap<String, ClaimPattern> =
+    let rules: BTreeMap<String, Located<ClaimPattern>> =
         fields.into_iter().filter_map(|field| claim_rule(field, mistakes)).collect();
     if rules.len() < count {
         return None;
     }
+    // A platform's own reasons are told rather than the general one, and none where it is not known which.
+    if platform.is_some_and(|platform| !platforms::are_safe(platform, &rules, &place, mistakes)) {
+        return None;
+    }
+    let rules: BTreeMap<String, ClaimPattern> =
+        rules.into_iter().map(|(name, pattern)| (name, pattern.value)).collect();
     if !rules.iter().any(|(name, pattern)| names_somebody(name, pattern)) {
         let only = rules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let problem = format!("is too broad: {only} would match workloads of strangers");
@@ -112,7 +124,7 @@ fn claim_rules(field: Field<'_>, mistakes: &Mistakes) -> Option<BTreeMap<String,
     Some(rules)
 }
 
-fn claim_rule(field: Field<'_>, mistakes: &Mistakes) -> Option<(String, ClaimPattern)> {
+fn claim_rule(field: Field<'_>, mistakes: &Mistakes) -> Option<(String, Located<ClaimPattern>)> {
     let name = field.key().to_owned();
     let pattern = field.parse::<ClaimPattern>()?;
     if let Some(sign) = regular_expression(pattern.value.as_str()) {
@@ -125,7 +137,7 @@ fn claim_rule(field: Field<'_>, mistakes: &Mistakes) -> Option<(String, ClaimPat
         mistakes.add(&pattern.place, "matches every value", "write the value, or leave the claim out");
         return None;
     }
-    Some((name, pattern.value))
+    Some((name, pattern))
 }
 
 /// What in `pattern` only means something in a regular expression.

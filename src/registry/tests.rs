@@ -56,7 +56,11 @@ fn issuers() -> BTreeSet<IssuerName> {
 }
 
 fn rules() -> Rules {
-    Rules { guardrails: guardrails(), issuers: Some(issuers()), tokens_per_minute: NonZeroU32::new(6000) }
+    Rules {
+        guardrails: guardrails(),
+        issuers: Some(issuers().into_iter().map(|name| (name, Platform::Oidc)).collect()),
+        tokens_per_minute: NonZeroU32::new(6000),
+    }
 }
 
 /// `GOOD` for another agent: of another repository.

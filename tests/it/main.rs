@@ -18,6 +18,7 @@ mod operators;
 mod outage;
 mod readme;
 mod registered_keys;
+mod platforms;
 mod revocation;
 mod support;
 mod tls;

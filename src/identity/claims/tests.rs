@@ -11,7 +11,8 @@ fn claims(text: &str) -> Object {
 
 fn judge(text: &str, max_age: Option<u64>) -> Result<Accepted, Reason> {
     let limits = Limits { leeway: Duration::from_secs(30), max_age: max_age.map(Duration::from_secs) };
-    let expected = Expected { issuer: "https://i.test", audience: "https://us.test", limits };
+    let expected =
+        Expected { issuer: "https://i.test", audience: "https://us.test", kind: Platform::Oidc, limits };
     accept(claims(text), expected, Timestamp::from_seconds(NOW)).map_err(|error| error.reason)
 }
 
@@ -141,6 +142,65 @@ proptest! {
         if at(now).is_ok() {
             prop_assert!(now < iat + life + i64::try_from(leeway).unwrap());
             prop_assert!(!matches!(at(now + later), Err(Reason::NotYetValid)));
+        }
+    }
+}
+
+/// The claims of a Kubernetes token with this text beside the required ones.
+fn kubernetes(more: &str) -> Result<BTreeMap<String, String>, Reason> {
+    let text =
+        format!(r#"{{"iss":"https://i.test","sub":"s","aud":"https://us.test","exp":{},{more}}}"#, NOW + 60);
+    let limits = Limits { leeway: Duration::ZERO, max_age: None };
+    let expected = Expected {
+        issuer: "https://i.test",
+        audience: "https://us.test",
+        kind: Platform::Kubernetes,
+        limits,
+    };
+    let accepted = accept(claims(&text), expected, Timestamp::from_seconds(NOW));
+    accepted.map(|accepted| accepted.strings).map_err(|error| error.reason)
+}
+
+#[test]
+fn what_kubernetes_nests_is_read_by_the_way_to_it_and_nothing_else() {
+    let strings = kubernetes(
+        r#""kubernetes.io":{"namespace":"n","serviceaccount":{"name":"a","uid":"u"},"pod":{"name":"p","uid":7},
+        "node":"x","secret":{"name":"s"},"pod.name":"q","warnafter":1}"#,
+    )
+    .unwrap();
+    let nested: Vec<(&str, &str)> = strings
+        .iter()
+        .filter(|(name, _)| name.starts_with("kubernetes.io"))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        nested,
+        [
+            ("kubernetes.io.namespace", "n"),
+            ("kubernetes.io.pod.name", "p"),
+            ("kubernetes.io.serviceaccount.name", "a"),
+            ("kubernetes.io.serviceaccount.uid", "u"),
+        ]
+    );
+    for other in
+        [r#""kubernetes.io":"n""#, r#""kubernetes.io":[{"namespace":"n"}]"#, r#""kubernetes.io":null"#]
+    {
+        assert!(!kubernetes(other).unwrap().contains_key("kubernetes.io.namespace"), "{other}");
+    }
+}
+
+proptest! {
+    /// Whatever is at the top of a token, a nested claim's name is only ever that of a nested value.
+    #[test]
+    fn nothing_at_the_top_of_a_token_passes_for_nested(
+        name in "[Kk]ubernetes\\.(io|IO)[./](namespace|serviceaccount\\.uid|x)", value in "[a-z]{1,5}"
+    ) {
+        match kubernetes(&format!(r#""{name}":"{value}","kubernetes.io":{{"namespace":"real"}}"#)) {
+            Err(reason) => prop_assert_eq!(reason, Reason::ClaimInvalid),
+            Ok(strings) => {
+                prop_assert_eq!(strings["kubernetes.io.namespace"].as_str(), "real");
+                prop_assert!(!strings.contains_key("kubernetes.io.serviceaccount.uid"));
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Warning};
 
 /// The `file` of a [`Diagnostic`] about an environment variable; its key is the variable.
 pub const ENVIRONMENT: &str = "environment";
@@ -40,34 +40,50 @@ pub struct Located<T> {
     pub place: Place,
 }
 
-/// What is wrong so far.
+/// What is wrong so far, and what is only to be warned about.
 #[derive(Debug, Default)]
-pub struct Mistakes(RefCell<Vec<Diagnostic>>);
+pub struct Mistakes {
+    mistakes: RefCell<Vec<Diagnostic>>,
+    warnings: RefCell<Vec<Warning>>,
+}
 
 impl Mistakes {
     pub fn add(&self, place: &Place, problem: impl Into<String>, remedy: impl Into<String>) {
-        self.push(Diagnostic {
-            file: place.file.to_path_buf(),
-            line: place.line,
-            key: place.key.clone(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        });
+        self.push(diagnostic(place, problem.into(), remedy.into()));
+    }
+
+    /// What does not keep a file from being used.
+    pub fn warn(&self, place: &Place, problem: impl Into<String>, remedy: impl Into<String>) {
+        self.warnings.borrow_mut().push(Warning(diagnostic(place, problem.into(), remedy.into())));
     }
 
     pub fn push(&self, diagnostic: Diagnostic) {
-        self.0.borrow_mut().push(diagnostic);
+        self.mistakes.borrow_mut().push(diagnostic);
     }
 
+    /// Whether there is no mistake; warnings are none.
     pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.mistakes.borrow().is_empty()
     }
 
-    /// All of them by file and line, none twice.
+    /// Every mistake by file and line, none twice.
     pub fn into_sorted(self) -> Vec<Diagnostic> {
-        let mut all = self.0.into_inner();
-        all.sort();
-        all.dedup();
-        all
+        sorted(self.mistakes.into_inner())
     }
+
+    /// Every warning by file and line, none twice.
+    pub fn into_warnings(self) -> Vec<Warning> {
+        sorted(self.warnings.into_inner())
+    }
+}
+
+fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn diagnostic(place: &Place, problem: String, remedy: String) -> Diagnostic {
+    let Place { file, line, key } = place;
+    Diagnostic { file: file.to_path_buf(), line: *line, key: key.clone(), problem, remedy }
 }

@@ -1,6 +1,7 @@
 //! Issuers as they are: keys rotate, servers hang, answer nonsense, go away and come back.
 
 mod assertions;
+mod bearer;
 mod https;
 mod outages;
 mod settings;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use hallpass::domain::identity::VerifiedIdentity;
+use hallpass::domain::platform::Platform;
 use hallpass::domain::reason::Reason;
 use hallpass::domain::time::{Clock, Timestamp};
 use hallpass::identity::Authenticator;
@@ -48,6 +50,7 @@ impl Hands {
 fn issuer_settings(name: &str, url: &str, keys: KeySource) -> IssuerSettings {
     IssuerSettings {
         name: name.parse().unwrap(),
+        kind: Platform::Oidc,
         url: url.to_owned(),
         audience: US.to_owned(),
         algorithms: vec![ProofAlgorithm::Es256, ProofAlgorithm::Rs256, ProofAlgorithm::EdDsa],
@@ -55,6 +58,7 @@ fn issuer_settings(name: &str, url: &str, keys: KeySource) -> IssuerSettings {
         leeway: Duration::from_secs(30),
         keys,
         ca_file: None,
+        jwks_bearer_file: None,
         stale_keys: Duration::from_secs(3600),
     }
 }

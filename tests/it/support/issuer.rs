@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -33,6 +33,8 @@ pub(crate) enum Mood {
     Impostor(String),
     /// Discovery names this `jwks_uri`.
     KeysElsewhere(String),
+    /// 401 to whoever does not bring this bearer token.
+    Guarded(String),
 }
 
 /// A running, or stopped, issuer. Its first key signs.
@@ -49,6 +51,8 @@ struct Shared {
     mood: Mutex<Mood>,
     discoveries: AtomicUsize,
     fetches: AtomicUsize,
+    /// What each request had as `authorization`, empty where it had none.
+    authorizations: Mutex<Vec<String>>,
 }
 
 impl Issuer {
@@ -66,6 +70,7 @@ impl Issuer {
             mood: Mutex::new(Mood::Honest),
             discoveries: AtomicUsize::new(0),
             fetches: AtomicUsize::new(0),
+            authorizations: Mutex::default(),
         });
         let mut issuer = Self { address, shared, server: None, signers };
         issuer.publish();
@@ -88,6 +93,18 @@ impl Issuer {
             claims["iss"] = json!(self.url());
         }
         self.signers[0].token(&claims)
+    }
+
+    /// A token over this very text.
+    pub(crate) fn token_over(&self, claims: &str) -> String {
+        let signer = &self.signers[0];
+        let header = json!({"alg": signer.alg(), "typ": "JWT", "kid": signer.kid});
+        signer.compact(signer.alg(), header.to_string(), claims)
+    }
+
+    /// What each request so far had as `authorization`, empty where it had none.
+    pub(crate) fn authorizations(&self) -> Vec<String> {
+        self.shared.authorizations.lock().unwrap().clone()
     }
 
     /// Claims of a proof that lives five minutes from `now` (seconds).
@@ -154,8 +171,9 @@ impl Drop for Issuer {
     }
 }
 
-async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
+async fn discovery(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     shared.discoveries.fetch_add(1, Ordering::SeqCst);
+    let authorization = shared.note(&headers);
     let (mut issuer, mut keys) = (shared.url.clone(), format!("{}/jwks", shared.url));
     let mood = shared.mood.lock().unwrap().clone();
     match &mood {
@@ -163,23 +181,35 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
         Mood::KeysElsewhere(other) => keys.clone_from(other),
         _ => {}
     }
-    answer(mood, json!({"issuer": issuer, "jwks_uri": keys}).to_string()).await
+    answer(mood, &authorization, json!({"issuer": issuer, "jwks_uri": keys}).to_string()).await
 }
 
-async fn jwks(State(shared): State<Arc<Shared>>) -> Response {
+async fn jwks(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     shared.fetches.fetch_add(1, Ordering::SeqCst);
+    let authorization = shared.note(&headers);
     let mood = shared.mood.lock().unwrap().clone();
     let mut keys = shared.keys.lock().unwrap().to_string();
     if let Mood::Huge(bytes) = mood {
         keys.push_str(&" ".repeat(bytes));
     }
-    answer(mood, keys).await
+    answer(mood, &authorization, keys).await
 }
 
-async fn answer(mood: Mood, body: String) -> Response {
+impl Shared {
+    fn note(&self, headers: &HeaderMap) -> String {
+        let value = headers.get(header::AUTHORIZATION).map_or("", |value| value.to_str().unwrap());
+        self.authorizations.lock().unwrap().push(value.to_owned());
+        value.to_owned()
+    }
+}
+
+async fn answer(mood: Mood, authorization: &str, body: String) -> Response {
     // Closed each time, so that a stopped issuer is gone for those who were connected too.
     let builder = Response::builder().header(header::CONNECTION, "close");
     let response = match mood {
+        Mood::Guarded(bearer) if authorization != format!("Bearer {bearer}") => {
+            builder.status(StatusCode::UNAUTHORIZED).body(Body::empty())
+        }
         Mood::Broken => builder.status(StatusCode::INTERNAL_SERVER_ERROR).body(Body::empty()),
         Mood::Redirects(to) => {
             builder.status(StatusCode::FOUND).header(header::LOCATION, to).body(Body::empty())

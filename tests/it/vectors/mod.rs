@@ -9,6 +9,7 @@ use std::time::Duration;
 use hallpass::domain::id::AgentId;
 use hallpass::domain::identity::VerifiedIdentity;
 use hallpass::domain::key::PublicKey;
+use hallpass::domain::platform::Platform;
 use hallpass::domain::reason::Reason;
 use hallpass::domain::time::{Clock, Timestamp};
 use hallpass::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
@@ -102,6 +103,7 @@ impl Broker {
     pub(crate) fn issuers(&self) -> Vec<IssuerSettings> {
         let settings = |issuer: &FixtureIssuer| IssuerSettings {
             name: issuer.name.parse().unwrap(),
+            kind: Platform::Oidc,
             url: issuer.url.clone(),
             audience: issuer.audience.clone(),
             algorithms: issuer.algorithms.iter().map(|alg| ProofAlgorithm::named(alg).unwrap()).collect(),
@@ -109,6 +111,7 @@ impl Broker {
             leeway: Duration::from_secs(issuer.leeway_seconds),
             keys: KeySource::File(keys().join(&issuer.jwks_file)),
             ca_file: None,
+            jwks_bearer_file: None,
             stale_keys: Duration::ZERO,
         };
         self.issuers.iter().map(settings).collect()
