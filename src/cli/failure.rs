@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::cli::show::safe;
+use crate::domain::reason::Reason;
 
 /// How every command ends.
 pub type Outcome<T = ()> = Result<T, Failure>;
@@ -88,6 +89,12 @@ impl Failure {
     /// How long to wait at least before the same call is worth another try. `None`: it is not.
     pub fn passes_after(&self) -> Option<Duration> {
         self.passes_after
+    }
+
+    /// Whether the broker said that the agent has nothing at the place that was named.
+    pub fn is_of_target(&self) -> bool {
+        let reasons = [Reason::TargetNotRegistered, Reason::NothingFree].map(Reason::as_str);
+        self.facts.iter().any(|(label, value)| *label == "reason" && reasons.contains(&value.as_str()))
     }
 
     /// What happened, without what to do about it.

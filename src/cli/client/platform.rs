@@ -20,7 +20,8 @@ impl Client {
     pub async fn ask_platform(&self, platform: &str, url: Url, bearer: &SecretString) -> Outcome<Answer> {
         let text = Zeroizing::new(format!("Bearer {}", bearer.expose_secret()));
         let header = HeaderValue::from_str(&text);
-        let mut header = header.map_err(|_| Failure::failed("the request token does not fit into a header"))?;
+        let mut header =
+            header.map_err(|_| Failure::failed("the request token does not fit into a header"))?;
         header.set_sensitive(true);
         let mut request = Request::new(Method::GET, url);
         request.headers_mut().insert(AUTHORIZATION, header);

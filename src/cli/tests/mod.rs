@@ -115,7 +115,12 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), env: HashMap::new(), terminal: false, input: String::new() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            env: HashMap::new(),
+            terminal: false,
+            input: String::new(),
+        }
     }
 
     fn file(&self, name: &str, text: &str) -> String {

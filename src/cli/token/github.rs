@@ -24,7 +24,9 @@ impl FromStr for RequestUrl {
     type Err = Failure;
     fn from_str(text: &str) -> Outcome<Self> {
         match text.parse::<Url>() {
-            Ok(url) if is_secure(&url) && url.username().is_empty() && url.password().is_none() => Ok(Self(url)),
+            Ok(url) if is_secure(&url) && url.username().is_empty() && url.password().is_none() => {
+                Ok(Self(url))
+            }
             _ => Err(Failure::failed(format!("{REQUEST_URL} is not an https address"))
                 .remedy("it is the runner's to set; unset it where this is not a job of GitHub Actions")),
         }
@@ -49,8 +51,8 @@ pub async fn fetch(
     audience: &str,
 ) -> Outcome<Proof> {
     #[derive(Deserialize)]
-    struct Answer {
-        value: SecretString,
+    struct Answer<'a> {
+        value: &'a str,
     }
     let mut url = url.clone();
     url.query_pairs_mut().append_pair("audience", audience);
@@ -65,5 +67,5 @@ pub async fn fetch(
         });
     }
     let Answer { value } = answer.json().map_err(|_| said("its answer has no `value`"))?;
-    proof::identity_token(value, "the answer of GitHub Actions")
+    proof::identity_token(value.into(), "the answer of GitHub Actions")
 }

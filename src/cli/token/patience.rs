@@ -51,7 +51,9 @@ pub async fn patiently<T>(
         let failure = match tried {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failure)) => failure,
-            Err(_) => return Err(Failure::failed(format!("no answer within {} s (--timeout)", patience.as_secs()))),
+            Err(_) => {
+                return Err(Failure::failed(format!("no answer within {} s (--timeout)", patience.as_secs())));
+            }
         };
         let Some(after) = failure.passes_after() else { return Err(failure) };
         let wait = backoff.next(after, &host.random);
@@ -95,9 +97,8 @@ mod tests {
 
     #[test]
     fn waits_differ() {
-        let all: std::collections::BTreeSet<Duration> = (0..64)
-            .map(|_| Backoff::new(FIRST_WAIT, FIRST_WAIT).next(Duration::ZERO, &random()))
-            .collect();
+        let all: std::collections::BTreeSet<Duration> =
+            (0..64).map(|_| Backoff::new(FIRST_WAIT, FIRST_WAIT).next(Duration::ZERO, &random())).collect();
         assert!(all.len() > 8, "{all:?}");
     }
 

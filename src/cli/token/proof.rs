@@ -13,8 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::key_file::{self, Readers};
-use crate::cli::token::github::RequestUrl;
 use crate::cli::token::github;
+use crate::cli::token::github::RequestUrl;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::AgentId;
 
@@ -63,7 +63,9 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { file, named_by } => write!(f, "the identity token in {} ({named_by})", file.display()),
+            Self::File { file, named_by } => {
+                write!(f, "the identity token in {} ({named_by})", file.display())
+            }
             Self::Text(_) => write!(f, "the identity token in {IDENTITY_TOKEN}"),
             Self::GitHub { url, .. } => write!(f, "an identity token of GitHub Actions, from {url}"),
             Self::Key { agent, file, named_by } => {
@@ -120,7 +122,8 @@ fn identity_token_of(projected: &Path, host: &Host<'_>) -> Outcome<Option<Source
     if let Some(token) = text(IDENTITY_TOKEN, host)? {
         return Ok(Some(Source::Text(token.trim().into())));
     }
-    if let (Some(url), Some(bearer)) = (text(github::REQUEST_URL, host)?, text(github::REQUEST_TOKEN, host)?) {
+    if let (Some(url), Some(bearer)) = (text(github::REQUEST_URL, host)?, text(github::REQUEST_TOKEN, host)?)
+    {
         return Ok(Some(Source::GitHub { url: url.parse()?, bearer: bearer.into() }));
     }
     // A file that is there and cannot be looked at is this workload's too: reading it says why.

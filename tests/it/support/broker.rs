@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Once};
@@ -111,6 +111,11 @@ impl TestApp {
 
     /// With more lines at the end of `hallpass.toml`.
     pub(crate) async fn with(backend: Backend, more: &str) -> Self {
+        Self::prepared(backend, more, |_| {}).await
+    }
+
+    /// The same, after `change` of the folder with `hallpass.toml` and `agents/`.
+    pub(crate) async fn prepared(backend: Backend, more: &str, change: impl FnOnce(&Path)) -> Self {
         install_providers();
         let redis = match backend {
             Backend::Memory => None,
@@ -122,6 +127,7 @@ impl TestApp {
         fs::create_dir(folder.path().join("agents")).unwrap();
         fs::write(folder.path().join("agents/payments-refactorer.toml"), PAYMENTS).unwrap();
         fs::write(folder.path().join("hallpass.toml"), configuration(&url, issuer.url(), more)).unwrap();
+        change(folder.path());
         let mut app = Self {
             issuer,
             redis,
