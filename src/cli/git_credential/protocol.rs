@@ -95,7 +95,8 @@ impl Question {
         let path = self.path.as_deref()?.trim_end_matches('/');
         let plain = |c: char| !c.is_control() && !matches!(c, '\\' | '?' | '#' | '%');
         let segment = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(plain);
-        if !path.split('/').all(segment) {
+        // A URL's parser would drop white space at the end, and find another repository.
+        if path.trim() != path || !path.split('/').all(segment) {
             return None;
         }
         let location: Location = format!("{origin}/{path}").parse().ok()?;

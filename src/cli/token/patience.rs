@@ -52,7 +52,10 @@ pub async fn patiently<T>(
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failure)) => failure,
             Err(_) => {
-                return Err(Failure::failed(format!("no answer within {} s (--timeout)", patience.as_secs())));
+                return Err(Failure::failed(format!(
+                    "no answer within {} s (--timeout)",
+                    patience.as_secs()
+                )));
             }
         };
         let Some(after) = failure.passes_after() else { return Err(failure) };

@@ -214,3 +214,6 @@ fn remedy(host: &Host<'_>) -> &'static str {
         "give one of them; `hallpass token --help` shows how"
     }
 }
+
+#[cfg(test)]
+mod tests;

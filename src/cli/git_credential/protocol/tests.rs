@@ -60,6 +60,8 @@ fn a_token_goes_nowhere_that_is_not_plainly_the_repository() {
         ("https", "github.com", "acme/%2e%2e/payments"),
         ("https", "github.com", "acme\\payments"),
         ("https", "github.com", "acme/payments\t"),
+        ("https", "github.com", "acme/payments "),
+        ("https", "github.com", " "),
     ] {
         assert_eq!(repository(protocol, host, path), None, "{protocol} {host} {path}");
     }
