@@ -48,7 +48,7 @@ async fn a_job_of_github_needs_nothing_but_the_brokers_address() {
     let done = ran(on_github(&app, &github, &["token", "-v"])).await;
     assert_eq!(issued(&done)["sub"], "agent:payments-refactorer");
     assert_eq!(done.err, "proof: an identity token of GitHub Actions, from 127.0.0.1\n");
-    assert_eq!(github.asked(), [app.public.clone()], "the audience is the broker's own name");
+    assert_eq!(github.asked(), [app.public.as_str()], "the audience is the broker's own name");
     app.finish().await;
 }
 

@@ -22,13 +22,13 @@ git calls this by itself, with what it asks on standard input, once it is config
   git config --global credential.https://git.acme.internal.helper '!hallpass git-credential'
   git config --global credential.https://git.acme.internal.useHttpPath true
 
-The proof is found as by `hallpass token`. Without --scope, two tokens are made: one for what is free at that
-host, to learn which permission is the repository's, ended at once; and one for that permission
-alone. With --scope it is one, and it must be for that repository alone.
+The proof is found as by `hallpass token`. Without --scope two tokens are made: one for what is
+free at that host, to learn which permission is the repository's, ended at once; and one for that
+permission alone. With --scope it is one, and it must be for that repository alone.
 
-git 2.46 and later sends the token as `Authorization: Bearer`, and forgets it. Older ones can only send a name
-and a password: they get nothing, unless --basic-username says which name the server expects with a token.
-`store` and `erase` do nothing, for nothing is kept.
+git 2.46 and later sends the token as `Authorization: Bearer`, and forgets it. Older ones can only
+send a name and a password: they get nothing, unless --basic-username says which name the server
+expects with a token. `store` and `erase` do nothing, for nothing is kept.
 
 Examples:
   hallpass git-credential get
@@ -37,6 +37,9 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub struct GitCredentialArgs {
+    /// What git wants
+    #[arg(value_enum)]
+    operation: Operation,
     /// Permissions of the repository, such as payments:read; give it again, or several with commas
     #[arg(long, value_name = "NAME:ACTION", value_delimiter = ',')]
     scope: Vec<String>,
@@ -48,9 +51,6 @@ pub struct GitCredentialArgs {
     basic_username: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
-    /// What git wants
-    #[arg(value_enum)]
-    operation: Operation,
 }
 
 /// The operations of a helper (gitcredentials(7)).

@@ -26,31 +26,31 @@ use token_file::TokenFile;
 pub const TOKEN_FILE: &str = "HALLPASS_TOKEN_FILE";
 
 pub const AFTER_HELP: &str = "\
-CMD finds its token in the file that HALLPASS_TOKEN_FILE names, and should read it for each use: at two
-thirds of a token's life the file is replaced by one with a new token. The file is private (0600 in a 0700
-folder), in memory where the machine has XDG_RUNTIME_DIR or /dev/shm.
+CMD finds its token in the file that HALLPASS_TOKEN_FILE names, and should read it for each use: at
+two thirds of a token's life the file is replaced by one with a new token. The file is private (0600
+in a 0700 folder), in memory where the machine has XDG_RUNTIME_DIR or /dev/shm.
 
-The proof is found as by `hallpass token`. SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on.
-When CMD ends, its tokens are revoked and the file is removed. A renewal that fails is tried again
-and told on standard error; CMD runs on.
+The proof is found as by `hallpass token`. SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are
+passed on. When CMD ends, its tokens are revoked and the file is removed. A renewal that fails is
+told on standard error and tried again; CMD runs on.
 
-Exit codes: that of CMD; 128+n where signal n killed it; 127 where CMD is not found, 126 where it cannot
-be run; without a token as of every command, and CMD is not started.
+Exit codes: that of CMD; 128+n where signal n killed it; 127 where CMD is not found, 126 where it
+cannot be run; without a token as of every command, and CMD is not started.
 
 Examples:
   hallpass run -- ./refactor.sh
   hallpass run --scope payments:read,payments:push -v -- make agent
-  hallpass run -- sh -c 'curl -H \"Authorization: Bearer $(cat $HALLPASS_TOKEN_FILE)\" https://ledger.staging.acme.internal/v1/entries/7'";
+  hallpass run -- sh -c 'curl -H \"Authorization: Bearer $(cat \"$HALLPASS_TOKEN_FILE\")\" $LEDGER'";
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
     #[command(flatten)]
     narrow: NarrowArgs,
     #[command(flatten)]
     ask: AskArgs,
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<OsString>,
 }
 
 /// # Errors

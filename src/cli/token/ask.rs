@@ -42,16 +42,23 @@ impl BrokerArgs {
 /// How to get a token, whatever is asked for.
 #[derive(Debug, clap::Args)]
 pub struct AskArgs {
+    /// Say on standard error which proof is used
+    #[arg(short, long)]
+    verbose: bool,
+    /// How long to go on asking a broker that is not reached or says to wait
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = timeout)]
+    timeout: Duration,
     #[command(flatten)]
     proof: ProofArgs,
     #[command(flatten)]
     broker: BrokerArgs,
-    /// How long to go on asking a broker that is not reached or says to wait
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = moment::duration)]
-    timeout: Duration,
-    /// Say on standard error which proof is used
-    #[arg(short, long)]
-    verbose: bool,
+}
+
+fn timeout(text: &str) -> Result<Duration, &'static str> {
+    match moment::duration(text)? {
+        Duration::ZERO => Err("nobody answers in no time"),
+        timeout => Ok(timeout),
+    }
 }
 
 /// Gets tokens for this workload, and ends them.

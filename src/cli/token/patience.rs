@@ -45,28 +45,26 @@ pub async fn patiently<T>(
 ) -> Outcome<T> {
     let deadline = Instant::now() + patience;
     let mut backoff = Backoff::new(FIRST_WAIT, Duration::from_secs(8));
-    let mut told = false;
+    let given_up = || format!("{} s (--timeout)", patience.as_secs());
+    let mut last: Option<Failure> = None;
     loop {
-        let tried = timeout_at(deadline, ask(host)).await;
-        let failure = match tried {
+        let failure = match timeout_at(deadline, ask(host)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failure)) => failure,
             Err(_) => {
-                return Err(Failure::failed(format!(
-                    "no answer within {} s (--timeout)",
-                    patience.as_secs()
-                )));
+                let silence = || Failure::failed("no answer from the broker in time");
+                return Err(last.unwrap_or_else(silence).fact("given up after", given_up()));
             }
         };
         let Some(after) = failure.passes_after() else { return Err(failure) };
         let wait = backoff.next(after, &host.random);
         if wait > deadline.saturating_duration_since(Instant::now()) {
-            return Err(failure.fact("given up after", format!("{} s (--timeout)", patience.as_secs())));
+            return Err(failure.fact("given up after", given_up()));
         }
-        if !told {
+        if last.is_none() {
             host.note(&format!("{}; trying again for up to {} s", failure.message(), patience.as_secs()));
-            told = true;
         }
+        last = Some(failure);
         sleep(wait).await;
     }
 }
