@@ -204,6 +204,24 @@ async fn what_passes_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_limits_the_rate_is_waited_for() {
+    let app = TestApp::with(Backend::Memory, "[limits]\ntokens_per_minute = 30\n").await;
+    let proof = app.proof();
+    let mut limited = app.exchange(&proof, &[]).await;
+    for _ in 0..30 {
+        if limited.status == 429 {
+            break;
+        }
+        limited = app.exchange(&proof, &[]).await;
+    }
+    assert_eq!((limited.status, limited.header("retry-after")), (429, "2"), "{limited:?}");
+    let done = ran(proven(&app, &["token"])).await;
+    issued(&done);
+    assert!(done.err.contains("trying again"), "{done:?}");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retry_after_beyond_the_timeout_ends_it_at_once() {
     let (github, app) = world().await;
     github.fail_once((StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "3600")]));

@@ -147,9 +147,11 @@ async fn what_was_ignored_before_stays_ignored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_reaches_the_command_once() {
     let app = TestApp::start(Backend::Memory).await;
-    let script = "n=0; trap \"n=\\$((n+1))\" INT; echo ready; i=0; \
-                  while [ \\$i -lt 15 ]; do sleep 0.1; i=\\$((i+1)); done; echo got \\$n";
-    let line = format!("exec '{HALLPASS}' run -- sh -c '{}'", script.replace("\\$", "$"));
+    // Busy with nothing but itself, so that it takes each signal as it comes: while it waited for another program, two
+    // would become one.
+    let script = "n=0; i=0; trap \"n=\\$((n+1))\" INT; echo ready; \
+                  while [ $n -eq 0 ]; do :; done; while [ $i -lt 1000000 ]; do i=$((i+1)); done; echo got $n";
+    let line = format!("exec '{HALLPASS}' run -- sh -c '{script}'");
     let mut command = bare("script");
     command.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh").stdin(Stdio::piped());
     command.env("HALLPASS_URL", &app.public).env("HALLPASS_IDENTITY_TOKEN", app.proof());
