@@ -12,12 +12,13 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     hallpass::token::install_crypto();
     // Not locked: what `serve` logs comes from other threads.
-    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    let (mut stdin, mut stdout, mut stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let mut host = Host {
         clock: system_clock(),
         random: system_random(),
         env: &|name| std::env::var_os(name),
         terminal: stdout.is_terminal(),
+        input: &mut stdin,
         out: &mut stdout,
         err: &mut stderr,
     };

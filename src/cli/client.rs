@@ -3,6 +3,8 @@
 //! come. TLS trusts what the system trusts (`SSL_CERT_FILE` names another bundle).
 
 mod copy;
+mod platform;
+mod retry_after;
 
 use std::time::Duration;
 
@@ -171,20 +173,20 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let cause = match error.is_timeout() {
-            true => "no answer in time".to_owned(),
-            false => root_cause(error),
-        };
+        let cause = cause_of(error);
         if !error.is_connect() {
             return Failure::failed(format!("no whole answer from the broker at {}: {cause}", self.base))
-                .remedy("what was asked may have been done or not; look before you ask again");
+                .remedy("what was asked may have been done or not; look before you ask again")
+                .passing(Duration::ZERO);
         }
         let failure = Failure::failed(format!("cannot reach the broker at {}: {cause}", self.base));
         if chain(error).any(is_tls) {
             return failure
                 .remedy("name the broker as its certificate does, and trust who signed it: SSL_CERT_FILE");
         }
-        failure.remedy(format!("start it (hallpass serve), or name another address with {}", self.named_by))
+        failure
+            .remedy(format!("start it (hallpass serve), or name another address with {}", self.named_by))
+            .passing(Duration::ZERO)
     }
 }
 
@@ -208,9 +210,18 @@ impl Answer {
             300..=399 => Err(self.redirected()),
             status => {
                 let retry_after = self.header(RETRY_AFTER.as_str());
-                Err(Problem::read(&self.body).failure(status, retry_after, &self.url))
+                let failure = Problem::read(&self.body).failure(status, retry_after, &self.url);
+                Err(match self.passes_after() {
+                    Some(after) => failure.passing(after),
+                    None => failure,
+                })
             }
         }
+    }
+
+    /// How long to wait at least before asking again helps: of 429 and 503 alone.
+    pub fn passes_after(&self) -> Option<Duration> {
+        matches!(self.status, 429 | 503).then(|| retry_after::wait(&self.headers))
     }
 
     /// # Errors
@@ -259,6 +270,13 @@ pub fn is_bearer_token(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(inner)
+}
+
+fn cause_of(error: &reqwest::Error) -> String {
+    match error.is_timeout() {
+        true => "no answer in time".to_owned(),
+        false => root_cause(error),
+    }
 }
 
 type Cause<'a> = &'a (dyn std::error::Error + 'static);

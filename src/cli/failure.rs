@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use crate::cli::show::safe;
+use crate::domain::reason::Reason;
 
 /// How every command ends.
 pub type Outcome<T = ()> = Result<T, Failure>;
@@ -19,6 +21,8 @@ pub enum Exit {
     Refused,
     /// Whoever read standard output has gone (`hallpass … | head`). Nothing is wrong, nothing is said.
     Unread,
+    /// The command that `hallpass run` ran ended with this code, or could not be started.
+    Command(u8),
 }
 
 impl Exit {
@@ -28,6 +32,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Refused => 3,
+            Self::Command(code) => code,
         }
     }
 }
@@ -39,11 +44,22 @@ pub struct Failure {
     message: String,
     facts: Vec<(&'static str, String)>,
     remedy: Option<String>,
+    passes_after: Option<Duration>,
 }
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), facts: Vec::new(), remedy: None }
+        Self { exit, message: message.into(), facts: Vec::new(), remedy: None, passes_after: None }
+    }
+
+    /// A command that could not be started, with the exit code that a shell gives it.
+    pub fn not_started(code: u8, message: impl Into<String>) -> Self {
+        Self::new(Exit::Command(code), message)
+    }
+
+    /// A command that ran and ended with another code than 0. It has said why itself.
+    pub fn of_command(code: u8) -> Self {
+        Self::new(Exit::Command(code), "")
     }
 
     pub fn failed(message: impl Into<String>) -> Self {
@@ -64,6 +80,28 @@ impl Failure {
         self
     }
 
+    /// The same call may succeed later, `after` this long at the earliest.
+    pub fn passing(mut self, after: Duration) -> Self {
+        self.passes_after = Some(after);
+        self
+    }
+
+    /// How long to wait at least before the same call is worth another try. `None`: it is not.
+    pub fn passes_after(&self) -> Option<Duration> {
+        self.passes_after
+    }
+
+    /// Whether the broker said that the agent has nothing at the place that was named.
+    pub fn is_of_target(&self) -> bool {
+        let reasons = [Reason::TargetNotRegistered, Reason::NothingFree].map(Reason::as_str);
+        self.facts.iter().any(|(label, value)| *label == "reason" && reasons.contains(&value.as_str()))
+    }
+
+    /// What happened, without what to do about it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What the reader should do about it.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
@@ -73,6 +111,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.message.is_empty() {
+            return Ok(());
+        }
         writeln!(f, "error: {}", safe(&self.message))?;
         for (label, value) in &self.facts {
             writeln!(f, "  {label}: {}", safe(value))?;

@@ -1,7 +1,7 @@
 //! What a command sees of the machine, so that a test can be the machine.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use crate::cli::show::safe;
 use crate::domain::random::Random;
@@ -13,6 +13,8 @@ pub struct Host<'a> {
     pub random: Random,
     /// Reads one environment variable.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Standard input, which `git-credential` alone reads.
+    pub input: &'a mut dyn Read,
     /// Standard output: what was asked for, and nothing else.
     pub out: &'a mut dyn Write,
     /// Standard error: warnings, notes, and why it failed.

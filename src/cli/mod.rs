@@ -1,7 +1,7 @@
 //! The command line: one file a command family, each a thin client of a broker or a local tool.
 //!
 //! Promises: what was asked for goes to standard output and everything else to standard error;
-//! exit codes are 0 done, 1 failed, 2 usage, 3 refused by the broker; text that came from elsewhere
+//! exit codes are 0 done, 1 failed, 2 usage, 3 refused by the broker (`run` has its command's); text that came from elsewhere
 //! cannot act on the terminal; a secret is printed only where it was asked for. `main` calls [`run`].
 
 pub mod admin;
@@ -14,6 +14,7 @@ pub mod client;
 pub mod completions;
 pub mod demo;
 pub mod failure;
+pub mod git_credential;
 pub mod host;
 pub mod key_file;
 pub mod keygen;
@@ -23,6 +24,7 @@ pub mod operator;
 pub mod problem;
 pub mod ready;
 pub mod revoke;
+pub mod run;
 pub mod serve;
 pub mod show;
 #[cfg(test)]
@@ -96,6 +98,12 @@ Examples:
     /// Proves this workload's identity and gets a token
     #[command(after_long_help = token::AFTER_HELP)]
     Token(token::TokenArgs),
+    /// Runs a command with a token that is kept fresh, and ends the token after
+    #[command(after_long_help = run::AFTER_HELP)]
+    Run(run::RunArgs),
+    /// A credential helper of git: a token for exactly the repository git asks about
+    #[command(after_long_help = git_credential::AFTER_HELP)]
+    GitCredential(git_credential::GitCredentialArgs),
     /// Asks the broker whether it can issue tokens: exit code 0 if so, else 1
     #[command(after_help = "\
 Examples:
@@ -192,6 +200,8 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
         Command::Serve(args) => serve::run(&args, host),
         Command::CheckConfig(args) => check::run(&args, host),
         Command::Token(args) => token::run(&args, host),
+        Command::Run(args) => run::run(&args, host),
+        Command::GitCredential(args) => git_credential::run(&args, host),
         Command::Ready(args) => ready::run(&args, host),
         Command::Agents(command) => agents::run(command, host),
         Command::Revoke(args) => revoke::revoke(&args, host),

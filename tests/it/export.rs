@@ -236,6 +236,7 @@ fn command(args: &[String]) -> String {
         clock: crate::support::broker::Hands::default().clock(),
         random: crate::support::broker::random(),
         env: &|_| None,
+        input: &mut std::io::empty(),
         out: &mut out,
         err: &mut err,
         terminal: false,

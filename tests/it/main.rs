@@ -1,6 +1,7 @@
 //! One binary: each module is one behaviour of hallpass as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic, in its support too")]
 
+mod agent_identity;
 mod canary;
 mod cli_help;
 mod commands;
@@ -8,18 +9,21 @@ mod compose;
 mod crash;
 mod demo;
 mod dpop;
+mod examples;
 mod explain;
 mod export;
+mod git_credential;
 mod identity;
 mod kill_switch;
 mod layout;
 mod limits;
 mod operators;
 mod outage;
+mod platforms;
 mod readme;
 mod registered_keys;
-mod platforms;
 mod revocation;
+mod run;
 mod support;
 mod tls;
 mod token_endpoint;

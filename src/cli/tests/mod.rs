@@ -110,11 +110,18 @@ struct Machine {
     folder: tempfile::TempDir,
     env: HashMap<&'static str, OsString>,
     terminal: bool,
+    /// What stands in standard input.
+    input: String,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), env: HashMap::new(), terminal: false }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            env: HashMap::new(),
+            terminal: false,
+            input: String::new(),
+        }
     }
 
     fn file(&self, name: &str, text: &str) -> String {
@@ -141,6 +148,7 @@ impl Machine {
             clock: Clock::new(|| Timestamp::from_seconds(NOW)),
             random: random(),
             env: &|name| self.env.get(name).cloned(),
+            input: &mut self.input.as_bytes(),
             out,
             err: &mut err,
             terminal: self.terminal,

@@ -170,6 +170,8 @@ error: found no proof of this workload's identity; looked, in this order, for
   --key-file: not given
   HALLPASS_IDENTITY_TOKEN_FILE: not set
   HALLPASS_IDENTITY_TOKEN: set, but empty
+  GitHub Actions: ACTIONS_ID_TOKEN_REQUEST_URL not set, ACTIONS_ID_TOKEN_REQUEST_TOKEN not set
+  a projected token: /var/run/secrets/hallpass/token not there
   HALLPASS_KEY_FILE: not set
   remedy: give one of them; `hallpass token --help` shows how
 "

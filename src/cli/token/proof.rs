@@ -1,9 +1,10 @@
 //! Where the proof of this workload's identity is.
 //!
-//! Flags come before the environment. The first place that is named is the proof: when it cannot be
-//! read the command fails, instead of proving to be somebody else by the next one.
+//! What a person named comes before what a platform provides. The first place that is there is the proof:
+//! when it cannot be read the command fails, instead of proving to be somebody else by the next one.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ring::signature::Ed25519KeyPair;
@@ -12,15 +13,20 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::key_file::{self, Readers};
+use crate::cli::token::github;
+use crate::cli::token::github::RequestUrl;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::AgentId;
 
-const IDENTITY_TOKEN_FILE: &str = "HALLPASS_IDENTITY_TOKEN_FILE";
-const IDENTITY_TOKEN: &str = "HALLPASS_IDENTITY_TOKEN";
-const KEY_FILE: &str = "HALLPASS_KEY_FILE";
-const AGENT: &str = "HALLPASS_AGENT";
+pub const IDENTITY_TOKEN_FILE: &str = "HALLPASS_IDENTITY_TOKEN_FILE";
+/// GitLab's `id_tokens:` takes any name; this is the one that hallpass looks at.
+pub const IDENTITY_TOKEN: &str = "HALLPASS_IDENTITY_TOKEN";
+pub const KEY_FILE: &str = "HALLPASS_KEY_FILE";
+pub const AGENT: &str = "HALLPASS_AGENT";
+/// Where a pod's projected service-account token is expected (`examples/kubernetes-pod.yaml`).
+pub const PROJECTED: &str = "/var/run/secrets/hallpass/token";
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Proof of identity")]
 pub struct ProofArgs {
     /// A file with this workload's OIDC token [env: HALLPASS_IDENTITY_TOKEN_FILE]
@@ -32,6 +38,9 @@ pub struct ProofArgs {
     /// The agent that the key is registered for [env: HALLPASS_AGENT]
     #[arg(long, value_name = "ID")]
     agent: Option<AgentId>,
+    /// Whom GitHub Actions makes its token out to [default: the broker's own name, from its metadata]
+    #[arg(long, value_name = "AUDIENCE")]
+    pub audience: Option<String>,
 }
 
 /// What proves an identity to the broker.
@@ -42,38 +51,93 @@ pub enum Proof {
     Key { agent: AgentId, key: Box<Ed25519KeyPair> },
 }
 
-/// # Errors
-/// When nothing is named, listing where it looked, or when what is named is not a proof.
-pub fn find(args: &ProofArgs, host: &mut Host<'_>) -> Outcome<Proof> {
-    if let Some(file) = &args.identity_token_file {
-        return identity_token_in(file, host);
-    }
-    if let Some(file) = &args.key_file {
-        return registered_key(file, args, host);
-    }
-    // `--agent` says that the proof is a key, so an identity token that lies about is not taken.
-    if args.agent.is_none() {
-        if let Some(file) = host.env(IDENTITY_TOKEN_FILE) {
-            return identity_token_in(Path::new(&file), host);
+/// Where a proof comes from. It is read anew for each request: platforms replace the file, and the
+/// token of a job that runs for hours expires.
+pub enum Source {
+    File { file: PathBuf, named_by: &'static str },
+    Text(SecretString),
+    GitHub { url: RequestUrl, bearer: SecretString },
+    Key { agent: AgentId, file: PathBuf, named_by: &'static str },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file, named_by } => {
+                write!(f, "the identity token in {} ({named_by})", file.display())
+            }
+            Self::Text(_) => write!(f, "the identity token in {IDENTITY_TOKEN}"),
+            Self::GitHub { url, .. } => write!(f, "an identity token of GitHub Actions, from {url}"),
+            Self::Key { agent, file, named_by } => {
+                write!(f, "the key in {} ({named_by}), registered for {agent}", file.display())
+            }
         }
-        if let Some(token) = host.env(IDENTITY_TOKEN) {
-            let token =
-                token.into_string().map_err(|_| Failure::failed("HALLPASS_IDENTITY_TOKEN is not text"))?;
-            return identity_token(token.trim().into(), IDENTITY_TOKEN);
-        }
-    }
-    match host.env(KEY_FILE) {
-        Some(file) => registered_key(Path::new(&file), args, host),
-        None => Err(nothing_found(args, host)),
     }
 }
 
-fn identity_token_in(file: &Path, host: &mut Host<'_>) -> Outcome<Proof> {
-    identity_token(key_file::read(file, Readers::Anyone, host)?, &file.display().to_string())
+impl Source {
+    /// The first place there is. `projected` is [`PROJECTED`], unless a test says otherwise.
+    ///
+    /// # Errors
+    /// When there is none, listing where it looked, or when what names one makes no sense.
+    pub fn find(args: &ProofArgs, projected: &Path, host: &Host<'_>) -> Outcome<Self> {
+        if let Some(file) = &args.identity_token_file {
+            return Ok(Self::File { file: file.clone(), named_by: "--identity-token-file" });
+        }
+        if let Some(file) = &args.key_file {
+            return Ok(Self::Key { agent: agent(args, host)?, file: file.clone(), named_by: "--key-file" });
+        }
+        // `--agent` says that the proof is a key, so an identity token that lies about is not taken.
+        if args.agent.is_none()
+            && let Some(found) = identity_token_of(projected, host)?
+        {
+            return Ok(found);
+        }
+        match host.env(KEY_FILE) {
+            Some(file) => Ok(Self::Key { agent: agent(args, host)?, file: file.into(), named_by: KEY_FILE }),
+            None => Err(nothing_found(args, projected, host)),
+        }
+    }
+
+    /// Reads a file or a key. GitHub's token is fetched by [`github::fetch`] instead.
+    ///
+    /// # Errors
+    /// When what is there is not a proof.
+    pub fn read(&self, host: &mut Host<'_>) -> Outcome<Option<Proof>> {
+        Ok(Some(match self {
+            Self::File { file, .. } => {
+                identity_token(key_file::read(file, Readers::Anyone, host)?, &file.display().to_string())?
+            }
+            Self::Text(token) => identity_token(token.clone(), IDENTITY_TOKEN)?,
+            Self::Key { agent, file, .. } => registered_key(file, agent.clone(), host)?,
+            Self::GitHub { .. } => return Ok(None),
+        }))
+    }
+}
+
+fn identity_token_of(projected: &Path, host: &Host<'_>) -> Outcome<Option<Source>> {
+    if let Some(file) = host.env(IDENTITY_TOKEN_FILE) {
+        return Ok(Some(Source::File { file: file.into(), named_by: IDENTITY_TOKEN_FILE }));
+    }
+    if let Some(token) = text(IDENTITY_TOKEN, host)? {
+        return Ok(Some(Source::Text(token.trim().into())));
+    }
+    if let (Some(url), Some(bearer)) = (text(github::REQUEST_URL, host)?, text(github::REQUEST_TOKEN, host)?)
+    {
+        return Ok(Some(Source::GitHub { url: url.parse()?, bearer: bearer.into() }));
+    }
+    // A file that is there and cannot be looked at is this workload's too: reading it says why.
+    let there = projected.try_exists().unwrap_or(true);
+    Ok(there.then(|| Source::File { file: projected.to_owned(), named_by: "a projected token" }))
+}
+
+fn text(name: &'static str, host: &Host<'_>) -> Outcome<Option<String>> {
+    let value = host.env(name).map(OsString::into_string).transpose();
+    value.map_err(|_| Failure::failed(format!("{name} is not text")))
 }
 
 /// A look that catches the wrong file here, where it can be named; the broker does the checking.
-fn identity_token(token: SecretString, place: &str) -> Outcome<Proof> {
+pub(super) fn identity_token(token: SecretString, place: &str) -> Outcome<Proof> {
     let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let part = |part: &str| !part.is_empty() && part.bytes().all(base64url);
     let text = token.expose_secret();
@@ -84,17 +148,23 @@ fn identity_token(token: SecretString, place: &str) -> Outcome<Proof> {
         .remedy("give the OIDC token alone, without JSON, quotes or `Bearer` around it"))
 }
 
-fn registered_key(file: &Path, args: &ProofArgs, host: &mut Host<'_>) -> Outcome<Proof> {
-    let agent = match (&args.agent, host.env(AGENT)) {
-        (Some(agent), _) => agent.clone(),
-        (None, Some(name)) => agent_named(&name)?,
-        (None, None) => {
-            return Err(Failure::usage("a key proves nothing without the agent that it is registered for")
-                .remedy("name the agent with --agent or HALLPASS_AGENT"));
+fn agent(args: &ProofArgs, host: &Host<'_>) -> Outcome<AgentId> {
+    match (&args.agent, host.env(AGENT)) {
+        (Some(agent), _) => Ok(agent.clone()),
+        (None, Some(name)) => {
+            let name = name.to_string_lossy();
+            name.parse().map_err(|error| Failure::usage(format!("{AGENT}: {error}")))
         }
-    };
+        (None, None) => {
+            Err(Failure::usage("a key proves nothing without the agent that it is registered for")
+                .remedy("name the agent with --agent or HALLPASS_AGENT"))
+        }
+    }
+}
+
+fn registered_key(file: &Path, agent: AgentId, host: &mut Host<'_>) -> Outcome<Proof> {
     let pem = key_file::read(file, Readers::Owner, host)?;
-    let unusable = |why: &dyn std::fmt::Display| {
+    let unusable = |why: &dyn fmt::Display| {
         Failure::failed(format!("{} is not an Ed25519 key in PKCS#8 PEM: {why}", file.display()))
             .remedy("make one with `hallpass keygen`, and register its public half")
     };
@@ -104,23 +174,46 @@ fn registered_key(file: &Path, args: &ProofArgs, host: &mut Host<'_>) -> Outcome
     Ok(Proof::Key { agent, key: Box::new(key) })
 }
 
-fn agent_named(name: &OsString) -> Outcome<AgentId> {
-    let name = name.to_string_lossy();
-    name.parse().map_err(|error| Failure::usage(format!("HALLPASS_AGENT: {error}")))
-}
-
-fn nothing_found(args: &ProofArgs, host: &Host<'_>) -> Failure {
+fn nothing_found(args: &ProofArgs, projected: &Path, host: &Host<'_>) -> Failure {
+    const PASSED_OVER: &str = "passed over, for --agent asks for a key";
     let variable = |name: &str| match (host.env)(name) {
         None => "not set",
         Some(value) if value.is_empty() => "set, but empty",
-        Some(_) => "passed over, for --agent asks for a key",
+        Some(_) if args.agent.is_some() => PASSED_OVER,
+        Some(_) => "set",
     };
     let flag = if args.agent.is_some() { "not given, though --agent is" } else { "not given" };
+    let github = format!(
+        "{} {}, {} {}",
+        github::REQUEST_URL,
+        variable(github::REQUEST_URL),
+        github::REQUEST_TOKEN,
+        variable(github::REQUEST_TOKEN)
+    );
+    let file = if args.agent.is_some() { PASSED_OVER } else { "not there" };
     Failure::failed("found no proof of this workload's identity; looked, in this order, for")
         .fact("--identity-token-file", "not given")
         .fact("--key-file", flag)
         .fact(IDENTITY_TOKEN_FILE, variable(IDENTITY_TOKEN_FILE))
         .fact(IDENTITY_TOKEN, variable(IDENTITY_TOKEN))
+        .fact("GitHub Actions", github)
+        .fact("a projected token", format!("{} {file}", projected.display()))
         .fact(KEY_FILE, variable(KEY_FILE))
-        .remedy("give one of them; `hallpass token --help` shows how")
+        .remedy(remedy(host))
 }
+
+/// On a platform that could have given one, what its job has to say.
+fn remedy(host: &Host<'_>) -> &'static str {
+    if host.env("GITHUB_ACTIONS").is_some() {
+        "give the job `permissions: id-token: write`; examples/github-actions.yml shows a whole one"
+    } else if host.env("GITLAB_CI").is_some() {
+        "give the job `id_tokens:` with HALLPASS_IDENTITY_TOKEN; examples/gitlab-ci.yml shows a whole one"
+    } else if host.env("KUBERNETES_SERVICE_HOST").is_some() {
+        "mount a projected service-account token there; examples/kubernetes-pod.yaml shows a whole pod"
+    } else {
+        "give one of them; `hallpass token --help` shows how"
+    }
+}
+
+#[cfg(test)]
+mod tests;

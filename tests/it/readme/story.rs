@@ -52,6 +52,7 @@ fn the_first_screen_is_what_the_demo_prints() {
         clock: Hands::default().clock(),
         random: random(),
         env: &|_| None,
+        input: &mut std::io::empty(),
         out: &mut out,
         err: &mut err,
         terminal: false,

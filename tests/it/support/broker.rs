@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Once};
@@ -119,9 +119,14 @@ impl TestApp {
 
     /// With more lines at the end of `hallpass.toml`.
     pub(crate) async fn with(backend: Backend, more: &str) -> Self {
+        Self::prepared(backend, more, |_| {}).await
+    }
+
+    /// The same, after `change` of the folder with `hallpass.toml` and `agents/`.
+    pub(crate) async fn prepared(backend: Backend, more: &str, change: impl FnOnce(&Path)) -> Self {
         let agents = [("payments-refactorer", PAYMENTS.to_owned())];
         let configure = |url: &str, issuer: &str| configuration(url, issuer, more);
-        Self::made(backend, Hands::default(), configure, &agents).await
+        Self::raised(backend, Hands::default(), configure, &agents, change).await
     }
 
     /// With a clock, a configuration (of the URLs of the kill switch and of the issuer) and agent files,
@@ -131,6 +136,16 @@ impl TestApp {
         hands: Hands,
         configure: impl FnOnce(&str, &str) -> String,
         agents: &[(&str, String)],
+    ) -> Self {
+        Self::raised(backend, hands, configure, agents, |_| {}).await
+    }
+
+    async fn raised(
+        backend: Backend,
+        hands: Hands,
+        configure: impl FnOnce(&str, &str) -> String,
+        agents: &[(&str, String)],
+        change: impl FnOnce(&Path),
     ) -> Self {
         install_providers();
         let redis = match backend {
@@ -145,6 +160,7 @@ impl TestApp {
             fs::write(folder.path().join(format!("agents/{id}.toml")), text).unwrap();
         }
         fs::write(folder.path().join("hallpass.toml"), configure(&url, issuer.url())).unwrap();
+        change(folder.path());
         let mut app = Self {
             issuer,
             redis,

@@ -1,6 +1,9 @@
 //! Real parts that the tests start themselves.
 
 pub(crate) mod broker;
+pub(crate) mod command;
+pub(crate) mod git;
+pub(crate) mod github;
 pub(crate) mod issuer;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -1,0 +1,190 @@
+//! The whole call of an agent: find the proof, ask the broker, wait where waiting helps.
+
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use crate::cli::broker_url::BrokerUrl;
+use crate::cli::client::{Answer, Client, is_bearer_token};
+use crate::cli::token::narrow::Parameters;
+use crate::cli::token::patience::patiently;
+use crate::cli::token::proof::{PROJECTED, Proof, ProofArgs, Source};
+use crate::cli::token::{assertion, github};
+use crate::cli::{Failure, Host, Outcome, moment};
+use crate::domain::permission::GrantedPermission;
+
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// The broker's public listener, for agents' commands.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Broker")]
+pub struct BrokerArgs {
+    /// The broker's public listener
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HALLPASS_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8700"
+    )]
+    pub url: BrokerUrl,
+}
+
+impl BrokerArgs {
+    pub const NAMED_BY: &str = "--url or HALLPASS_URL";
+}
+
+/// How to get a token, whatever is asked for.
+#[derive(Debug, clap::Args)]
+pub struct AskArgs {
+    /// Say on standard error which proof is used
+    #[arg(short, long)]
+    verbose: bool,
+    /// How long to go on asking a broker that is not reached or says to wait
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = timeout)]
+    timeout: Duration,
+    #[command(flatten)]
+    proof: ProofArgs,
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+fn timeout(text: &str) -> Result<Duration, &'static str> {
+    match moment::duration(text)? {
+        Duration::ZERO => Err("nobody answers in no time"),
+        timeout => Ok(timeout),
+    }
+}
+
+/// Gets tokens for this workload, and ends them.
+pub struct Asker {
+    client: Client,
+    source: Source,
+    audience: Option<String>,
+    patience: Duration,
+}
+
+/// A successful answer (RFC 8693 §2.2.1).
+pub struct Issued {
+    pub token: SecretString,
+    pub lifetime: Duration,
+    pub granted: Vec<GrantedPermission>,
+}
+
+impl Asker {
+    /// # Errors
+    /// When there is no proof, or TLS cannot be set up. Nothing has been asked yet.
+    pub fn new(args: &AskArgs, host: &mut Host<'_>) -> Outcome<Self> {
+        let source = Source::find(&args.proof, Path::new(PROJECTED), host)?;
+        if args.verbose {
+            host.note(&format!("proof: {source}"));
+        }
+        let client = Client::new(args.broker.url.clone(), BrokerArgs::NAMED_BY)?;
+        Ok(Self { client, source, audience: args.proof.audience.clone(), patience: args.timeout })
+    }
+
+    /// A token for what is `asked`, with new tries while waiting helps.
+    ///
+    /// # Errors
+    /// Refused when the broker says no; failed when the proof cannot be read or nobody answers in time.
+    pub async fn ask(&self, asked: &Parameters, host: &mut Host<'_>) -> Outcome<Answer> {
+        patiently(self.patience, host, async |host: &mut Host<'_>| self.ask_once(asked, host).await).await
+    }
+
+    /// One try.
+    ///
+    /// # Errors
+    /// As [`Asker::ask`].
+    pub async fn ask_once(&self, asked: &Parameters, host: &mut Host<'_>) -> Outcome<Answer> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        match self.prove(host).await? {
+            Proof::IdentityToken(token) => {
+                form.append_pair("grant_type", TOKEN_EXCHANGE);
+                form.append_pair("subject_token_type", TOKEN_TYPE_JWT);
+                form.append_pair("subject_token", token.expose_secret());
+            }
+            Proof::Key { agent, key } => {
+                let issuer = issuer(&self.client).await?;
+                let assertion = assertion::sign(&key, &agent, &issuer, host.clock.now(), &host.random);
+                let assertion = assertion.map_err(|error| Failure::failed(error.to_string()))?;
+                form.append_pair("grant_type", "client_credentials");
+                form.append_pair("client_assertion_type", ASSERTION_TYPE);
+                form.append_pair("client_assertion", &assertion);
+            }
+        }
+        form.extend_pairs(asked);
+        self.client.post_form("/oauth/token", form.finish()).await?.success()
+    }
+
+    async fn prove(&self, host: &mut Host<'_>) -> Outcome<Proof> {
+        if let Source::GitHub { url, bearer } = &self.source {
+            let audience = match &self.audience {
+                Some(audience) => audience.clone(),
+                None => issuer(&self.client).await?,
+            };
+            return github::fetch(&self.client, url, bearer, &audience).await;
+        }
+        let read = self.source.read(host)?;
+        read.ok_or_else(|| Failure::failed(format!("{} cannot be read", self.source)))
+    }
+
+    /// Ends a token of ours (RFC 7009): holding it is enough.
+    ///
+    /// # Errors
+    /// When the broker did not say that it is dead.
+    pub async fn end(&self, token: &SecretString) -> Outcome {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", token.expose_secret());
+        self.client.post_form("/oauth/revoke", form.finish()).await?.success().map(drop)
+    }
+}
+
+impl Issued {
+    /// # Errors
+    /// When the answer holds no bearer token. What holds other characters could start a line of its own
+    /// in a header, an environment file or git's protocol.
+    pub fn read(answer: &Answer) -> Outcome<Self> {
+        #[derive(Deserialize)]
+        struct Members<'a> {
+            access_token: &'a str,
+            token_type: &'a str,
+            expires_in: u32,
+            #[serde(default)]
+            authorization_details: Vec<GrantedPermission>,
+        }
+        let members: Members<'_> = answer.json()?;
+        if !members.token_type.eq_ignore_ascii_case("bearer") || !is_bearer_token(members.access_token) {
+            return Err(answer.foreign("it holds no bearer token"));
+        }
+        Ok(Self {
+            token: members.access_token.into(),
+            lifetime: Duration::from_secs(members.expires_in.into()),
+            granted: members.authorization_details,
+        })
+    }
+}
+
+/// The broker's own name, from its metadata (RFC 8414 §3): the audience of an assertion and of the
+/// token that a platform makes.
+///
+/// It must be of the origin that was asked. Otherwise whoever answers there could have a proof
+/// made out to another broker, and use it there.
+async fn issuer(client: &Client) -> Outcome<String> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        issuer: String,
+    }
+    let answer = client.get("/.well-known/oauth-authorization-server", &[]).await?.success()?;
+    let Metadata { issuer } = answer.json()?;
+    match issuer.parse() {
+        Ok(url) if client.base().is_origin_of(&url) => Ok(issuer),
+        _ => Err(Failure::failed(format!("the broker at {} calls itself {issuer}", client.base())).remedy(
+            "give the broker's own name with --url or HALLPASS_URL; nothing was signed for another one",
+        )),
+    }
+}
