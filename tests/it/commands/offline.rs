@@ -60,7 +60,7 @@ fn without_a_broker_each_command_says_what_to_do() {
     place.write("proof", "a.b.c");
     for (line, start) in [
         ("ready", "error: cannot reach the broker at http://127.0.0.1:"),
-        ("token --identity-token-file proof", "error: cannot reach the broker at "),
+        ("token --identity-token-file proof --timeout 1s", "cannot reach the broker at "),
         ("agents list", "error: cannot read data/operator.key"),
         ("audit checkpoint", "error: cannot read data/operator.key"),
         ("token", "error: found no proof of this workload's identity"),

@@ -186,6 +186,9 @@ fn dead(link: &str, folder: &Path, own: &str) -> Option<String> {
     }
     let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
     let path = folder.join(path);
+    if !link.starts_with('#') && path.is_dir() {
+        return None;
+    }
     let text = match link.starts_with('#') {
         true => own.to_owned(),
         false => match fs::read_to_string(&path) {
