@@ -48,7 +48,7 @@ impl App {
         let admin = bind(config.admin.listen, "admin.listen").await?;
         let callers = Arc::new(callers(&config, &ambient)?);
         let tls = certificates::open(&config, &ambient.clock)?;
-        let watcher = watcher(&config);
+        let watcher = Watcher::new(config.registry_path.clone(), config.rules(), &registry);
         let (stop, stopping) = watch::channel(false);
         let store = Store::open(&config.store, ambient.clock.clone()).await?;
         let revocation = revocation(&config, &ambient.clock).await?;
@@ -134,8 +134,4 @@ fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {
 async fn revocation(config: &Config, clock: &Clock) -> anyhow::Result<Arc<Revocation>> {
     let connected = Revocation::connect(&config.revocation, config.broker_name.clone(), clock.clone());
     Ok(Arc::new(connected.await?))
-}
-
-fn watcher(config: &Config) -> Watcher {
-    Watcher::under(config.registry_path.clone(), config.rules())
 }

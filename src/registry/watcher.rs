@@ -3,13 +3,10 @@
 //! There is no inotify: it is silent on network file systems and on the links that Kubernetes swaps in a
 //! mounted folder. A look costs one `stat` a file; files are read only when a look differs.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::digest::Digest;
-use crate::domain::guardrails::Guardrails;
-use crate::domain::id::IssuerName;
 use crate::registry::folder::{Look, Snapshot};
 use crate::registry::{Registry, Rules};
 
@@ -18,8 +15,8 @@ pub struct Watcher {
     dir: PathBuf,
     rules: Rules,
     look: Look,
-    /// The content that was last accepted or rejected.
-    judged: Digest,
+    /// The content that was last accepted or rejected; none where the folder is past it already.
+    judged: Option<Digest>,
     state: State,
 }
 
@@ -34,16 +31,13 @@ enum State {
 }
 
 impl Watcher {
-    /// Starts from what is in `dir` now. Make it before the first load, so that no change falls between.
-    pub fn new(dir: impl Into<PathBuf>, guardrails: &Guardrails, issuers: &BTreeSet<IssuerName>) -> Self {
-        Self::under(dir, Rules::new(guardrails, issuers))
-    }
-
-    /// As [`Watcher::new`], with every rule.
-    pub fn under(dir: impl Into<PathBuf>, rules: Rules) -> Self {
+    /// Watches `dir` from the revision `served` on. What the folder became since that was read is told as any
+    /// other change. Blocks.
+    pub fn new(dir: impl Into<PathBuf>, rules: Rules, served: &Registry) -> Self {
         let dir = dir.into();
         let look = Look::at(&dir);
-        let judged = Snapshot::read(&dir).fingerprint();
+        let snapshot = Snapshot::read(&dir);
+        let judged = (snapshot.revision() == served.revision()).then(|| snapshot.fingerprint());
         Self { dir, rules, look, judged, state: State::Unsettled }
     }
 
@@ -67,7 +61,7 @@ impl Watcher {
         if Look::at(&self.dir) != look {
             return None;
         }
-        let content = snapshot.fingerprint();
+        let content = Some(snapshot.fingerprint());
         if content == self.judged {
             self.state = State::Settled;
             return None;

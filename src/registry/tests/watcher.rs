@@ -4,9 +4,27 @@ use super::*;
 
 fn watched(files: &[(&str, &str)]) -> (TempDir, Watcher) {
     let dir = folder(files);
-    let mut watcher = Watcher::new(dir.path(), &guardrails(), &issuers());
+    let mut watcher = watcher(&dir);
     assert!(looks(&mut watcher).is_none(), "nothing changed yet");
     (dir, watcher)
+}
+
+fn watcher(dir: &TempDir) -> Watcher {
+    Watcher::new(dir.path(), rules(), &rules().load(dir.path()).unwrap())
+}
+
+#[test]
+fn a_change_between_the_first_load_and_the_watch_is_told() {
+    let dir = folder(&[("a.toml", GOOD)]);
+    let served = rules().load(dir.path()).unwrap();
+    fs::write(dir.path().join("a.toml"), GOOD.replace("team-a", "team-b")).unwrap();
+    let mut watcher = Watcher::new(dir.path(), rules(), &served);
+    let registry = looks(&mut watcher).unwrap().unwrap();
+    assert_eq!(owner(&registry, "a").as_deref(), Some("team-b"));
+
+    fs::write(dir.path().join("a.toml"), "owner = 1").unwrap();
+    let mut watcher = Watcher::new(dir.path(), rules(), &registry);
+    assert!(looks(&mut watcher).unwrap().is_err());
 }
 
 /// As many looks as a change needs at most, and then some.
@@ -39,7 +57,7 @@ fn a_file_that_is_replaced_or_rewritten_in_place_is_a_new_revision() {
 fn a_rewrite_of_the_same_size_at_the_same_instant_is_seen() {
     for n in 0..20 {
         let dir = folder(&[("a.toml", GOOD)]);
-        let mut watcher = Watcher::new(dir.path(), &guardrails(), &issuers());
+        let mut watcher = watcher(&dir);
         fs::write(dir.path().join("a.toml"), GOOD.replace("team-a", "team-z")).unwrap();
         let registry = looks(&mut watcher).unwrap_or_else(|| panic!("missed in round {n}")).unwrap();
         assert_eq!(owner(&registry, "a").as_deref(), Some("team-z"));
