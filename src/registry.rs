@@ -19,7 +19,7 @@ mod resource;
 mod tests;
 mod watcher;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -51,12 +51,6 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// With issuers of which nothing more is known, and no limit of a rate.
-    pub fn new(guardrails: &Guardrails, issuers: &BTreeSet<IssuerName>) -> Self {
-        let issuers = issuers.iter().map(|name| (name.clone(), Platform::default())).collect();
-        Self { guardrails: guardrails.clone(), issuers: Some(issuers), tokens_per_minute: None }
-    }
-
     fn platform(&self, issuer: &IssuerName) -> Option<Platform> {
         self.issuers.as_ref()?.get(issuer).copied()
     }
@@ -102,18 +96,6 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Reads every agent file in `dir`, under rules that limit no rate: see [`Rules::load`].
-    ///
-    /// # Errors
-    /// Every mistake of every file, by file and line.
-    pub fn load(
-        dir: &Path,
-        guardrails: &Guardrails,
-        issuers: &BTreeSet<IssuerName>,
-    ) -> Result<Self, Vec<Diagnostic>> {
-        Rules::new(guardrails, issuers).load(dir)
-    }
-
     fn new(mut agents: Vec<Arc<Agent>>, revision: String) -> Self {
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         let index = Index::new(&agents);

@@ -188,13 +188,6 @@ impl IssuerKeys {
         }
     }
 
-    /// Starts a fetch if none was made yet, and does not wait for it.
-    pub(super) fn prefetch(self: &Arc<Self>) {
-        if self.current.load().is_none() {
-            self.start(Cause::Age, self.clock.now());
-        }
-    }
-
     pub(super) fn status(&self) -> IssuerStatus {
         let held = self.current.load();
         IssuerStatus {

@@ -75,11 +75,6 @@ impl Authenticator {
         assertion.verify(keys, &self.our_issuer, self.clock.now())
     }
 
-    /// Starts fetching every issuer's keys, so that the first proofs need not wait. Within a tokio runtime.
-    pub fn prefetch(&self) {
-        self.issuers.prefetch();
-    }
-
     /// How each issuer's keys stand.
     pub fn status(&self) -> Vec<IssuerStatus> {
         self.issuers.status()

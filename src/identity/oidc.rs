@@ -72,10 +72,6 @@ impl Issuers {
         self.issuers.iter().map(|issuer| issuer.keys.status()).collect()
     }
 
-    pub(super) fn prefetch(&self) {
-        self.issuers.iter().for_each(|issuer| issuer.keys.prefetch());
-    }
-
     pub(super) async fn authenticate(&self, token: &str) -> Result<Arc<VerifiedIdentity>, ProofError> {
         // Before hashing, so that size buys no work.
         if token.len() > MAX_TOKEN {

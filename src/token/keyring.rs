@@ -202,7 +202,8 @@ impl KeyRing {
     }
 
     /// The `kid` of the key that signs at `now`.
-    pub fn signing_kid(&self, now: Timestamp) -> Option<String> {
+    #[cfg(test)]
+    pub(super) fn signing_kid(&self, now: Timestamp) -> Option<String> {
         rotation::signer(&self.keys.load().keys, now).map(|key| key.kid.clone())
     }
 

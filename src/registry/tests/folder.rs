@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_good_folder_becomes_a_registry() {
     let dir = folder(&[("a.toml", GOOD), ("b.toml", &good(2))]);
-    let registry = Registry::load(dir.path(), &guardrails(), &issuers()).unwrap();
+    let registry = rules().load(dir.path()).unwrap();
     let ids: Vec<&str> = registry.agents().map(|agent| agent.id.as_str()).collect();
     assert_eq!(ids, ["a", "b"]);
     let agent = registry.agent(&id("a")).unwrap();
