@@ -36,6 +36,11 @@ fn requests() -> usize {
     std::env::var("BENCH_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(12_000)
 }
 
+/// `BENCH_ONLY` narrows the run to the rows of the broker whose name holds its text.
+fn wanted(row: &str) -> bool {
+    std::env::var("BENCH_ONLY").map_or(true, |text| row.contains(&text))
+}
+
 async fn run() {
     let platform = Platform::new();
     let n = requests();
@@ -57,8 +62,10 @@ async fn run() {
     let redis = Redis::start().await;
     let with_redis = Broker::start(&platform, Some(&redis)).await;
     broker_rows("Redis", &with_redis, &platform, &es256, 2 * ROUNDS * n, &mut report).await;
-    light_load(&with_redis, &platform).await;
-    memory(&with_redis, &platform).await;
+    if wanted("light load, memory") {
+        light_load(&with_redis, &platform).await;
+        memory(&with_redis, &platform).await;
+    }
 }
 
 async fn broker_rows(
@@ -71,25 +78,29 @@ async fn broker_rows(
 ) {
     let n = requests();
     let process = &broker.process;
-    let first =
-        rounds(process, |round| Load::exchange(broker.public, es256.slice(from + round * n, n))).await;
-    report.row(&format!("{name}: ES256 proof, seen first"), &first);
-    let fleet = Proofs::es256(platform, 500).repeated(n);
-    report.row(
-        &format!("{name}: ES256 proof, repeated"),
-        &rounds(process, |_| Load::exchange(broker.public, fleet.clone())).await,
-    );
-    let few = (n / 4).max(1);
-    let rs256 = Proofs::rs256(platform, few * ROUNDS);
-    report.row(
-        &format!("{name}: RS256 proof, seen first"),
-        &rounds(process, |round| Load::exchange(broker.public, rs256.slice(round * few, few))).await,
-    );
-    let token = load::first_token(broker.public, &es256.slice(from, 1)).await;
-    report.row(
-        &format!("{name}: introspection"),
-        &rounds(process, |_| Load::introspect(broker.public, &token, &broker.operator, n)).await,
-    );
+    let row = format!("{name}: ES256 proof, seen first");
+    if wanted(&row) {
+        let one = |round| Load::exchange(broker.public, es256.slice(from + round * n, n));
+        report.row(&row, &rounds(process, one).await);
+    }
+    let row = format!("{name}: ES256 proof, repeated");
+    if wanted(&row) {
+        let fleet = Proofs::es256(platform, 500).repeated(n);
+        report.row(&row, &rounds(process, |_| Load::exchange(broker.public, fleet.clone())).await);
+    }
+    let row = format!("{name}: RS256 proof, seen first");
+    if wanted(&row) {
+        let few = (n / 4).max(1);
+        let rs256 = Proofs::rs256(platform, few * ROUNDS);
+        let one = |round| Load::exchange(broker.public, rs256.slice(round * few, few));
+        report.row(&row, &rounds(process, one).await);
+    }
+    let row = format!("{name}: introspection");
+    if wanted(&row) {
+        let token = load::first_token(broker.public, &es256.slice(from, 1)).await;
+        let one = |_| Load::introspect(broker.public, &token, &broker.operator, n);
+        report.row(&row, &rounds(process, one).await);
+    }
 }
 
 /// What a round measured, and what it cost the server alone.
