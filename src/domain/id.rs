@@ -110,6 +110,12 @@ macro_rules! uuid_id {
                 let millis = u64::try_from(now.millis()).unwrap_or(0);
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid())
             }
+
+            /// When it was made, milliseconds since the epoch, as it says itself.
+            pub fn millis(&self) -> i64 {
+                // The first 48 bits, which fit.
+                (self.0.as_u128() >> 80) as i64
+            }
         }
 
         impl FromStr for $type {

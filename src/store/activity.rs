@@ -3,10 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::iter;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Deserialize;
 
+use super::blocks::{self, Blocks};
 use super::error::StoreError;
+use super::tip::{read_head, sql_int};
+use crate::domain::event::Kind;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::Workload;
@@ -51,8 +54,8 @@ struct Opens {
     permissions: Vec<GrantedPermission>,
 }
 
-const ISSUED: &str = "SELECT bytes FROM events INDEXED BY events_at
-    WHERE at > ?1 AND expires > ?2 AND kind = 'token.issued'";
+const ISSUED: &str = "SELECT bytes FROM events
+    WHERE seq >= ?1 AND at > ?2 AND expires > ?3 AND kind = 'token.issued'";
 
 /// Calls `each` with the issuance of every token that lives at `now`.
 fn live_tokens(
@@ -61,8 +64,11 @@ fn live_tokens(
     now: Timestamp,
     mut each: impl FnMut(&str, &Levels) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    let since = (now - MAX_TOKEN_LIFETIME).millis() - 1000;
+    let head = read_head(connection)?;
+    let first = blocks::edge(connection, blocks::full(head.size), since.saturating_sub(head.span.skew))?;
     let mut statement = connection.prepare_cached(ISSUED)?;
-    let mut rows = statement.query([(now - MAX_TOKEN_LIFETIME).millis() - 1000, now.seconds()])?;
+    let mut rows = statement.query([sql_int(blocks::first_seq(first)), since, now.seconds()])?;
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_str().unwrap_or_default();
         let Issued { at, agent, owner, workload, token, parent } = parse(bytes)?;
@@ -87,15 +93,9 @@ pub(super) fn of_agents(
     book: &StopBook,
     now: Timestamp,
 ) -> Result<HashMap<AgentId, Activity>, StoreError> {
-    let mut activity = HashMap::with_capacity(agents.len());
-    let mut last = connection.prepare_cached(
-        "SELECT at FROM events INDEXED BY events_agent WHERE agent = ?1 AND kind = 'token.issued'
-         ORDER BY seq DESC LIMIT 1",
-    )?;
-    for agent in agents {
-        let at: Option<i64> = last.query_row([agent.as_str()], |row| row.get(0)).optional()?;
-        activity.insert(agent, Activity { last_issued: at.map(Timestamp::from_millis), live: 0 });
-    }
+    let mut activity: HashMap<AgentId, Activity> =
+        agents.into_iter().map(|agent| (agent, Activity::default())).collect();
+    last_issued(connection, &mut activity)?;
     live_tokens(connection, book, now, |_, levels| {
         if let Some(activity) = activity.get_mut(&levels.agent) {
             activity.live += 1;
@@ -103,6 +103,31 @@ pub(super) fn of_agents(
         Ok(())
     })?;
     Ok(activity)
+}
+
+/// Finds when each agent was issued its last token. Each block is read once, however many agents it is about.
+fn last_issued(connection: &Connection, activity: &mut HashMap<AgentId, Activity>) -> Result<(), StoreError> {
+    let full = blocks::full(read_head(connection)?.size);
+    let mut wanted: BTreeSet<u64> = BTreeSet::from([full]);
+    for agent in activity.keys() {
+        let issued = Blocks::With(blocks::agent_term(agent, Kind::TokenIssued));
+        wanted.extend(issued.newest(connection, full)?);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT agent, at FROM events WHERE seq >= ?1 AND seq < ?2 AND kind = 'token.issued' ORDER BY seq",
+    )?;
+    // The oldest first, so that what is later stays.
+    for block in wanted {
+        let range = [blocks::first_seq(block), blocks::first_seq(block + 1)].map(sql_int);
+        let mut rows = statement.query(range)?;
+        while let Some(row) = rows.next()? {
+            let agent = row.get_ref(0)?.as_str().unwrap_or_default().parse();
+            if let Some(activity) = agent.ok().and_then(|agent: AgentId| activity.get_mut(&agent)) {
+                activity.last_issued = Some(Timestamp::from_millis(row.get(1)?));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn reach(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::blocks::{self, Entry};
 use super::draft::Draft;
 use super::schema::TILE_HEIGHT;
 use super::stops;
@@ -68,12 +69,11 @@ impl<'a> Batch<'a> {
             row.expires,
             bytes,
         ])?;
-        if !draft.resources.is_empty() {
-            let sql = "INSERT INTO event_resources(resource, seq) VALUES (?1, ?2)";
-            let mut insert = self.transaction.prepare_cached(sql)?;
-            for resource in &draft.resources {
-                insert.execute(params![resource, sql_int(seq)])?;
-            }
+        let open = Arc::make_mut(&mut self.tip.open);
+        open.note(row.at, &draft.terms);
+        if seq.is_multiple_of(blocks::SIZE) {
+            open.write(&self.transaction, blocks::of_seq(seq))?;
+            *open = Entry::default();
         }
         let mut tiles = Vec::new();
         self.tip.frontier.append_with(leaf, |node, hash| {

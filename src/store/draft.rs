@@ -1,5 +1,6 @@
 //! An event as the writer takes it: everything is made by the caller's task but the `seq`.
 
+use super::blocks::{self, Term};
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::{AgentId, IssuerName, Owner};
 
@@ -12,10 +13,10 @@ pub(super) struct Draft {
     /// The event's JSON after `{`.
     tail: String,
     pub(super) columns: Columns,
-    pub(super) resources: Vec<Box<str>>,
+    pub(super) terms: Vec<Term>,
 }
 
-/// What an event can be found by. `audit verify` compares each with what the bytes say.
+/// What tells the events of a block apart in a search. `audit verify` compares each with what the bytes say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) at: i64,
@@ -52,8 +53,7 @@ impl Draft {
         let mut tail =
             serde_json::to_string(event).expect("an event is strings and numbers, which have a JSON");
         tail.remove(0);
-        let resources = event.resources().into_iter().map(Into::into).collect();
-        Self { tail, columns: Columns::of(event), resources }
+        Self { tail, columns: Columns::of(event), terms: blocks::terms(event) }
     }
 
     /// The bytes that are stored and hashed.

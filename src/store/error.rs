@@ -21,6 +21,10 @@ pub enum StoreError {
     Locked(PathBuf),
     #[error("{} was written by a newer hallpass (schema {found}, this one knows {known})", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+    /// Whoever only reads cannot bring it to the schema of this version.
+    #[error("{} is of an earlier hallpass (schema {found}, this one has {known}): start the broker once, which \
+             brings it up to date", .path.display())]
+    Older { path: PathBuf, found: i64, known: i64 },
     #[error("{} is not a hallpass database: {problem}", .path.display())]
     Foreign { path: PathBuf, problem: String },
     /// What is on disk contradicts itself; `hallpass audit verify` says where.

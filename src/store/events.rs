@@ -3,94 +3,160 @@
 use std::fmt::Write;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
+use super::blocks::{self, Blocks, STRAY};
+use super::draft;
 use super::error::StoreError;
-use super::tip::{read_head, sql_int};
+use super::tip::{HeadRow, read_head, sql_int};
 use super::{Head, Recorded};
-use crate::domain::event::{EventFilter, Kind, Outcome};
+use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
 
-/// A query that grows by one condition at a time.
+/// The blocks that a filter has to look into.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    connection: &'a Connection,
+    /// A block is looked into if it is in one set at least of each condition.
+    conditions: Vec<Vec<Blocks>>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn of(
+        connection: &'a Connection,
+        head: &HeadRow,
+        filter: &EventFilter,
+    ) -> rusqlite::Result<Self> {
+        let mut conditions = Vec::new();
+        // An event has its id as a term, or is of about the time that the id says.
+        let id = |term, made: i64| -> rusqlite::Result<Vec<Blocks>> {
+            Ok(vec![Blocks::With(term), within(connection, head, made, made.saturating_add(STRAY + 1))?])
+        };
+        if let Some(token) = filter.token {
+            conditions.push(id(blocks::token_term(token), token.millis())?);
+        }
+        if let Some(request) = filter.request {
+            conditions.push(id(blocks::request_term(request), request.millis())?);
+        }
+        conditions.extend(terms(filter));
+        if filter.since.is_some() || filter.until.is_some() {
+            let since = filter.since.map_or(i64::MIN, |since| since.millis());
+            let until = filter.until.map_or(i64::MAX, |until| until.millis());
+            conditions.push(vec![within(connection, head, since, until)?]);
+        }
+        Ok(Self { connection, conditions })
+    }
+
+    /// The newest full block, not after `block`, in which a match can be.
+    pub(super) fn newest(&self, mut block: u64) -> rusqlite::Result<Option<u64>> {
+        // Each condition leads to the block that it allows; where all of them stay, there it is.
+        let mut agreed = 0;
+        for condition in self.conditions.iter().cycle() {
+            if agreed == self.conditions.len() {
+                break;
+            }
+            let mut newest = None;
+            for set in condition {
+                newest = newest.max(set.newest(self.connection, block)?);
+            }
+            match newest {
+                None => return Ok(None),
+                Some(same) if same == block => agreed += 1,
+                Some(earlier) => (block, agreed) = (earlier, 1),
+            }
+        }
+        Ok(Some(block))
+    }
+}
+
+/// The conditions of the terms, the rarest first.
+fn terms(filter: &EventFilter) -> impl Iterator<Item = Vec<Blocks>> {
+    let kinds = filter.kind.as_ref().map_or(Kind::ALL, std::slice::from_ref);
+    let resource = filter.resource.as_deref().map(|name| vec![Blocks::With(blocks::resource_term(name))]);
+    let agent = filter.agent.as_ref();
+    let agent = agent.map(|agent| with(kinds, |kind| blocks::agent_term(agent, kind)));
+    let owner = filter.owner.as_ref();
+    let owner = owner.map(|owner| with(kinds, |kind| blocks::owner_term(owner, kind)));
+    let kind = filter.kind.map(|kind| vec![Blocks::With(blocks::kind_term(kind))]);
+    let outcome = filter.outcome.map(|outcome| vec![Blocks::With(blocks::outcome_term(outcome))]);
+    [resource, agent, owner, kind, outcome].into_iter().flatten()
+}
+
+fn with(kinds: &[Kind], term: impl Fn(Kind) -> blocks::Term) -> Vec<Blocks> {
+    kinds.iter().map(|&kind| Blocks::With(term(kind))).collect()
+}
+
+/// The blocks that hold a time at or after `since` and before `until`.
+fn within(connection: &Connection, head: &HeadRow, since: i64, until: i64) -> rusqlite::Result<Blocks> {
+    let full = blocks::full(head.size);
+    let skew = head.span.skew;
+    let first = blocks::edge(connection, full, since.saturating_sub(skew))?;
+    let last = blocks::edge(connection, full, until.saturating_add(skew))?;
+    Ok(Blocks::Within { first, last, since, until })
+}
+
+/// What the rows of a block are asked for; grows by one condition at a time.
 struct Query {
     sql: String,
     values: Vec<Value>,
 }
 
 impl Query {
-    /// The events of `filter` whose `seq` is in `range`, newest first.
-    fn of(filter: &EventFilter, (first, end): (u64, u64), limit: u32) -> Self {
-        let source = source(filter);
-        let by_resource = source.starts_with("event_resources");
-        let place = if by_resource { "r.seq" } else { "e.seq" };
-        let mut query = Self { sql: format!("SELECT e.seq, e.bytes FROM {source}"), values: Vec::new() };
-        query.and(&format!("{place} >="), sql_int(first));
-        query.and(&format!("{place} <"), sql_int(end));
-        if by_resource {
-            query.and_text("r.resource =", filter.resource.as_ref());
-        } else if let Some(resource) = &filter.resource {
-            let named = "EXISTS (SELECT 1 FROM event_resources r WHERE r.seq = e.seq AND r.resource =";
-            query.and(named, resource.clone());
-            query.sql.push(')');
-        }
-        query.and_text("e.token =", filter.token);
-        query.and_text("e.request =", filter.request);
-        query.and_text("e.agent =", filter.agent.as_ref());
-        query.and_text("e.owner =", filter.owner.as_ref());
-        query.and_text("e.kind =", filter.kind.map(Kind::as_str));
-        query.and_text("e.outcome =", filter.outcome.map(Outcome::as_str));
-        if let Some(since) = filter.since {
-            query.and("e.at >=", since.millis());
-        }
-        if let Some(until) = filter.until {
-            query.and("e.at <", until.millis());
-        }
-        // A partial index is taken only where the query says what the index leaves out.
-        if source.ends_with("events_kind") {
-            query.sql.push_str(" AND e.kind <> 'token.issued'");
-        } else if source.ends_with("events_outcome") {
-            query.sql.push_str(" AND e.outcome <> 'issued'");
-        }
-        let _ = write!(query.sql, " ORDER BY {place} DESC LIMIT {limit}");
+    fn of(filter: &EventFilter) -> Self {
+        let sql = "SELECT seq, bytes FROM events WHERE seq >= ?1 AND seq < ?2".to_owned();
+        let mut query = Self { sql, values: vec![Value::Null, Value::Null] };
+        query.and("token =", filter.token.map(|token| token.to_string()));
+        query.and("request =", filter.request.map(|request| request.to_string()));
+        query.and("agent =", filter.agent.as_ref().map(|agent| agent.to_string()));
+        query.and("owner =", filter.owner.as_ref().map(|owner| owner.to_string()));
+        query.and("kind =", filter.kind.map(|kind| kind.as_str().to_owned()));
+        query.and("outcome =", filter.outcome.map(|outcome| outcome.as_str().to_owned()));
+        query.and("at >=", filter.since.map(|since| since.millis()));
+        query.and("at <", filter.until.map(|until| until.millis()));
+        query.sql.push_str(" ORDER BY seq DESC");
         query
     }
 
-    fn and(&mut self, condition: &str, value: impl Into<Value>) {
-        self.values.push(value.into());
-        let glue = if self.values.len() == 1 { "WHERE" } else { "AND" };
-        // Writing to a String cannot fail.
-        let _ = write!(self.sql, " {glue} {condition} ?{}", self.values.len());
+    fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.values.push(value.into());
+            // Writing to a String cannot fail.
+            let _ = write!(self.sql, " AND {condition} ?{}", self.values.len());
+        }
     }
 
-    fn and_text(&mut self, condition: &str, value: Option<impl ToString>) {
-        if let Some(value) = value {
-            self.and(condition, value.to_string());
+    /// Adds the matches among these events, until `found` has `limit` of them.
+    fn read(
+        &mut self,
+        connection: &Connection,
+        (first, end): (u64, u64),
+        resource: Option<&str>,
+        limit: usize,
+        found: &mut Vec<Recorded>,
+    ) -> rusqlite::Result<()> {
+        self.values[0] = sql_int(first).into();
+        self.values[1] = sql_int(end).into();
+        let mut statement = connection.prepare_cached(&self.sql)?;
+        let mut rows = statement.query(params_from_iter(&self.values))?;
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let seq = row.get::<_, i64>(0)?.unsigned_abs();
+            let bytes = row.get_ref(1)?.as_str()?;
+            if resource.is_none_or(|resource| names(seq, bytes, resource)) {
+                found.push(Recorded { seq, bytes: bytes.into() });
+            }
         }
+        Ok(())
     }
 }
 
-/// The narrowest way into the log for this filter. SQLite would have to guess; the index that it is
-/// told also gives the rows in the order of `seq`, so that it stops after `limit` of them.
-fn source(filter: &EventFilter) -> &'static str {
-    let rare_kind = filter.kind.is_some_and(|kind| kind != Kind::TokenIssued);
-    let rare_outcome = filter.outcome.is_some_and(|outcome| outcome != Outcome::Issued);
-    if filter.token.is_some() {
-        "events e INDEXED BY events_token"
-    } else if filter.request.is_some() {
-        "events e INDEXED BY events_request"
-    } else if filter.resource.is_some() {
-        "event_resources r CROSS JOIN events e ON e.seq = r.seq"
-    } else if rare_kind {
-        "events e INDEXED BY events_kind"
-    } else if filter.agent.is_some() {
-        "events e INDEXED BY events_agent"
-    } else if filter.owner.is_some() {
-        "events e INDEXED BY events_owner"
-    } else if rare_outcome {
-        "events e INDEXED BY events_outcome"
-    } else {
-        "events e NOT INDEXED"
-    }
+/// Whether the event is about this resource.
+fn names(seq: u64, bytes: &str, resource: &str) -> bool {
+    // Far most events that say nothing like it need not be read.
+    let spelled = serde_json::to_string(resource).unwrap_or_default();
+    bytes.contains(&spelled)
+        && draft::parse(seq, bytes).is_ok_and(|event| event.resources().contains(&resource))
 }
 
 pub(super) fn find(
@@ -99,49 +165,25 @@ pub(super) fn find(
     limit: u32,
     before: Option<u64>,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let (first, end) = seq_range(connection, filter)?;
-    let range = (first, end.min(before.unwrap_or(u64::MAX)));
-    let query = Query::of(filter, range, limit);
-    let mut statement = connection.prepare_cached(&query.sql)?;
-    let rows = statement.query_map(params_from_iter(query.values), recorded)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// How SQLite would search.
-#[cfg(test)]
-pub(super) fn plan(connection: &Connection, filter: &EventFilter) -> rusqlite::Result<String> {
-    let query = Query::of(filter, (0, u64::MAX), 100);
-    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql))?;
-    let steps = statement.query_map(params_from_iter(query.values), |row| row.get::<_, String>(3))?;
-    Ok(steps.collect::<rusqlite::Result<Vec<_>>>()?.join("; "))
-}
-
-fn recorded(row: &rusqlite::Row<'_>) -> rusqlite::Result<Recorded> {
-    let seq: i64 = row.get(0)?;
-    Ok(Recorded { seq: seq.unsigned_abs(), bytes: row.get(1)? })
-}
-
-/// A range of `seq` outside of which no event is of the filter's time. See [`super::tip::Span`].
-fn seq_range(connection: &Connection, filter: &EventFilter) -> Result<(u64, u64), StoreError> {
-    if filter.since.is_none() && filter.until.is_none() {
-        return Ok((0, u64::MAX));
+    let head = read_head(connection)?;
+    let search = Search::of(connection, &head, filter)?;
+    let mut query = Query::of(filter);
+    let (limit, resource) = (limit as usize, filter.resource.as_deref());
+    let end = before.unwrap_or(u64::MAX).min(head.size.saturating_add(1));
+    let mut found = Vec::new();
+    let mut next = end.checked_sub(2).map(|_| blocks::of_seq(end - 1));
+    while let Some(mut block) = next
+        && found.len() < limit
+    {
+        if block < blocks::full(head.size) {
+            let Some(newest) = search.newest(block)? else { break };
+            block = newest;
+        }
+        let range = (blocks::first_seq(block), blocks::first_seq(block + 1).min(end));
+        query.read(connection, range, resource, limit, &mut found)?;
+        next = block.checked_sub(1);
     }
-    let skew = read_head(connection)?.span.skew;
-    let seek = |sql: &str, at: i64| -> rusqlite::Result<Option<u64>> {
-        let mut statement = connection.prepare_cached(sql)?;
-        let seq: Option<i64> = statement.query_row([at], |row| row.get(0)).optional()?;
-        Ok(seq.map(i64::unsigned_abs))
-    };
-    let first = filter.since.map(|since| {
-        let sql = "SELECT seq FROM events INDEXED BY events_at WHERE at < ?1 ORDER BY at DESC LIMIT 1";
-        seek(sql, since.millis().saturating_sub(skew))
-    });
-    let end = filter.until.map(|until| {
-        let sql = "SELECT seq FROM events INDEXED BY events_at WHERE at >= ?1 ORDER BY at LIMIT 1";
-        seek(sql, until.millis().saturating_add(skew))
-    });
-    let first = first.transpose()?.flatten().map_or(0, |seq| seq + 1);
-    Ok((first, end.transpose()?.flatten().unwrap_or(u64::MAX)))
+    Ok(found)
 }
 
 pub(super) fn issuance(connection: &Connection, id: TokenId) -> Result<Option<Recorded>, StoreError> {

@@ -10,6 +10,7 @@
 
 mod activity;
 mod batch;
+mod blocks;
 mod draft;
 mod error;
 mod events;
@@ -23,6 +24,7 @@ pub mod settings;
 mod stops;
 mod tip;
 mod tree;
+mod upgrade;
 mod verify;
 mod writer;
 

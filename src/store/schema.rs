@@ -6,9 +6,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::error::StoreError;
+use super::{blocks, upgrade};
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// "hall": tells a hallpass database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x6861_6c6c;
@@ -19,8 +20,7 @@ const BUSY: Duration = Duration::from_secs(2);
 /// Inner nodes are kept at every eighth level, so that any node is made of at most 256 others.
 pub(super) const TILE_HEIGHT: u32 = 8;
 
-/// Indexes cost on the path of every token: each one here answers a filter of the audit list that would
-/// read the whole log otherwise, and leaves out the rows that the filter never means.
+/// Indexes of the events would cost on the path of every token; [`blocks::TABLES`] stand for them.
 const TABLES: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE head(
@@ -34,16 +34,6 @@ CREATE TABLE events(
     agent TEXT, owner TEXT, issuer TEXT, token TEXT, request TEXT, expires INTEGER,
     bytes TEXT NOT NULL
 ) STRICT;
-CREATE INDEX events_at ON events(at);
-CREATE INDEX events_agent ON events(agent) WHERE agent IS NOT NULL;
-CREATE INDEX events_owner ON events(owner) WHERE owner IS NOT NULL;
-CREATE INDEX events_token ON events(token) WHERE token IS NOT NULL;
-CREATE INDEX events_request ON events(request) WHERE request IS NOT NULL;
-CREATE INDEX events_kind ON events(kind) WHERE kind <> 'token.issued';
-CREATE INDEX events_outcome ON events(outcome) WHERE outcome <> 'issued';
-CREATE TABLE event_resources(
-    resource TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(resource, seq)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE tiles(
     level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(level, place)
 ) STRICT, WITHOUT ROWID;
@@ -65,9 +55,12 @@ CREATE TABLE signing_keys(
 /// The writer's connection, to a database that has its tables. `synchronous=FULL` alone syncs each
 /// commit in WAL mode, and the writer decides when the log is checkpointed.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    check_version(&connection, path)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let version = version(&connection, path)?;
     configure(&connection)?;
+    if version < VERSION {
+        upgrade::from_1(&mut connection, path)?;
+    }
     Ok(connection)
 }
 
@@ -87,8 +80,10 @@ pub(super) fn open_or_create(path: &Path) -> Result<Connection, StoreError> {
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.execute_batch("PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;")?;
-    check_version(&connection, path)?;
-    Ok(connection)
+    match version(&connection, path)? {
+        VERSION => Ok(connection),
+        found => Err(StoreError::Older { path: path.to_owned(), found, known: VERSION }),
+    }
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
@@ -117,6 +112,7 @@ fn unreadable(path: &Path, error: rusqlite::Error) -> StoreError {
 fn create(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(blocks::TABLES)?;
     let root = crate::domain::merkle::empty_root();
     transaction.execute(
         "INSERT INTO head(id, size, root, peaks, latest, skew) VALUES (1, 0, ?1, x'', 0, 0)",
@@ -127,7 +123,8 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// The schema of a hallpass database, which this version knows.
+fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let foreign = |problem: String| StoreError::Foreign { path: path.to_owned(), problem };
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(|error| unreadable(path, error))?;
@@ -136,7 +133,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError>
         return Err(foreign("its application id is another".to_owned()));
     }
     match found {
-        VERSION => Ok(()),
+        1..=VERSION => Ok(found),
         newer if newer > VERSION => Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION }),
         _ => Err(foreign(format!("it has no schema {found}"))),
     }
@@ -147,6 +144,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError>
 pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>, StoreError> {
     let model = Connection::open_in_memory()?;
     model.execute_batch(TABLES)?;
+    model.execute_batch(blocks::TABLES)?;
     let schema = "SELECT name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'";
     let read = |connection: &Connection| -> rusqlite::Result<Vec<(String, String)>> {
         let mut statement = connection.prepare(schema)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::blocks::{self, Entry};
 use super::error::StoreError;
 use super::stops;
 use crate::domain::digest::Digest;
@@ -17,6 +18,8 @@ pub(super) struct Tip {
     pub(super) frontier: Frontier,
     pub(super) span: Span,
     pub(super) book: Arc<StopBook>,
+    /// What is to be entered of the block at the end, once it is full.
+    pub(super) open: Arc<Entry>,
 }
 
 /// How far the events' own times stray from their order.
@@ -91,7 +94,8 @@ impl Tip {
             return damaged(format!("the head counts {size} events, and the last one is {last}"));
         }
         let book = Arc::new(stops::load_book(connection, now)?);
-        Ok(Self { frontier, span: head.span, book })
+        let open = Arc::new(Entry::of(connection, blocks::full(size), size)?);
+        Ok(Self { frontier, span: head.span, book, open })
     }
 
     /// Writes the head of this tip; the events it counts are in the same transaction.

@@ -117,9 +117,9 @@ async fn files_of_others_are_not_touched() {
     place.open().await.close().await;
     place.tamper("PRAGMA user_version = 9");
     let error = place.try_open().await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 2, .. }), "{error}");
     assert!(matches!(Reader::open(&place.path()), Err(StoreError::Newer { .. })));
-    place.tamper("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    place.tamper("PRAGMA user_version = 2; PRAGMA application_id = 7");
     assert!(matches!(place.try_open().await, Err(StoreError::Foreign { .. })));
     std::fs::write(place.path(), "not a database, but a text that is long enough to look at".repeat(100))
         .unwrap();

@@ -1,12 +1,12 @@
 //! `hallpass audit verify`: recomputes the whole log from the stored bytes.
 //!
 //! Everything that a query or a proof relies on is compared with the events themselves: `seq`, the
-//! spelling, the index columns, the resources, the leaf hashes, the kept inner nodes, the head, the
+//! spelling, the columns, the entries of the blocks, the leaf hashes, the kept inner nodes, the head, the
 //! stops. Who can write to the file can still rewrite all of it alike; only a checkpoint that an
 //! auditor kept elsewhere shows that.
 
+mod blocks;
 mod event;
-mod resources;
 mod stops;
 
 use rusqlite::Connection;
@@ -91,7 +91,7 @@ pub fn verify(
     let walked = walk.events(|done| progress(done, total.max(done)));
     // What is found beside the events may be wrong at an earlier event than the walk ended at.
     let (whole, end) = (walked.is_ok(), walk.good);
-    resources::check(&transaction, &walk.resources, end, whole)?;
+    blocks::check(&transaction, &walk.blocks, whole)?;
     stops::check_strangers(&transaction, &walk.stops, end, whole)?;
     walked?;
     walk.tiles()?;
@@ -126,7 +126,7 @@ struct Walk<'a> {
     good: u64,
     frontier: Frontier,
     span: Span,
-    resources: resources::Fingerprint,
+    blocks: blocks::Tally,
     stops: stops::Tally,
     tiles: u64,
     /// The size whose root is asked for, and that root once it was met.
@@ -137,13 +137,12 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(connection: &'a Connection, wanted: Option<u64>) -> Self {
         let covered = (wanted == Some(0)).then(empty_root);
-        let (frontier, span, resources) = (Frontier::default(), Span::default(), Default::default());
         Self {
             connection,
             good: 0,
-            frontier,
-            span,
-            resources,
+            frontier: Frontier::default(),
+            span: Span::default(),
+            blocks: Default::default(),
             stops: Default::default(),
             tiles: 0,
             wanted,
@@ -165,7 +164,7 @@ impl<'a> Walk<'a> {
             let (leaf, found) = event::check(row, seq)?;
             self.append(seq, leaf)?;
             stops::check(self.connection, seq, &found, &mut self.stops)?;
-            self.resources.add_event(seq, &found);
+            self.blocks.note(self.connection, seq, &found)?;
             self.span.note(found.at.millis());
             self.good = seq;
             if seq.is_multiple_of(STEP) {

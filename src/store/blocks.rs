@@ -1,0 +1,211 @@
+//! How events are found: the log in blocks of 256, and what each block holds.
+//!
+//! An index entry for each event and filter would cost more than the event itself, on the path of every
+//! token. So a block is entered whole, in the transaction of its last event: the earliest and the latest
+//! time in it, and each term (an agent with a kind, an owner with a kind, a kind, an outcome, a resource)
+//! that some event of it has. A search goes through the blocks that hold all of its terms, the newest
+//! first, and reads the events in them. The open block at the end has no entry and is always read.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::draft;
+use super::error::StoreError;
+use super::schema::TILE_HEIGHT;
+use super::tip::sql_int;
+use crate::domain::event::{Event, Kind, Outcome};
+use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
+
+/// Events in a block, which are the leaves under one kept node of the tree.
+pub(super) const SIZE: u64 = 1 << TILE_HEIGHT;
+
+/// An id holds the millisecond in which it was made, and its event is found by that. An event that comes
+/// later than so many milliseconds after, or before, has the id as a term of its own.
+pub(super) const STRAY: i64 = 1000;
+
+pub(super) const TABLES: &str = "
+CREATE TABLE blocks(
+    block INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL
+) STRICT;
+CREATE TABLE terms(
+    term TEXT NOT NULL, block INTEGER NOT NULL, PRIMARY KEY(term, block)
+) STRICT, WITHOUT ROWID;
+";
+
+/// The block of an event.
+pub(super) fn of_seq(seq: u64) -> u64 {
+    seq.saturating_sub(1) / SIZE
+}
+
+/// The first `seq` of a block.
+pub(super) fn first_seq(block: u64) -> u64 {
+    block.saturating_mul(SIZE).saturating_add(1)
+}
+
+/// How many blocks of a log of `size` events are full.
+pub(super) fn full(size: u64) -> u64 {
+    size / SIZE
+}
+
+pub(super) type Term = Box<str>;
+
+pub(super) fn agent_term(agent: &AgentId, kind: Kind) -> Term {
+    format!("agent {agent} {}", kind.as_str()).into()
+}
+
+pub(super) fn owner_term(owner: &Owner, kind: Kind) -> Term {
+    format!("owner {owner} {}", kind.as_str()).into()
+}
+
+pub(super) fn kind_term(kind: Kind) -> Term {
+    format!("kind {}", kind.as_str()).into()
+}
+
+pub(super) fn outcome_term(outcome: Outcome) -> Term {
+    format!("outcome {}", outcome.as_str()).into()
+}
+
+pub(super) fn resource_term(resource: &str) -> Term {
+    format!("resource {resource}").into()
+}
+
+pub(super) fn token_term(token: TokenId) -> Term {
+    format!("token {token}").into()
+}
+
+pub(super) fn request_term(request: RequestId) -> Term {
+    format!("request {request}").into()
+}
+
+/// Everything that an event is found by, but its time.
+pub(super) fn terms(event: &Event) -> Vec<Term> {
+    let kind = event.kind;
+    let at = event.at.millis();
+    let stray = |made: i64| !(0..=STRAY).contains(&at.saturating_sub(made));
+    let resources = event.resources();
+    let mut terms = Vec::with_capacity(4 + resources.len());
+    terms.push(kind_term(kind));
+    terms.push(outcome_term(event.outcome));
+    terms.extend(event.agent.as_ref().map(|agent| agent_term(agent, kind)));
+    terms.extend(event.owner.as_ref().map(|owner| owner_term(owner, kind)));
+    terms.extend(resources.into_iter().map(resource_term));
+    terms.extend(event.token.filter(|id| stray(id.millis())).map(token_term));
+    terms.extend(event.request.filter(|id| stray(id.millis())).map(request_term));
+    terms
+}
+
+/// What is entered of a block.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Entry {
+    /// The earliest and the latest `at` in it, milliseconds.
+    span: Option<(i64, i64)>,
+    terms: HashSet<Term>,
+}
+
+impl Entry {
+    pub(super) fn note(&mut self, at: i64, terms: &[Term]) {
+        let (earliest, latest) = self.span.unwrap_or((at, at));
+        self.span = Some((earliest.min(at), latest.max(at)));
+        for term in terms {
+            if !self.terms.contains(term) {
+                self.terms.insert(term.clone());
+            }
+        }
+    }
+
+    pub(super) fn terms(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(AsRef::as_ref)
+    }
+
+    /// Enters the block, which is full. In order, for whoever is first in a page of the index is next to
+    /// whoever is second.
+    pub(super) fn write(&self, connection: &Connection, block: u64) -> rusqlite::Result<()> {
+        let (earliest, latest) = self.span.unwrap_or_default();
+        let sql = "INSERT INTO blocks(block, earliest, latest) VALUES (?1, ?2, ?3)";
+        connection.prepare_cached(sql)?.execute(params![sql_int(block), earliest, latest])?;
+        let mut terms: Vec<&str> = self.terms().collect();
+        terms.sort_unstable();
+        let mut insert = connection.prepare_cached("INSERT INTO terms(term, block) VALUES (?1, ?2)")?;
+        for term in terms {
+            insert.execute(params![term, sql_int(block)])?;
+        }
+        Ok(())
+    }
+
+    /// What would be entered of the events of `block` up to `size`.
+    ///
+    /// # Errors
+    /// `Damaged` where an event cannot be read.
+    pub(super) fn of(connection: &Connection, block: u64, size: u64) -> Result<Self, StoreError> {
+        let sql = "SELECT seq, bytes FROM events WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+        let mut statement = connection.prepare_cached(sql)?;
+        let end = first_seq(block + 1).min(size + 1);
+        let mut rows = statement.query(params![sql_int(first_seq(block)), sql_int(end)])?;
+        let mut entry = Self::default();
+        while let Some(row) = rows.next()? {
+            let seq = row.get::<_, i64>(0)?.unsigned_abs();
+            let event = draft::parse(seq, row.get_ref(1)?.as_str().unwrap_or_default())
+                .map_err(|problem| StoreError::Damaged(format!("event {seq}: {problem}")))?;
+            entry.note(event.at.millis(), &terms(&event));
+        }
+        Ok(entry)
+    }
+
+    /// Whether the stored times of `block` are these.
+    pub(super) fn has_times_of(&self, connection: &Connection, block: u64) -> rusqlite::Result<bool> {
+        let sql = "SELECT earliest, latest FROM blocks WHERE block = ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let stored = statement.query_row([sql_int(block)], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(stored.optional()? == self.span)
+    }
+}
+
+/// The first full block that is not all before the time `at`, give or take `skew`, the most by which any
+/// time in the log is before an earlier one: every event in an earlier block is before `at + skew`, every one
+/// in a later block at or after `at - skew`. Found by halving, for times are nearly in order.
+pub(super) fn edge(connection: &Connection, full: u64, at: i64) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached("SELECT latest FROM blocks WHERE block = ?1")?;
+    let (mut low, mut high) = (0, full);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let latest: Option<i64> = statement.query_row([sql_int(middle)], |row| row.get(0)).optional()?;
+        if latest.is_some_and(|latest| latest < at) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+/// A set of full blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Blocks {
+    /// Those that hold this term.
+    With(Term),
+    /// Those between these two, both included, that hold a time at or after the first and before the second.
+    Within { first: u64, last: u64, since: i64, until: i64 },
+}
+
+impl Blocks {
+    /// The newest of them that is not after `block`.
+    pub(super) fn newest(&self, connection: &Connection, block: u64) -> rusqlite::Result<Option<u64>> {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let found = match self {
+            Self::With(term) => {
+                let sql =
+                    "SELECT block FROM terms WHERE term = ?1 AND block <= ?2 ORDER BY block DESC LIMIT 1";
+                connection.prepare_cached(sql)?.query_row(params![term, sql_int(block)], read).optional()?
+            }
+            Self::Within { first, last, since, until } => {
+                let sql = "SELECT block FROM blocks WHERE block >= ?1 AND block <= ?2
+                     AND latest >= ?3 AND earliest < ?4 ORDER BY block DESC LIMIT 1";
+                let last = (*last).min(block);
+                let bounds = params![sql_int(*first), sql_int(last), since, until];
+                connection.prepare_cached(sql)?.query_row(bounds, read).optional()?
+            }
+        };
+        Ok(found.map(i64::unsigned_abs))
+    }
+}
