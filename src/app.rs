@@ -57,7 +57,8 @@ impl App {
         let broker = Arc::new(Broker::new(Parts {
             name: config.broker_name.clone(),
             issuer: config.server.public_url.clone(),
-            issuers: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            issuers: config.vouchers().cloned().collect(),
+            trust_domains: config.trust_domains.len(),
             authenticator: authenticator(&config, &ambient)?,
             dpop: dpop(&config, &ambient)?,
             registry,
@@ -71,7 +72,12 @@ impl App {
             random: ambient.random,
         }));
         broker.started().await.context("the first event of this broker")?;
-        let gate = Gate { broker: Arc::clone(&broker), callers, tls: tls.all() };
+        let gate = Gate {
+            broker: Arc::clone(&broker),
+            callers,
+            tls: tls.all(),
+            asks_certificates: tls.public.is_some(),
+        };
         let addresses = (public.local_addr()?, admin.local_addr()?);
         let listeners = vec![
             tokio::spawn(listener::serve(public, tls.public, public::router(gate.clone()), stopping.clone())),
@@ -122,7 +128,8 @@ fn callers(config: &Config, ambient: &Ambient) -> anyhow::Result<Callers> {
 
 fn authenticator(config: &Config, ambient: &Ambient) -> anyhow::Result<Authenticator> {
     let issuer = config.server.public_url.clone();
-    Ok(Authenticator::new(config.issuers.clone(), issuer, ambient.clock.clone())?)
+    let clock = ambient.clock.clone();
+    Ok(Authenticator::new(config.issuers.clone(), &config.trust_domains, issuer, clock)?)
 }
 
 fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {

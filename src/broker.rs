@@ -53,7 +53,10 @@ pub struct Parts {
     pub name: BrokerName,
     /// `iss` of every token: the public URL.
     pub issuer: String,
+    /// Who may vouch for a workload: issuers and trust domains.
     pub issuers: Vec<IssuerName>,
+    /// How many of them are trust domains.
+    pub trust_domains: usize,
     pub authenticator: Authenticator,
     pub dpop: Dpop,
     pub registry: Registry,
@@ -75,6 +78,7 @@ pub struct Broker {
     name: BrokerName,
     issuer: String,
     issuers: Vec<IssuerName>,
+    trust_domains: usize,
     authenticator: Authenticator,
     dpop: Dpop,
     registry: ArcSwap<Registry>,
@@ -128,6 +132,7 @@ impl Broker {
             name: parts.name,
             issuer: parts.issuer,
             issuers: parts.issuers,
+            trust_domains: parts.trust_domains,
             authenticator: parts.authenticator,
             dpop: parts.dpop,
             registry: ArcSwap::from_pointee(parts.registry),
@@ -148,6 +153,11 @@ impl Broker {
     /// `iss` of every token.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Whether SVIDs can be proofs here.
+    pub fn knows_trust_domains(&self) -> bool {
+        self.trust_domains > 0
     }
 
     /// What the next DPoP proof has to bring, where `[token] dpop_nonce` demands nonces (RFC 9449 §8).

@@ -16,6 +16,7 @@ mod storage;
 mod tests;
 mod tls;
 mod token;
+mod trust_domain;
 
 use std::collections::BTreeMap;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{BrokerName, IssuerName};
 use crate::domain::platform::Platform;
 use crate::http::settings::{AdminSettings, ResourceServer, ServerSettings};
-use crate::identity::settings::IssuerSettings;
+use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
 use crate::registry::document::{Document, ENVIRONMENT, Mistakes, Table};
 use crate::registry::{Registry, Rules, read_text};
 use crate::revocation::settings::RevocationSettings;
@@ -56,6 +57,7 @@ pub struct Config {
     pub limits: Limits,
     pub resource_servers: Vec<ResourceServer>,
     pub issuers: Vec<IssuerSettings>,
+    pub trust_domains: Vec<TrustDomainSettings>,
     pub broker_name: BrokerName,
 }
 
@@ -96,11 +98,18 @@ impl Config {
         }
     }
 
+    /// Everybody who may vouch for a workload: the issuers, and then the trust domains.
+    pub fn vouchers(&self) -> impl Iterator<Item = &IssuerName> {
+        let issuers = self.issuers.iter().map(|issuer| &issuer.name);
+        issuers.chain(self.trust_domains.iter().map(|domain| &domain.name))
+    }
+
     /// What agent files are held to.
     pub fn rules(&self) -> Rules {
         Rules {
             guardrails: self.guardrails.clone(),
             issuers: Some(self.issuers.iter().map(|issuer| (issuer.name.clone(), issuer.kind)).collect()),
+            trust_domains: Some(self.trust_domains.iter().map(|domain| domain.name.clone()).collect()),
             tokens_per_minute: self.limits.tokens_per_minute,
         }
     }
@@ -159,6 +168,7 @@ impl Draft {
         let mut draft = Self::of(&document, if whole { mistakes } else { &unreliable });
         if !whole {
             draft.rules.issuers = None;
+            draft.rules.trust_domains = None;
         }
         if text.is_none() {
             draft.registry_path = None;
@@ -175,7 +185,6 @@ impl Draft {
 
     fn of(document: &Document<'_>, mistakes: &Mistakes) -> Self {
         let root = document.root(mistakes);
-        root.unsupported("trust_domain", "prove identities by [[issuer]] or by registered keys");
         let listeners = server::read(&root, mistakes);
         let (store, key_encryption_key) = storage::store(&root, mistakes);
         let revocation = storage::revocation(&root, mistakes);
@@ -183,11 +192,13 @@ impl Draft {
         let token = token::read(&root, guardrails.max_ttl, mistakes);
         let limits = limits::limits(&root);
         let issuers = issuer::read(&root, mistakes);
+        let trust_domains = trust_domain::read(&root, &issuers.settings, mistakes);
         let registry_path = registry_path(&root);
         let guardrails = Guardrails { ttl: token.ttl.unwrap_or(guardrails.max_ttl), ..guardrails };
         let rules = Rules {
             guardrails: guardrails.clone(),
             issuers: issuers.names.clone(),
+            trust_domains: trust_domains.names.clone(),
             tokens_per_minute: limits.as_ref().and_then(|limits| limits.tokens_per_minute),
         };
         let config = (|| {
@@ -204,6 +215,7 @@ impl Draft {
                 limits: limits?,
                 resource_servers: listeners.resource_servers,
                 issuers: issuers.settings,
+                trust_domains: trust_domains.settings,
                 broker_name: listeners.broker_name?,
             })
         })();

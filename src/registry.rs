@@ -15,6 +15,7 @@ mod identity_rule;
 mod index;
 mod platforms;
 mod resource;
+mod spiffe_rule;
 #[cfg(test)]
 mod tests;
 mod watcher;
@@ -46,6 +47,8 @@ pub struct Rules {
     /// The issuers that identity rules may name, and whose claims theirs are; `None` where they are not
     /// known, and so not judged.
     pub issuers: Option<BTreeMap<IssuerName, Platform>>,
+    /// The trust domains that a `spiffe` rule may be of; `None` where they are not known, and so not judged.
+    pub trust_domains: Option<Vec<IssuerName>>,
     /// `limits.tokens_per_minute`; an agent's own file may set less.
     pub tokens_per_minute: Option<NonZeroU32>,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::limits::TooMany;
+use crate::broker::presented::Authenticated;
 use crate::broker::{Broker, Call, Denied, Presented};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, token_type};
@@ -16,6 +17,7 @@ use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
 use crate::domain::revocation::{Levels, Verdict};
 use crate::domain::time::Timestamp;
+use crate::identity::ClientCertificate;
 use crate::registry::{Found, Registry};
 use crate::store::{Issuance, StoreError};
 use crate::token::{AccessToken, Claims, KeyError};
@@ -81,14 +83,15 @@ impl Broker {
         registry: &Registry,
         caller: &mut Caller,
     ) -> Result<Issued, Denied> {
-        let (identity, assertion) = self.authenticate(presented.proof, registry).await?;
+        let Authenticated { identity, once, certificate } =
+            self.authenticate(presented.proof, registry).await?;
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));
-        let bound = self.bind(&agent, presented.dpop)?;
+        let bound = self.bind(&agent, presented.dpop, certificate.as_ref())?;
         // After that, so that a client which is told to add a nonce can send the same assertion again.
-        if let Some(assertion) = assertion {
-            self.use_up(assertion, Reason::Replayed).await?;
+        if let Some(once) = once {
+            self.use_up(once, Reason::Replayed).await?;
         }
         let request = request?;
         let levels = Levels {
@@ -98,7 +101,7 @@ impl Broker {
             issuer: identity.issuer.clone(),
         };
         let verdict = self.verdict(&levels).await?;
-        let grant = decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
+        let mut grant = decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
         self.limits.token(&agent).map_err(|TooMany(wait)| Denied {
             reason: Reason::RateLimited,
             description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
@@ -106,17 +109,21 @@ impl Broker {
         })?;
         // Last, so that a proof is not lost to a refusal that has nothing to do with it.
         let cnf = match bound {
-            Some((cnf, proof)) => {
+            Some((cnf, Some(proof))) => {
                 self.use_up(proof, Reason::DpopReplayed).await?;
                 Some(cnf)
             }
+            Some((cnf, None)) => Some(cnf),
             None => None,
         };
         let token_type = token_type(cnf);
         let registry = registry.revision();
-        let settled = Settled { agent: &agent, identity: &identity, grant: &grant, cnf, registry };
         let mut now = self.after(&verdict).await?;
         loop {
+            if let Some(certificate) = &certificate {
+                grant.ttl = within(grant.ttl, certificate, now)?;
+            }
+            let settled = Settled { agent: &agent, identity: &identity, grant: &grant, cnf, registry };
             let (token, event) = self.sign(call, &settled, now)?;
             match self.journal(event, &levels).await? {
                 Issuance::Recorded(_) => {
@@ -232,6 +239,19 @@ impl Broker {
             tracing::error!(%error, request = %call.request, reason = denied.reason.as_str(), "refusal not journaled");
         }
         denied
+    }
+}
+
+/// A token never outlives the certificate that it is bound to.
+fn within(ttl: Duration, certificate: &ClientCertificate, now: Timestamp) -> Result<Duration, Denied> {
+    match certificate.expires.seconds().saturating_sub(now.seconds()) {
+        left @ 1.. => Ok(ttl.min(Duration::from_secs(left.unsigned_abs()))),
+        _ => Err(Denied {
+            description: Some(
+                "the client certificate has expired: get a new one from the SPIFFE Workload API".into(),
+            ),
+            ..Reason::Expired.into()
+        }),
     }
 }
 

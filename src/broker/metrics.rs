@@ -12,6 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::reason::Reason;
+use crate::domain::time::Timestamp;
+use crate::identity::IssuerStatus;
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -23,7 +25,12 @@ pub(super) struct Gauges {
     pub(super) registry_rejected: bool,
     pub(super) store_healthy: bool,
     pub(super) unjournaled: usize,
+    pub(super) issuers: Vec<IssuerStatus>,
+    /// The listener, and when its certificate ends.
+    pub(super) certificates: Vec<(&'static str, Timestamp)>,
 }
+
+type OfIssuer = Family<[(&'static str, String); 1], Gauge>;
 
 pub(super) struct Metrics {
     registry: Registry,
@@ -36,6 +43,9 @@ pub(super) struct Metrics {
     registry_rejected: Gauge,
     store_healthy: Gauge,
     unjournaled: Gauge,
+    issuer_keys: OfIssuer,
+    issuer_failing: OfIssuer,
+    certificate_expiry: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 impl Metrics {
@@ -52,6 +62,9 @@ impl Metrics {
             registry_rejected: Gauge::default(),
             store_healthy: Gauge::default(),
             unjournaled: Gauge::default(),
+            issuer_keys: Family::default(),
+            issuer_failing: Family::default(),
+            certificate_expiry: Family::default(),
             registry: Registry::default(),
         };
         registry.register("tokens_issued", "Tokens released", metrics.issued.clone());
@@ -72,6 +85,13 @@ impl Metrics {
         );
         let waiting = "Stops in effect that are not yet in the audit log";
         registry.register("stops_unjournaled", waiting, metrics.unjournaled.clone());
+        let keys = "Keys at hand of each issuer and trust domain";
+        registry.register("issuer_keys", keys, metrics.issuer_keys.clone());
+        let failing = "1 while the keys of the issuer or trust domain cannot be fetched";
+        registry.register("issuer_fetch_failing", failing, metrics.issuer_failing.clone());
+        let expiry = "When the certificate that the listener serves with ends, since the epoch";
+        let name = "tls_certificate_expiry_timestamp";
+        registry.register_with_unit(name, expiry, Unit::Seconds, metrics.certificate_expiry.clone());
         Self { registry, ..metrics }
     }
 
@@ -95,6 +115,15 @@ impl Metrics {
         self.registry_rejected.set(i64::from(gauges.registry_rejected));
         self.store_healthy.set(i64::from(gauges.store_healthy));
         self.unjournaled.set(i64::try_from(gauges.unjournaled).unwrap_or(i64::MAX));
+        for issuer in &gauges.issuers {
+            let label = [("issuer", issuer.name.to_string())];
+            let keys = i64::try_from(issuer.keys).unwrap_or(i64::MAX);
+            self.issuer_keys.get_or_create(&label).set(keys);
+            self.issuer_failing.get_or_create(&label).set(i64::from(issuer.error.is_some()));
+        }
+        for (listener, ends) in &gauges.certificates {
+            self.certificate_expiry.get_or_create(&[("listener", *listener)]).set(ends.seconds());
+        }
         let mut text = String::with_capacity(4096);
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
-use crate::identity::{ProofError, SingleUse, UnverifiedAssertion};
+use crate::identity::{ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
 use crate::registry::Registry;
 
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
 pub enum Proof<'a> {
-    /// An OIDC token (RFC 8693 `subject_token`, RFC 7523 `assertion`).
-    Oidc(&'a str),
+    /// A JWT that an issuer or a trust domain signed (RFC 8693 `subject_token`, RFC 7523 `assertion`).
+    Jwt(&'a str),
     /// A JWT that a registered key signed (RFC 7523 §2.2), and the `client_id` sent with it.
     Assertion { text: &'a str, client_id: Option<&'a str> },
+    /// A JWT-SVID as client authentication, and the `client_id` sent with it: the SPIFFE ID.
+    JwtSvid { text: &'a str, client_id: Option<&'a str> },
+    /// An X.509-SVID: the certificates of a client whose key the handshake has proven, and the `client_id`
+    /// sent with it.
+    Certificate { chain: &'a [CertificateDer<'static>], client_id: Option<&'a str> },
 }
 
 /// All that a caller proves with one request.
@@ -28,18 +35,46 @@ pub struct Presented<'a> {
     pub dpop: Option<&'a str>,
 }
 
+/// Who the caller is, and what its proof brings besides.
+pub(super) struct Authenticated {
+    pub(super) identity: Arc<VerifiedIdentity>,
+    /// What makes the proof single; not used up yet.
+    pub(super) once: Option<SingleUse>,
+    /// The certificate that was the proof: the token is bound to it.
+    pub(super) certificate: Option<ClientCertificate>,
+}
+
+impl Authenticated {
+    fn by(identity: Arc<VerifiedIdentity>) -> Self {
+        Self { identity, once: None, certificate: None }
+    }
+}
+
+/// What a token is to be bound to, and the proof of it, which may be used once.
+pub(super) type Bound = (Confirmation, Option<SingleUse>);
+
 impl Broker {
     /// Who the caller is. What makes its proof single is not used up yet.
     pub(super) async fn authenticate(
         &self,
         proof: Proof<'_>,
         registry: &Registry,
-    ) -> Result<(Arc<VerifiedIdentity>, Option<SingleUse>), Denied> {
+    ) -> Result<Authenticated, Denied> {
         match proof {
-            Proof::Oidc(token) => Ok((self.authenticator.oidc(token).await?, None)),
+            Proof::Jwt(token) => Ok(Authenticated::by(self.authenticator.jwt(token).await?)),
             Proof::Assertion { text, client_id } => {
                 let (identity, once) = self.registered_key(text, client_id, registry)?;
-                Ok((Arc::new(identity), Some(once)))
+                Ok(Authenticated { once: Some(once), ..Authenticated::by(Arc::new(identity)) })
+            }
+            Proof::JwtSvid { text, client_id } => {
+                let identity = self.authenticator.jwt_svid(text).await?;
+                is_called(&identity, client_id)?;
+                Ok(Authenticated::by(Arc::new(identity)))
+            }
+            Proof::Certificate { chain, client_id } => {
+                let (identity, certificate) = self.authenticator.certificate(chain).await?;
+                is_called(&identity, client_id)?;
+                Ok(Authenticated { certificate: Some(certificate), ..Authenticated::by(Arc::new(identity)) })
             }
         }
     }
@@ -65,18 +100,24 @@ impl Broker {
         &self,
         agent: &Agent,
         dpop: Option<&str>,
-    ) -> Result<Option<(Confirmation, SingleUse)>, Denied> {
-        let Some(proof) = dpop else {
-            return if agent.sender_constrained {
-                Err(Reason::SenderConstraintRequired.into())
-            } else {
-                Ok(None)
-            };
-        };
-        self.dpop.verify(proof, self.now()).map(Some).map_err(|ProofError { reason, detail }| Denied {
-            description: Some(detail.into_owned()),
-            ..reason.into()
-        })
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Option<Bound>, Denied> {
+        match (dpop, certificate) {
+            (None, None) if agent.sender_constrained => Err(Reason::SenderConstraintRequired.into()),
+            (None, None) => Ok(None),
+            (None, Some(certificate)) => Ok(Some((Confirmation::X5t(certificate.thumbprint), None))),
+            (Some(proof), None) => match self.dpop.verify(proof, self.now()) {
+                Ok((cnf, once)) => Ok(Some((cnf, Some(once)))),
+                Err(ProofError { reason, detail }) => {
+                    Err(Denied { description: Some(detail.into_owned()), ..reason.into() })
+                }
+            },
+            // A token has one key that its holder must prove; which one was meant is not guessed.
+            (Some(_), Some(_)) => {
+                let description = "the token is bound to the client certificate; leave the DPoP header out";
+                Err(Denied { description: Some(description.into()), ..Reason::DpopProofInvalid.into() })
+            }
+        }
     }
 
     /// Records that a proof is used, or refuses as `replayed` one that was used before.
@@ -89,6 +130,14 @@ impl Broker {
                 Err(Reason::RevocationUnavailable.into())
             }
         }
+    }
+}
+
+/// `client_id` of an SVID is its SPIFFE ID, where one is sent.
+fn is_called(identity: &VerifiedIdentity, client_id: Option<&str>) -> Result<(), Denied> {
+    match client_id {
+        Some(id) if id != identity.subject => Err(Reason::ParameterInvalid.into()),
+        _ => Ok(()),
     }
 }
 

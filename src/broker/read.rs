@@ -150,6 +150,13 @@ impl Broker {
         if let Some(problem) = self.rejected.load().as_ref() {
             degraded.push(format!("registry: {problem}; the last good revision serves"));
         }
+        // Without why: addresses and paths are for the log.
+        degraded.extend(self.authenticator.status().into_iter().filter(|issuer| issuer.error.is_some()).map(
+            |issuer| {
+                let serve = if issuer.keys > 0 { "those at hand serve on" } else { "none are at hand" };
+                format!("issuer {}: its keys cannot be fetched, {serve}; the log says why", issuer.name)
+            },
+        ));
         let waiting = self.unjournaled.len();
         if waiting > 0 {
             degraded.push(format!("audit: {waiting} stops are in effect and not yet in the log"));
@@ -157,8 +164,9 @@ impl Broker {
         Readiness { ready: store, degraded }
     }
 
-    /// Prometheus text, with the gauges as they are now.
-    pub fn metrics(&self) -> Result<String, Denied> {
+    /// Prometheus text, with the gauges as they are now. `certificates`: what each listener serves TLS with,
+    /// and until when.
+    pub fn metrics(&self, certificates: Vec<(&'static str, Timestamp)>) -> Result<String, Denied> {
         let now = self.now();
         let gauges = crate::broker::metrics::Gauges {
             revocation_view_age: self.revocation.view_age(),
@@ -167,6 +175,8 @@ impl Broker {
             registry_rejected: self.rejected.load().is_some(),
             store_healthy: self.store.healthy(),
             unjournaled: self.unjournaled.len(),
+            issuers: self.authenticator.status(),
+            certificates,
         };
         self.metrics.render(&gauges).map_err(|_| Reason::Internal.into())
     }

@@ -15,9 +15,9 @@ use crate::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
 use crate::registry::document::{Field, Located, Mistakes, Table};
 
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-const DEFAULT_STALE_KEYS: Duration = Duration::from_secs(60 * 60);
+pub(super) const DEFAULT_STALE_KEYS: Duration = Duration::from_secs(60 * 60);
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
 pub(super) struct Issuers {
@@ -105,7 +105,7 @@ fn key_source(table: &Table<'_>, mistakes: &Mistakes) -> Option<KeySource> {
 }
 
 /// A URL that keys may be fetched from, as it was written and parsed.
-fn secure_url(field: Field<'_>, mistakes: &Mistakes) -> Option<(Located<String>, Url)> {
+pub(super) fn secure_url(field: Field<'_>, mistakes: &Mistakes) -> Option<(Located<String>, Url)> {
     let remedy = field.remedy();
     let text = field.text()?;
     let problem = match text.value.parse::<Url>() {

@@ -71,6 +71,8 @@ fn production() -> (TempDir, PathBuf) {
         "gitlab-ca.pem",
         "cluster-b-ca.pem",
         "cluster-b-token",
+        "spire-ca.pem",
+        "partner-bundle.json",
     ] {
         fs::write(dir.path().join(name), "s3cret\n").unwrap();
     }
@@ -106,7 +108,7 @@ fn the_example_for_production_passes_and_shows_every_key() {
     let known = Draft::read(&file, [], &Mistakes::default()).known;
     assert!(known.len() > 40, "{known:?}");
     let secret_or_later =
-        ["trust_domain", "store.key_encryption_key", "revocation.password", "admin.tls.client_ca_files"];
+        ["trust_domain[].workload_api", "store.key_encryption_key", "revocation.password", "admin.tls.client_ca_files"];
     for key in known.iter().filter(|key| !secret_or_later.contains(&key.as_str())) {
         let name = key.rsplit('.').next().unwrap_or(key);
         assert!(text.contains(name), "config/production.toml does not show {key}");
@@ -125,7 +127,7 @@ fn every_key_and_every_variable_is_documented() {
     for key in document.known() {
         let shown = if sections.contains(&key.as_str()) {
             format!("### `[{key}]`")
-        } else if ["server.tls", "admin.tls", "admin.tls.client_ca_files", "trust_domain"]
+        } else if ["server.tls", "admin.tls", "admin.tls.client_ca_files"]
             .contains(&key.as_str())
         {
             key.clone()
@@ -289,10 +291,10 @@ fn one_check_tells_every_mistake_of_every_file() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     agents/Bad Name.toml: an agent id must be 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit; rename the file: its name is the agent's id
     agents/Bad Name.toml:1: the agent has no permission; write [[repository]] or [[endpoint]] with what it may do
-    agents/Bad Name.toml:1: identity: is missing, so no workload could prove to be this agent; write [[identity]] with issuer and claims, or with key
+    agents/Bad Name.toml:1: identity: is missing, so no workload could prove to be this agent; write [[identity]] with issuer and claims, with spiffe, or with key
     agents/Bad Name.toml:1: owner: is missing; write owner = "team-payments"
     agents/a.toml:1: the agent has no permission; write [[repository]] or [[endpoint]] with what it may do
-    agents/a.toml:1: identity: is missing, so no workload could prove to be this agent; write [[identity]] with issuer and claims, or with key
+    agents/a.toml:1: identity: is missing, so no workload could prove to be this agent; write [[identity]] with issuer and claims, with spiffe, or with key
     agents/a.toml:1: purpose: is missing; write purpose = "Says in one sentence what the agent is for."
     agents/a.toml:2: max_ttl: 6m is over guardrails.max_ttl, 5m; write at most 5m
     agents/b.toml:1: not TOML: string values must be quoted, expected literal string; see https://toml.io for the syntax

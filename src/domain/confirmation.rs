@@ -16,17 +16,20 @@ pub enum Confirmation {
     /// A DPoP proof by the key of this thumbprint (RFC 9449 §6.1).
     #[serde(rename = "jkt")]
     Jkt(Thumbprint),
+    /// The client certificate of this SHA-256, on the TLS connection that the token is sent over (RFC 8705 §3.1).
+    #[serde(rename = "x5t#S256")]
+    X5t(Thumbprint),
 }
 
-/// `token_type` of a token with this `cnf`: how it is to be sent (RFC 6750, RFC 9449 §7.1).
+/// `token_type` of a token with this `cnf`: how it is to be sent (RFC 6750, RFC 9449 §7.1, RFC 8705 §3).
 pub const fn token_type(cnf: Option<Confirmation>) -> &'static str {
     match cnf {
-        None => "Bearer",
+        None | Some(Confirmation::X5t(_)) => "Bearer",
         Some(Confirmation::Jkt(_)) => "DPoP",
     }
 }
 
-/// The SHA-256 thumbprint of a JWK (RFC 7638). Prints and serializes as unpadded base64url.
+/// The SHA-256 thumbprint of a JWK (RFC 7638) or of a certificate (RFC 8705 §3.1). Prints and serializes as unpadded base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Thumbprint(pub Digest);
 
@@ -68,6 +71,10 @@ mod tests {
         let text = r#"{"jkt":"-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s"}"#;
         assert_eq!(serde_json::to_string(&cnf).unwrap(), text);
         assert_eq!(serde_json::from_str::<Confirmation>(text).unwrap(), cnf);
+        let cnf = Confirmation::X5t(Thumbprint(Digest([0xfb; 32])));
+        let by_certificate = text.replace("jkt", "x5t#S256");
+        assert_eq!(serde_json::to_string(&cnf).unwrap(), by_certificate);
+        assert_eq!(serde_json::from_str::<Confirmation>(&by_certificate).unwrap(), cnf);
         for bad in [
             "{}",
             "null",

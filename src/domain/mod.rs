@@ -25,5 +25,6 @@ pub mod reason;
 pub mod request;
 pub mod revocation;
 pub mod signing;
+pub mod spiffe;
 mod text;
 pub mod time;

@@ -94,9 +94,9 @@ reasons! {
     TooLarge = "too_large", InvalidRequest, "the token is over 16 KiB or the body over 64 KiB";
 
     // The proof.
-    ProofMalformed = "proof_malformed", InvalidRequest, "the proof is not a JWT as RFC 7515 writes it";
+    ProofMalformed = "proof_malformed", InvalidRequest, "the proof is not a JWT as RFC 7515 writes it, or the certificate not an X.509-SVID";
     AlgorithmNotAllowed = "algorithm_not_allowed", InvalidRequest, "the proof's alg is not allowed for its issuer";
-    IssuerUnknown = "issuer_unknown", InvalidRequest, "the proof's issuer is not configured";
+    IssuerUnknown = "issuer_unknown", InvalidRequest, "the proof's issuer or trust domain is not configured";
     IssuerUnavailable = "issuer_unavailable", TemporarilyUnavailable, "the issuer's keys cannot be had at the moment";
     KeyUnknown = "key_unknown", InvalidRequest, "the issuer has no key by the proof's kid";
     SignatureInvalid = "signature_invalid", InvalidRequest, "the proof's signature is not good";
@@ -116,7 +116,7 @@ reasons! {
     DpopProofInvalid = "dpop_proof_invalid", InvalidDpopProof, "the DPoP proof is not one for this request (RFC 9449 §4.3)";
     DpopReplayed = "dpop_replayed", InvalidDpopProof, "the DPoP proof was used before: sign a new one for each call";
     DpopNonceRequired = "dpop_nonce_required", UseDpopNonce, "the DPoP proof lacks the nonce of this answer's DPoP-Nonce header, or has an old one";
-    SenderConstraintRequired = "sender_constraint_required", InvalidRequest, "the agent's tokens must be bound to a key: send a DPoP proof";
+    SenderConstraintRequired = "sender_constraint_required", InvalidRequest, "the agent's tokens must be bound to a key: send a DPoP proof, or an X.509-SVID";
 
     // The decision.
     ScopeNotRegistered = "scope_not_registered", InvalidScope, "a scope word that is not registered";

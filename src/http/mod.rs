@@ -28,6 +28,8 @@ pub struct Gate {
     pub callers: Arc<Callers>,
     /// What the listeners serve TLS with, for readiness; empty where a proxy ends it.
     pub tls: Arc<[Arc<Tls>]>,
+    /// Whether the public listener ends TLS itself, and so sees client certificates.
+    pub asks_certificates: bool,
 }
 
 /// Who may introspect and who may use the admin listener.

@@ -131,6 +131,24 @@ pub(super) fn accept_assertion(
     Ok((dates, jti.to_owned()))
 }
 
+/// How far the clock of whoever issues JWT-SVIDs may be off.
+const SVID_LEEWAY: Duration = Duration::from_secs(30);
+
+/// Checks the claims of a JWT-SVID (JWT-SVID §3) whose `sub` was read before its signature held, and gives
+/// its end. Its audience is this broker alone: one that others may see too, they could send here.
+pub(super) fn accept_svid(
+    claims: &Object,
+    our_issuer: &str,
+    now: Timestamp,
+) -> Result<Timestamp, ProofError> {
+    if audiences(claims)? != [our_issuer] {
+        return Err(ProofError::new(Reason::AudienceMismatch, "aud must be this broker's issuer alone"));
+    }
+    let dates = Dates::read(claims)?;
+    dates.check(Limits { leeway: SVID_LEEWAY, max_age: None }, now)?;
+    Ok(dates.expires)
+}
+
 impl Dates {
     fn read(claims: &Object) -> Result<Self, ProofError> {
         let dates = Self {

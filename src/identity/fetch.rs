@@ -14,9 +14,10 @@ use serde::Deserialize;
 use url::{Host, Origin, Url};
 use zeroize::Zeroizing;
 
+use crate::domain::id::IssuerName;
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
-use crate::identity::settings::{IssuerSettings, KeySource};
+use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
 
 /// For discovery and the set together.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,13 +99,29 @@ impl Source {
         if !is_secure(&url) {
             return Err(insecure(settings));
         }
-        let client = client(settings, url.scheme() == "https")?;
+        let client = client(&settings.name, settings.ca_file.as_deref(), url.scheme() == "https")?;
         let bearer = settings.jwks_bearer_file.clone().map(|file| Bearer { file, origin: url.origin() });
         let web = Web { client, bearer };
         Ok(match settings.keys {
             KeySource::Discovery => Self::Discovery { web, url, issuer: settings.url.clone() },
             _ => Self::Url { web, url },
         })
+    }
+
+    /// Where a trust domain's bundle is, in the profile `https_web` (SPIFFE Federation §5.2.1). Reads the
+    /// certificates of `ca_file`; contacts nobody.
+    pub(super) fn of_bundle(settings: &TrustDomainSettings) -> Result<Self, AuthenticatorError> {
+        let name = &settings.name;
+        match &settings.bundle {
+            BundleSource::File(path) => Ok(Self::File(path.clone())),
+            BundleSource::Url(url) if !is_secure(url) => {
+                Err(AuthenticatorError::InsecureUrl { issuer: name.clone() })
+            }
+            BundleSource::Url(url) => {
+                let client = client(name, settings.ca_file.as_deref(), url.scheme() == "https")?;
+                Ok(Self::Url { web: Web { client, bearer: None }, url: url.clone() })
+            }
+        }
     }
 
     /// The bytes of the set. The one bound of time on it all is here: the client has none but for connecting.
@@ -218,8 +235,12 @@ fn insecure(settings: &IssuerSettings) -> AuthenticatorError {
 
 /// A client for this issuer alone, so that one's `ca_file` vouches for no other.
 #[expect(clippy::disallowed_methods, reason = "this is the client that contacts configured issuers")]
-fn client(settings: &IssuerSettings, https: bool) -> Result<reqwest::Client, AuthenticatorError> {
-    let failed = |problem: String| AuthenticatorError::Client { issuer: settings.name.clone(), problem };
+fn client(
+    name: &IssuerName,
+    ca_file: Option<&Path>,
+    https: bool,
+) -> Result<reqwest::Client, AuthenticatorError> {
+    let failed = |problem: String| AuthenticatorError::Client { issuer: name.clone(), problem };
     let mut builder = reqwest::Client::builder()
         .redirect(Policy::none())
         .referer(false)
@@ -232,7 +253,7 @@ fn client(settings: &IssuerSettings, https: bool) -> Result<reqwest::Client, Aut
         if CryptoProvider::get_default().is_none() {
             return Err(failed("no TLS provider is installed in this process".to_owned()));
         }
-        builder = builder.https_only(true).tls_certs_merge(extra_roots(settings)?);
+        builder = builder.https_only(true).tls_certs_merge(extra_roots(name, ca_file)?);
     } else {
         builder = builder.tls_backend_preconfigured(no_roots().map_err(|error| failed(error.to_string()))?);
     }
@@ -242,17 +263,20 @@ fn client(settings: &IssuerSettings, https: bool) -> Result<reqwest::Client, Aut
     })
 }
 
-fn extra_roots(settings: &IssuerSettings) -> Result<Vec<reqwest::Certificate>, AuthenticatorError> {
-    let Some(path) = &settings.ca_file else { return Ok(Vec::new()) };
-    let issuer = || settings.name.clone();
+fn extra_roots(
+    name: &IssuerName,
+    ca_file: Option<&Path>,
+) -> Result<Vec<reqwest::Certificate>, AuthenticatorError> {
+    let Some(path) = ca_file else { return Ok(Vec::new()) };
+    let issuer = || name.clone();
     let pem = std::fs::read(path).map_err(|source| AuthenticatorError::Unreadable {
         issuer: issuer(),
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })?;
     match reqwest::Certificate::from_pem_bundle(&pem) {
         Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(AuthenticatorError::BadCertificates { issuer: issuer(), path: path.clone() }),
+        _ => Err(AuthenticatorError::BadCertificates { issuer: issuer(), path: path.to_owned() }),
     }
 }
 

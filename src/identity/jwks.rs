@@ -21,6 +21,10 @@ pub(super) enum BadJwks {
     NotASet,
     #[error("more than 128 keys")]
     TooMany,
+    #[error("no key in it can be used, so the bundle at hand stays")]
+    NoKeys,
+    #[error("its spiffe_sequence is lower than that of the bundle at hand")]
+    Older,
 }
 
 /// The usable keys of an issuer.

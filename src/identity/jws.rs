@@ -145,8 +145,11 @@ fn check_identity(header: &Object) -> Result<(), ProofError> {
     }
     match header.get("typ") {
         None => Ok(()),
-        Some(Json::String(typ)) if typ.eq_ignore_ascii_case("JWT") => Ok(()),
-        Some(_) => Err(ProofError::malformed("typ must be JWT or absent")),
+        // JWT-SVID §2.3 has JOSE too, which says no more.
+        Some(Json::String(typ)) if ["JWT", "JOSE"].iter().any(|good| typ.eq_ignore_ascii_case(good)) => {
+            Ok(())
+        }
+        Some(_) => Err(ProofError::malformed("typ must be JWT, JOSE or absent")),
     }
 }
 

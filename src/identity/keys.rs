@@ -1,6 +1,6 @@
-//! An issuer's keys at hand: cached, refreshed while they serve, bounded when they grow stale.
+//! What an issuer publishes of its keys, at hand: cached, refreshed while it serves, bounded when it grows stale.
 //!
-//! Promises: at most one fetch of an issuer runs at a time, and whoever needs its outcome waits for
+//! An OIDC issuer publishes a JWK set, a SPIFFE trust domain a bundle; both are a [`Document`]. Promises: at most one fetch of an issuer runs at a time, and whoever needs its outcome waits for
 //! that one, for a bounded time; an unknown `kid` fetches at most once a minute; an issuer that is
 //! down costs a caller no wait once that is known.
 
@@ -14,8 +14,7 @@ use crate::domain::id::IssuerName;
 use crate::domain::time::{Clock, Timestamp};
 use crate::identity::error::AuthenticatorError;
 use crate::identity::fetch::{FetchError, Source, TOTAL_TIMEOUT};
-use crate::identity::jwks::KeySet;
-use crate::identity::settings::IssuerSettings;
+use crate::identity::jwks::{BadJwks, KeySet};
 
 /// Keys this old are stale: a proof waits for fresh ones, and `stale_keys` begins.
 const FRESH: Duration = Duration::from_secs(15 * 60);
@@ -50,10 +49,41 @@ impl Pace {
     };
 }
 
-/// A set as it was fetched.
+/// What is published, and read whole or not at all.
+pub(super) trait Document: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
+    fn parse(document: &[u8]) -> Result<Self, BadJwks>;
+
+    /// How many keys in it can be used.
+    fn count(&self) -> usize;
+
+    /// Whether this may take the place of `held`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn succeeds(&self, _held: &Self) -> Result<(), BadJwks> {
+        Ok(())
+    }
+
+    /// When whoever publishes it wants it to be fetched again.
+    fn refresh(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Document for KeySet {
+    fn parse(document: &[u8]) -> Result<Self, BadJwks> {
+        Self::parse(document)
+    }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+}
+
+/// A document as it was fetched.
 #[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) keys: Arc<KeySet>,
+pub(super) struct Snapshot<D = KeySet> {
+    pub(super) keys: Arc<D>,
     /// Differs when, and only when, the set differs: a proof that was verified by another generation
     /// must be verified again.
     pub(super) generation: u64,
@@ -66,9 +96,9 @@ pub(super) struct NoKeys;
 
 /// What became of a call for keys that the current set lacks.
 #[derive(Debug)]
-pub(super) enum Newer {
+pub(super) enum Newer<D = KeySet> {
     /// The set, fetched since.
-    Keys(Arc<Snapshot>),
+    Keys(Arc<Snapshot<D>>),
     /// The issuer was asked a short while ago, and this is all it has.
     NoNews,
     /// The issuer could not be asked: whether it has the key is not known.
@@ -88,14 +118,17 @@ pub struct IssuerStatus {
 }
 
 /// The keys of one issuer.
+pub(super) type IssuerKeys = Published<KeySet>;
+
+/// What one issuer publishes.
 #[derive(Debug)]
-pub(super) struct IssuerKeys {
+pub(super) struct Published<D> {
     name: IssuerName,
     source: Source,
     pace: Pace,
     stale_keys: Duration,
     clock: Clock,
-    current: ArcSwapOption<Snapshot>,
+    current: ArcSwapOption<Snapshot<D>>,
     attempts: Mutex<Attempts>,
     /// Counts the fetches that ended, so that a caller can wait for one.
     ended: watch::Sender<u64>,
@@ -116,16 +149,20 @@ enum Cause {
     UnknownKid,
 }
 
-impl IssuerKeys {
-    /// Reads a `jwks_file` at once, so that a mistake in it stops the start; contacts nobody.
-    pub(super) fn new(settings: &IssuerSettings, clock: Clock) -> Result<Arc<Self>, AuthenticatorError> {
-        let source = Source::new(settings)?;
+impl<D: Document> Published<D> {
+    /// Reads a file at once, so that a mistake in it stops the start; contacts nobody.
+    pub(super) fn new(
+        name: &IssuerName,
+        source: Source,
+        stale_keys: Duration,
+        clock: Clock,
+    ) -> Result<Arc<Self>, AuthenticatorError> {
         let pace = if matches!(source, Source::File(_)) { Pace::FILE } else { Pace::NETWORK };
         let keys = Self {
-            name: settings.name.clone(),
+            name: name.clone(),
             source,
             pace,
-            stale_keys: settings.stale_keys,
+            stale_keys,
             clock,
             current: ArcSwapOption::empty(),
             attempts: Mutex::default(),
@@ -133,17 +170,17 @@ impl IssuerKeys {
         };
         if let Source::File(path) = &keys.source {
             let document = std::fs::read(path).map_err(|source| AuthenticatorError::Unreadable {
-                issuer: settings.name.clone(),
+                issuer: name.clone(),
                 path: path.clone(),
                 source,
             })?;
             let bad = |problem: String| AuthenticatorError::BadJwks {
-                issuer: settings.name.clone(),
+                issuer: name.clone(),
                 path: path.clone(),
                 problem,
             };
-            let set = KeySet::parse(&document).map_err(|error| bad(error.to_string()))?;
-            if set.len() == 0 {
+            let set = D::parse(&document).map_err(|error| bad(error.to_string()))?;
+            if set.count() == 0 {
                 return Err(bad("no usable key: RSA of 2048 bits or more, P-256, P-384 or Ed25519".into()));
             }
             keys.replace(set);
@@ -152,13 +189,13 @@ impl IssuerKeys {
     }
 
     /// The keys to verify with now. Waits for the issuer only while it is not known to be down.
-    pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<Snapshot>, NoKeys> {
+    pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<Snapshot<D>>, NoKeys> {
         let now = self.clock.now();
         let held = self.current.load_full();
         let age = held.as_ref().map(|snapshot| elapsed(snapshot.fetched, now));
         match (held, age) {
             (Some(snapshot), Some(age)) if age < self.pace.fresh => {
-                if age >= self.pace.renew {
+                if age >= self.renew(&snapshot) {
                     self.start(Cause::Age, now);
                 }
                 Ok(snapshot)
@@ -177,7 +214,7 @@ impl IssuerKeys {
     }
 
     /// Asks the issuer for keys newer than `seen`, which lacks the one that a proof names.
-    pub(super) async fn newer(self: &Arc<Self>, seen: &Snapshot) -> Newer {
+    pub(super) async fn newer(self: &Arc<Self>, seen: &Snapshot<D>) -> Newer<D> {
         let now = self.clock.now();
         self.fetched(Cause::UnknownKid, now, TOTAL_TIMEOUT + STALE_WAIT).await;
         match self.usable(now) {
@@ -192,13 +229,13 @@ impl IssuerKeys {
         let held = self.current.load();
         IssuerStatus {
             name: self.name.clone(),
-            keys: held.as_ref().map_or(0, |snapshot| snapshot.keys.len()),
+            keys: held.as_ref().map_or(0, |snapshot| snapshot.keys.count()),
             fetched: held.as_ref().map(|snapshot| snapshot.fetched),
             error: self.attempts().error.clone(),
         }
     }
 
-    fn usable(&self, now: Timestamp) -> Result<Arc<Snapshot>, NoKeys> {
+    fn usable(&self, now: Timestamp) -> Result<Arc<Snapshot<D>>, NoKeys> {
         let held = self.current.load_full().ok_or(NoKeys)?;
         if elapsed(held.fetched, now) < self.limit() { Ok(held) } else { Err(NoKeys) }
     }
@@ -206,6 +243,12 @@ impl IssuerKeys {
     /// How old keys may be and still verify.
     fn limit(&self) -> Duration {
         FRESH.saturating_add(self.stale_keys)
+    }
+
+    /// How old a document may be before it is fetched again beside the calls: sooner where it asks for that.
+    fn renew(&self, held: &Snapshot<D>) -> Duration {
+        let asked = held.keys.refresh().unwrap_or(self.pace.renew);
+        asked.clamp(self.pace.retry.min(self.pace.renew), self.pace.renew)
     }
 
     fn is_failing(&self) -> bool {
@@ -246,7 +289,7 @@ impl IssuerKeys {
         true
     }
 
-    fn replace(&self, set: KeySet) {
+    fn replace(&self, set: D) {
         let fetched = self.clock.now();
         let held = self.current.load_full();
         let snapshot = match held {
@@ -267,15 +310,21 @@ impl IssuerKeys {
 }
 
 /// A running fetch. When it ends, however it ends, another may start.
-struct Fetch(Arc<IssuerKeys>);
+struct Fetch<D: Document>(Arc<Published<D>>);
 
-impl Fetch {
+impl<D: Document> Fetch<D> {
     async fn run(self) {
         let keys = &self.0;
-        let outcome = keys.source.fetch().await.and_then(|document| Ok(KeySet::parse(&document)?));
+        let outcome = keys.source.fetch().await.and_then(|document| {
+            let set = D::parse(&document)?;
+            if let Some(held) = keys.current.load().as_ref() {
+                set.succeeds(&held.keys)?;
+            }
+            Ok(set)
+        });
         let error = match outcome {
             Ok(set) => {
-                if set.len() == 0 {
+                if set.count() == 0 {
                     tracing::warn!(issuer = %keys.name, "the issuer publishes no usable key");
                 }
                 keys.replace(set);
@@ -296,7 +345,7 @@ impl Fetch {
     }
 }
 
-impl Drop for Fetch {
+impl<D: Document> Drop for Fetch<D> {
     fn drop(&mut self) {
         self.0.attempts().running = false;
         self.0.ended.send_modify(|count| *count += 1);

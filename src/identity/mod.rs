@@ -12,7 +12,7 @@
 //!
 //! The path of a token: [`jws`] reads it, [`oidc`] chooses the issuer and asks [`keys`] (which
 //! [`fetch`]es a [`jwks`]), and [`claims`] judges what the signature vouched for. [`assertion`] does
-//! the same with registered keys. [`dpop`] checks another kind of proof: not who calls, but which key it holds.
+//! the same with registered keys, [`spiffe`] with the SVIDs of trust domains. [`dpop`] checks another kind of proof: not who calls, but which key it holds.
 
 pub mod settings;
 
@@ -26,43 +26,84 @@ mod jwks;
 mod jws;
 mod keys;
 mod oidc;
+mod spiffe;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+
+use crate::domain::id::IssuerName;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::key::PublicKey;
+use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
-use crate::identity::settings::IssuerSettings;
+use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
 
 pub use assertion::{SingleUse, UnverifiedAssertion};
 pub use dpop::{Dpop, Nonces};
 pub use error::{AuthenticatorError, ProofError};
 pub use keys::IssuerStatus;
+pub use spiffe::ClientCertificate;
 
 /// Checks proofs. Shared by every request.
 #[derive(Debug)]
 pub struct Authenticator {
     issuers: oidc::Issuers,
+    trust_domains: spiffe::TrustDomains,
     our_issuer: String,
     clock: Clock,
 }
 
 impl Authenticator {
-    /// `our_issuer` is the broker's public URL, the audience of client assertions. Reads `ca_file`s and
-    /// `jwks_file`s and contacts nobody. Where an issuer is https, rustls's default provider must be installed.
+    /// `our_issuer` is the broker's public URL, the audience of client assertions. Reads the files that the
+    /// settings name and contacts nobody. Where an issuer is https, rustls's default provider must be installed.
     pub fn new(
         issuers: Vec<IssuerSettings>,
+        trust_domains: &[TrustDomainSettings],
         our_issuer: String,
         clock: Clock,
     ) -> Result<Self, AuthenticatorError> {
+        let name = |name: &IssuerName| AuthenticatorError::SharedName { issuer: name.clone() };
+        let mut names: BTreeSet<&IssuerName> = issuers.iter().map(|issuer| &issuer.name).collect();
+        if let Some(twice) = trust_domains.iter().find(|domain| !names.insert(&domain.name)) {
+            return Err(name(&twice.name));
+        }
+        if names.contains(&IssuerName::key()) {
+            return Err(AuthenticatorError::ReservedName);
+        }
+        let trust_domains = spiffe::TrustDomains::new(trust_domains, clock.clone())?;
         let issuers = oidc::Issuers::new(issuers, clock.clone())?;
-        Ok(Self { issuers, our_issuer, clock })
+        Ok(Self { issuers, trust_domains, our_issuer, clock })
     }
 
-    /// Verifies an OIDC token: a `subject_token` (RFC 8693), or a JWT bearer `assertion` (RFC 7523 §2.1).
-    /// May wait some seconds for the issuer's keys if they are not at hand.
-    pub async fn oidc(&self, token: &str) -> Result<Arc<VerifiedIdentity>, ProofError> {
-        self.issuers.authenticate(token).await
+    /// Verifies a JWT that somebody else signed: a `subject_token` (RFC 8693), or a JWT bearer `assertion`
+    /// (RFC 7523 §2.1). It is an OIDC token of a configured issuer, or failing that a JWT-SVID of a configured
+    /// trust domain. May wait some seconds for keys that are not at hand.
+    pub async fn jwt(&self, token: &str) -> Result<Arc<VerifiedIdentity>, ProofError> {
+        match self.issuers.authenticate(token).await {
+            Err(error)
+                if matches!(error.reason, Reason::IssuerUnknown | Reason::ClaimMissing)
+                    && self.trust_domains.may_know(token) =>
+            {
+                self.jwt_svid(token).await.map(Arc::new)
+            }
+            verified => verified,
+        }
+    }
+
+    /// Verifies a JWT-SVID of a configured trust domain, for this broker alone.
+    pub async fn jwt_svid(&self, token: &str) -> Result<VerifiedIdentity, ProofError> {
+        self.trust_domains.jwt(token, &self.our_issuer).await
+    }
+
+    /// Verifies an X.509-SVID: the certificates of a client that has shown to hold the first one's key, the
+    /// first first.
+    pub async fn certificate(
+        &self,
+        chain: &[CertificateDer<'static>],
+    ) -> Result<(VerifiedIdentity, ClientCertificate), ProofError> {
+        self.trust_domains.certificate(chain).await
     }
 
     /// Verifies a `client_assertion` (RFC 7523 §2.2) by the keys registered for the agent that it names.
@@ -75,8 +116,8 @@ impl Authenticator {
         assertion.verify(keys, &self.our_issuer, self.clock.now())
     }
 
-    /// How each issuer's keys stand.
+    /// How each issuer's keys and each trust domain's bundle stand.
     pub fn status(&self) -> Vec<IssuerStatus> {
-        self.issuers.status()
+        self.issuers.status().into_iter().chain(self.trust_domains.status()).collect()
     }
 }

@@ -12,7 +12,8 @@ use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
 use crate::identity::claims::{self, Dates, Expected, Limits};
 use crate::identity::error::{AuthenticatorError, ProofError};
-use crate::identity::jwks::{Found, VerificationKey};
+use crate::identity::fetch::Source;
+use crate::identity::jwks::{Found, KeySet, VerificationKey};
 use crate::identity::jws::{MAX_TOKEN, Unverified};
 use crate::identity::keys::{IssuerKeys, IssuerStatus, Newer, NoKeys, Snapshot};
 use crate::identity::settings::IssuerSettings;
@@ -62,7 +63,8 @@ impl Issuers {
         let mut issuers: Vec<Issuer> = Vec::with_capacity(settings.len());
         for settings in settings {
             refuse_confusion(&settings, &issuers)?;
-            let keys = IssuerKeys::new(&settings, clock.clone())?;
+            let source = Source::new(&settings)?;
+            let keys = IssuerKeys::new(&settings.name, source, settings.stale_keys, clock.clone())?;
             issuers.push(Issuer { settings, keys });
         }
         Ok(Self { issuers, clock, verified: Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes) })
@@ -139,7 +141,7 @@ impl Issuers {
         token_bytes: usize,
     ) -> Result<Verified, ProofError> {
         let algorithm = jws.header.algorithm;
-        let candidates = candidates(snapshot, &jws)?;
+        let candidates = candidates(&snapshot.keys, &jws)?;
         let claims = jws.verified(|message, signature| {
             candidates.iter().any(|key| key.verifies(algorithm, message, signature))
         })?;
@@ -210,11 +212,12 @@ fn refuse_confusion(settings: &IssuerSettings, before: &[Issuer]) -> Result<(), 
     Ok(())
 }
 
-fn candidates<'a>(
-    snapshot: &'a Snapshot,
+/// The keys of `set` that may have signed this.
+pub(super) fn candidates<'a>(
+    set: &'a KeySet,
     jws: &Unverified<'_>,
 ) -> Result<Vec<&'a VerificationKey>, ProofError> {
-    match snapshot.keys.find(jws.header.kid.as_deref(), jws.header.algorithm) {
+    match set.find(jws.header.kid.as_deref(), jws.header.algorithm) {
         Found::Keys(keys) => Ok(keys),
         Found::WrongAlgorithm => {
             Err(ProofError::new(Reason::AlgorithmNotAllowed, "the key that kid names is not for this alg"))

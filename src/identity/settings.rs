@@ -41,6 +41,26 @@ pub enum KeySource {
     File(PathBuf),
 }
 
+/// `[[trust_domain]]`, after `config` has checked it: a SPIFFE trust domain whose SVIDs are proofs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustDomainSettings {
+    /// The trust domain, which is the issuer of its identities.
+    pub name: IssuerName,
+    pub bundle: BundleSource,
+    /// Extra roots to trust for the bundle's https, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// As [`IssuerSettings::stale_keys`].
+    pub stale_keys: Duration,
+}
+
+/// Where a trust domain's bundle comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BundleSource {
+    File(PathBuf),
+    /// A bundle endpoint, in the profile `https_web`.
+    Url(url::Url),
+}
+
 /// A signature algorithm of a proof (RFC 7518 §3.1, RFC 8037 §3.1). Symmetric ones and `none` do not exist.
 /// Neither does ES512: ring, the one crypto backend, has no P-521.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -37,7 +37,7 @@ pub(super) fn read(
     let tables = root.list_of_tables("identity");
     if tables.is_empty() && !root.has("identity") {
         let place = Place { key: "identity".into(), ..root.place() };
-        let remedy = "write [[identity]] with issuer and claims, or with key";
+        let remedy = "write [[identity]] with issuer and claims, with spiffe, or with key";
         mistakes.add(&place, "is missing, so no workload could prove to be this agent", remedy);
     }
     let identities: Vec<Located<IdentityRule>> =

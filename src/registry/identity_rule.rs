@@ -12,7 +12,7 @@ use crate::domain::pattern::ClaimPattern;
 use crate::domain::platform::Platform;
 use crate::registry::document::{Field, Located, Mistakes, Table, nearest};
 use crate::registry::index::prefix;
-use crate::registry::{Rules, platforms};
+use crate::registry::{Rules, platforms, spiffe_rule};
 
 /// Claims that say how a workload runs and not which one it is: anyone's workload can have these values.
 const CIRCUMSTANCES: &[&str] = &[
@@ -47,26 +47,30 @@ const CONSTANT_BEGINNINGS: &[(&str, usize)] =
 
 /// Reads one `[[identity]]`.
 pub(super) fn read(table: &Table<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<Located<IdentityRule>> {
-    table.unsupported("spiffe", "prove the identity by `issuer` and `claims`, or by `key`");
     let issuer = table.key("issuer", "\"github\"");
     let claims = table.key("claims", "{ repository_id = \"456789\", ref = \"refs/heads/main\" }");
     let key = table.key("key", "{ kty = \"OKP\", crv = \"Ed25519\", x = \"…\" }");
-    let rule = if key.is_present() {
-        for extra in [&issuer, &claims].into_iter().filter(|field| field.is_present()) {
-            let remedy = "write one [[identity]] with key, and one with issuer and claims";
-            mistakes.add(extra.place(), "does not go together with `key`", remedy);
+    let spiffe = table.key("spiffe", "\"spiffe://acme.internal/agents/payments-refactorer\"");
+    let alone = |name: &str, others: &[&Field<'_>]| {
+        for extra in others.iter().filter(|field| field.is_present()) {
+            let remedy = format!("write one [[identity]] with {name}, and another for the rest");
+            mistakes.add(extra.place(), format!("does not go together with `{name}`"), remedy);
         }
+    };
+    let rule = if key.is_present() {
+        alone("key", &[&issuer, &claims, &spiffe]);
         IdentityRule::Key(public_key(&key.table()?, mistakes)?)
+    } else if spiffe.is_present() {
+        alone("spiffe", &[&issuer, &claims]);
+        spiffe_rule::read(spiffe, rules, mistakes)?
     } else if issuer.is_present() || claims.is_present() {
         let issuer = issuer_name(issuer.required(), rules, mistakes);
         let platform = issuer.as_ref().and_then(|name| rules.platform(name));
         let claims = claim_rules(claims.required(), platform, mistakes);
         IdentityRule::Claims { issuer: issuer?, claims: claims? }
     } else {
-        if !table.has("spiffe") {
-            let remedy = "write issuer and claims, or key";
-            mistakes.add(&table.place(), "names no workload", remedy);
-        }
+        let remedy = "write issuer and claims, or spiffe, or key";
+        mistakes.add(&table.place(), "names no workload", remedy);
         return None;
     };
     Some(Located { value: rule, place: table.place() })

@@ -59,6 +59,7 @@ fn rules() -> Rules {
     Rules {
         guardrails: guardrails(),
         issuers: Some(issuers().into_iter().map(|name| (name, Platform::Oidc)).collect()),
+        trust_domains: Some(vec!["acme.internal".parse().unwrap()]),
         tokens_per_minute: NonZeroU32::new(6000),
     }
 }

@@ -24,6 +24,7 @@ mod readme;
 mod registered_keys;
 mod revocation;
 mod run;
+mod spiffe;
 mod support;
 mod tls;
 mod token_endpoint;

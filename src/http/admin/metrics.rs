@@ -14,6 +14,7 @@ pub(super) async fn metrics(
     State(gate): State<Gate>,
     Current(call): Current,
 ) -> Result<impl IntoResponse, Problem> {
-    let text = gate.broker.metrics().map_err(|denied| Problem::denied(call, &denied))?;
+    let certificates = gate.tls.iter().map(|tls| tls.expiry()).collect();
+    let text = gate.broker.metrics(certificates).map_err(|denied| Problem::denied(call, &denied))?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
 }

@@ -23,10 +23,13 @@ struct Metadata {
     grant_types_supported: [&'static str; 3],
     /// No authorization endpoint, so no response type (RFC 8414 §2 requires the member).
     response_types_supported: [&'static str; 0],
-    token_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
+    /// RFC 8705 §3.3: those that were had with an X.509-SVID.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_client_certificate_bound_access_tokens: bool,
     /// RFC 9449 §5.1.
     dpop_signing_alg_values_supported: Vec<&'static str>,
     /// RFC 9396 §10.
@@ -38,6 +41,8 @@ struct Metadata {
 pub(super) async fn metadata(State(gate): State<Gate>) -> impl IntoResponse {
     let issuer = gate.broker.issuer();
     let at = |path: &str| format!("{issuer}{path}");
+    // A certificate can only be shown where this listener itself ends TLS.
+    let (spiffe, mtls) = (gate.broker.knows_trust_domains(), gate.asks_certificates);
     let metadata = Metadata {
         issuer: issuer.to_owned(),
         token_endpoint: at(TOKEN_PATH),
@@ -46,10 +51,11 @@ pub(super) async fn metadata(State(gate): State<Gate>) -> impl IntoResponse {
         revocation_endpoint: at("/oauth/revoke"),
         grant_types_supported: [TOKEN_EXCHANGE, CLIENT_CREDENTIALS, JWT_BEARER],
         response_types_supported: [],
-        token_endpoint_auth_methods_supported: ["private_key_jwt", "none"],
+        token_endpoint_auth_methods_supported: auth_methods(spiffe, mtls),
         token_endpoint_auth_signing_alg_values_supported: ["EdDSA", "Ed25519", "ES256", "ES384"],
         introspection_endpoint_auth_methods_supported: ["client_secret_basic", "Bearer"],
         revocation_endpoint_auth_methods_supported: ["none"],
+        tls_client_certificate_bound_access_tokens: spiffe && mtls,
         dpop_signing_alg_values_supported: ProofAlgorithm::ALL.iter().map(|alg| alg.as_str()).collect(),
         authorization_details_types_supported: [
             ResourceKind::GitRepository.as_str(),
@@ -58,6 +64,18 @@ pub(super) async fn metadata(State(gate): State<Gate>) -> impl IntoResponse {
         access_token_signing_alg_values_supported: gate.broker.signing_algorithms(),
     };
     ([(CACHE_CONTROL, "public, max-age=300")], Json(metadata))
+}
+
+/// With the names of draft-ietf-oauth-spiffe-client-auth for SVIDs.
+fn auth_methods(spiffe: bool, mtls: bool) -> Vec<&'static str> {
+    let mut methods = vec!["private_key_jwt", "none"];
+    if spiffe {
+        methods.push("spiffe_jwt");
+    }
+    if spiffe && mtls {
+        methods.push("spiffe_x509");
+    }
+    methods
 }
 
 pub(super) async fn jwks(State(gate): State<Gate>) -> impl IntoResponse {

@@ -17,11 +17,14 @@ use crate::http::Gate;
 use crate::http::body::{Form, said};
 use crate::http::call::Current;
 use crate::http::oauth_error::Refused;
+use crate::http::tls::ClientChain;
 
 pub(super) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(super) const CLIENT_CREDENTIALS: &str = "client_credentials";
 pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// draft-ietf-oauth-spiffe-client-auth §4.1.
+const SVID_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const SUBJECT_TYPES: [&str; 2] =
     ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
@@ -78,11 +81,12 @@ async fn answer(gate: &Gate, call: Call, request: Request<Body>) -> Result<Respo
         Ok(dpop) => dpop,
         Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
     };
+    let chain = request.extensions().get::<ClientChain>().cloned();
     let form = match Form::read(request, KNOWN).await {
         Ok(form) => form,
         Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
     };
-    let (grant, proof) = match proof(&form) {
+    let (grant, proof) = match proof(&form, chain.as_ref()) {
         Ok(found) => found,
         Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
     };
@@ -128,8 +132,9 @@ fn refused(refused: Refused, grant: &str, reason: Reason) -> Refused {
     }
 }
 
-/// The grant and its proof; a proof of another grant beside it is a contradiction.
-fn proof(form: &Form) -> Result<(&'static str, Proof<'_>), Denied> {
+/// The grant and its proof; a proof of another grant beside it is a contradiction. A client certificate counts
+/// where nothing else is the proof: a client may have one for other reasons.
+fn proof<'a>(form: &'a Form, chain: Option<&'a ClientChain>) -> Result<(&'static str, Proof<'a>), Denied> {
     let only = |belong: &[&str]| -> Result<(), Denied> {
         let proofs =
             ["subject_token", "subject_token_type", "assertion", "client_assertion", "client_assertion_type"];
@@ -154,24 +159,41 @@ fn proof(form: &Form) -> Result<(&'static str, Proof<'_>), Denied> {
                 let types = format!("subject_token_type must be {}", SUBJECT_TYPES.join(" or "));
                 return Err(said(Reason::ParameterInvalid, types));
             }
-            Ok((TOKEN_EXCHANGE, Proof::Oidc(token)))
+            Ok((TOKEN_EXCHANGE, Proof::Jwt(token)))
         }
         JWT_BEARER => {
             only(&["assertion"])?;
-            Ok((JWT_BEARER, Proof::Oidc(form.required("assertion")?)))
+            Ok((JWT_BEARER, Proof::Jwt(form.required("assertion")?)))
         }
         CLIENT_CREDENTIALS => {
             only(&["client_assertion", "client_assertion_type"])?;
-            let text = form.required("client_assertion")?;
-            if form.required("client_assertion_type")? != ASSERTION_TYPE {
-                return Err(said(
-                    Reason::ParameterInvalid,
-                    format!("client_assertion_type must be {ASSERTION_TYPE}"),
-                ));
-            }
-            Ok((CLIENT_CREDENTIALS, Proof::Assertion { text, client_id: form.get("client_id") }))
+            Ok((CLIENT_CREDENTIALS, client(form, chain)?))
         }
         _ => Err(Reason::GrantTypeUnsupported.into()),
+    }
+}
+
+/// How a client authenticates (RFC 6749 §4.4, RFC 7523 §2.2, draft-ietf-oauth-spiffe-client-auth).
+fn client<'a>(form: &'a Form, chain: Option<&'a ClientChain>) -> Result<Proof<'a>, Denied> {
+    let client_id = form.get("client_id");
+    let kind = form.get("client_assertion_type");
+    let text = match (form.get("client_assertion"), chain) {
+        (Some(text), _) => text,
+        (None, Some(ClientChain(chain))) if kind.is_none() => {
+            return Ok(Proof::Certificate { chain, client_id });
+        }
+        (None, _) => {
+            let missing = "client_assertion is required, or an X.509-SVID as the client certificate of TLS";
+            return Err(said(Reason::ParameterMissing, missing));
+        }
+    };
+    match form.required("client_assertion_type")? {
+        ASSERTION_TYPE => Ok(Proof::Assertion { text, client_id }),
+        SVID_TYPE => Ok(Proof::JwtSvid { text, client_id }),
+        _ => Err(said(
+            Reason::ParameterInvalid,
+            format!("client_assertion_type must be {ASSERTION_TYPE} or {SVID_TYPE}"),
+        )),
     }
 }
 

@@ -36,6 +36,8 @@ pub use watch::Watch;
 
 /// For a whole handshake, from the first byte to the last.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long before its end a certificate is called old.
+const SOON: Duration = Duration::from_secs(7 * 86_400);
 /// Handshakes of one listener that are under way at once; one more ends the oldest of them.
 const MAX_HANDSHAKES: usize = 1024;
 
@@ -97,6 +99,12 @@ impl Tls {
         Ok((tls, watch))
     }
 
+    /// The listener, and when the certificate that it serves with ends.
+    pub fn expiry(&self) -> (&'static str, Timestamp) {
+        let listener = if self.name == "admin.tls" { "admin" } else { "public" };
+        (listener, self.serving.load().until)
+    }
+
     /// What is wrong, for `/readyz`: without paths, for anybody may read it.
     pub fn degraded(&self) -> Option<String> {
         let name = self.name;
@@ -137,6 +145,9 @@ impl Tls {
     fn tell(&self) {
         let serving = self.serving.load();
         tracing::info!(tls = self.name, until = %serving.until, "a certificate serves");
+        if serving.until < self.clock.now() + SOON {
+            tracing::warn!(tls = self.name, until = %serving.until, "the certificate ends within a week: renew it");
+        }
         if let Some(host) = self.settings.called.as_ref().filter(|_| !serving.covers) {
             tracing::warn!(
                 tls = self.name,

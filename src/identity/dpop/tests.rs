@@ -55,7 +55,8 @@ fn the_rfcs_own_proof_is_good_in_its_own_minute() {
         "V37xRZT3Lg",
     );
     let dpop = Dpop::new("https://server.example.com/token".parse().unwrap(), None);
-    let (Confirmation::Jkt(jkt), once) = dpop.verify(proof, Timestamp::from_seconds(1_562_262_616)).unwrap();
+    let (cnf, once) = dpop.verify(proof, Timestamp::from_seconds(1_562_262_616)).unwrap();
+    let Confirmation::Jkt(jkt) = cnf else { panic!("{cnf:?}") };
     assert_eq!(jkt.to_string(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
     assert_eq!(once.until, Timestamp::from_seconds(1_562_262_616 + 70));
 }

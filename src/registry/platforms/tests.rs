@@ -25,7 +25,12 @@ fn told(platform: Platform, claims: &str) -> Vec<String> {
         production: Tier::Gated,
     };
     let issuers = BTreeMap::from([("ci".parse().unwrap(), platform)]);
-    let rules = Rules { guardrails, issuers: Some(issuers), tokens_per_minute: None };
+    let rules = Rules {
+        guardrails,
+        issuers: Some(issuers),
+        trust_domains: Some(Vec::new()),
+        tokens_per_minute: None,
+    };
     let lines: Vec<String> = match rules.load(dir.path()) {
         Ok(registry) => registry.warnings().iter().map(ToString::to_string).collect(),
         Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),

@@ -94,10 +94,10 @@ async fn a_ca_file_vouches_for_its_issuer_alone() {
     };
     let (ca, other_ca) = (write("ours.pem", &ours), write("other.pem", &other));
     let bench = Bench::with(vec![ours.settings(Some(ca))]);
-    assert_eq!(bench.oidc(&ours.token()).await.unwrap().workload().to_string(), "ci|s");
+    assert_eq!(bench.jwt(&ours.token()).await.unwrap().workload().to_string(), "ci|s");
 
     let bench = Bench::with(vec![ours.settings(Some(other_ca))]);
-    assert_eq!(bench.oidc(&ours.token()).await.unwrap_err(), Reason::IssuerUnavailable);
+    assert_eq!(bench.jwt(&ours.token()).await.unwrap_err(), Reason::IssuerUnavailable);
     let error = bench.last_error().unwrap();
     assert!(error.contains("certificate"), "{error}");
 }
@@ -110,7 +110,7 @@ async fn an_issuer_out_there_cannot_point_at_the_brokers_own_host() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, &ours.certificate).unwrap();
     let bench = Bench::with(vec![ours.settings(Some(ca))]);
-    assert_eq!(bench.oidc(&ours.token()).await.unwrap_err(), Reason::IssuerUnavailable);
+    assert_eq!(bench.jwt(&ours.token()).await.unwrap_err(), Reason::IssuerUnavailable);
     let error = bench.last_error().unwrap();
     assert!(error.contains("jwks_uri"), "{error}");
     assert_eq!(inside.requests(), 0);

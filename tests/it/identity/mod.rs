@@ -76,7 +76,7 @@ impl Bench {
 
     fn with(issuers: Vec<IssuerSettings>) -> Self {
         let hands = Hands::new();
-        let authenticator = Authenticator::new(issuers, US.to_owned(), hands.clock()).unwrap();
+        let authenticator = Authenticator::new(issuers, &[], US.to_owned(), hands.clock()).unwrap();
         Self { authenticator, hands }
     }
 
@@ -90,12 +90,12 @@ impl Bench {
         Signer::es256(kid).token(&issuer.claims(self.hands.now(), US, "workload"))
     }
 
-    async fn oidc(&self, token: &str) -> Result<Arc<VerifiedIdentity>, Reason> {
-        self.authenticator.oidc(token).await.map_err(|error| error.reason)
+    async fn jwt(&self, token: &str) -> Result<Arc<VerifiedIdentity>, Reason> {
+        self.authenticator.jwt(token).await.map_err(|error| error.reason)
     }
 
     async fn try_fresh(&self, issuer: &Issuer) -> Result<(), Reason> {
-        self.oidc(&self.token(issuer)).await.map(|_| ())
+        self.jwt(&self.token(issuer)).await.map(|_| ())
     }
 
     fn last_error(&self) -> Option<String> {
@@ -119,7 +119,7 @@ async fn discovery_leads_to_the_keys_and_the_token_to_an_identity() {
     let bench = Bench::of(&issuer);
     let claims =
         json!({"sub": "repo:acme", "aud": [US], "iat": START, "exp": START + 300, "n": 1, "ref": "main"});
-    let identity = bench.oidc(&issuer.token(claims.clone())).await.unwrap();
+    let identity = bench.jwt(&issuer.token(claims.clone())).await.unwrap();
     assert_eq!(identity.workload().to_string(), "ci|repo:acme");
     assert_eq!(identity.claims.get("ref").map(String::as_str), Some("main"));
     assert_eq!(identity.claims.get("n"), None);
@@ -128,7 +128,7 @@ async fn discovery_leads_to_the_keys_and_the_token_to_an_identity() {
     let with_iss = issuer.claims(START, US, "x");
     for signer in [Signer::ed25519("b"), Signer::rs256("c")] {
         let good = signer.kid == "c";
-        let verdict = bench.oidc(&signer.token(&with_iss)).await.map(|_| ());
+        let verdict = bench.jwt(&signer.token(&with_iss)).await.map(|_| ());
         assert_eq!(verdict, if good { Ok(()) } else { Err(Reason::SignatureInvalid) });
     }
     let status = &bench.authenticator.status()[0];
@@ -208,7 +208,7 @@ async fn an_unconfigured_issuer_is_never_contacted() {
     ] {
         let claims = ours.claims(START, US, "s");
         let token = Signer::es256("k").compact("ES256", header.to_string(), claims.to_string());
-        assert!(bench.oidc(&token).await.is_err());
+        assert!(bench.jwt(&token).await.is_err());
     }
     assert_eq!(theirs.requests(), 0);
 }
@@ -223,9 +223,9 @@ async fn one_issuers_keys_say_nothing_about_another() {
     ];
     let bench = Bench::with(both);
     let claims_of_b = b.claims(START, US, "workload");
-    assert_eq!(bench.oidc(&a.token(claims_of_b.clone())).await.unwrap_err(), Reason::SignatureInvalid);
-    assert_eq!(bench.oidc(&b.token(claims_of_b)).await.unwrap().workload().to_string(), "b|workload");
-    assert_eq!(bench.oidc(&bench.token(&a)).await.unwrap().workload().to_string(), "a|workload");
+    assert_eq!(bench.jwt(&a.token(claims_of_b.clone())).await.unwrap_err(), Reason::SignatureInvalid);
+    assert_eq!(bench.jwt(&b.token(claims_of_b)).await.unwrap().workload().to_string(), "b|workload");
+    assert_eq!(bench.jwt(&bench.token(&a)).await.unwrap().workload().to_string(), "a|workload");
 }
 
 #[tokio::test]
@@ -235,15 +235,15 @@ async fn a_cached_proof_is_judged_anew_at_every_use() {
     let short = bench.token(&issuer);
     let aged = issuer.token(json!({"sub": "s", "aud": US, "iat": START, "exp": START + 90_000}));
     for token in [&short, &aged] {
-        let first = bench.oidc(token).await.unwrap();
-        let second = bench.oidc(token).await.unwrap();
+        let first = bench.jwt(token).await.unwrap();
+        let second = bench.jwt(token).await.unwrap();
         assert!(Arc::ptr_eq(&first, &second), "the second came from the cache");
     }
     bench.hands.forward(330);
-    assert_eq!(bench.oidc(&short).await.unwrap_err(), Reason::Expired);
-    assert!(bench.oidc(&aged).await.is_ok());
+    assert_eq!(bench.jwt(&short).await.unwrap_err(), Reason::Expired);
+    assert!(bench.jwt(&aged).await.is_ok());
     bench.hands.forward(3600);
-    assert_eq!(bench.oidc(&aged).await.unwrap_err(), Reason::TooOld);
+    assert_eq!(bench.jwt(&aged).await.unwrap_err(), Reason::TooOld);
     bench.hands.forward(-4000);
-    assert_eq!(bench.oidc(&short).await.unwrap_err(), Reason::NotYetValid);
+    assert_eq!(bench.jwt(&short).await.unwrap_err(), Reason::NotYetValid);
 }

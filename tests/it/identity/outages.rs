@@ -21,7 +21,7 @@ async fn a_fleet_that_starts_at_once_causes_one_fetch() {
         .map(|n| {
             let (bench, token) =
                 (Arc::clone(&bench), issuer.token(issuer.claims(START, US, &format!("w{n}"))));
-            tokio::spawn(async move { bench.oidc(&token).await.map(|identity| identity.subject.clone()) })
+            tokio::spawn(async move { bench.jwt(&token).await.map(|identity| identity.subject.clone()) })
         })
         .collect();
     for (n, member) in fleet.into_iter().enumerate() {
@@ -36,9 +36,9 @@ async fn a_caller_that_hangs_up_does_not_end_the_fetch_of_the_others() {
     issuer.behave(Mood::Slow(Duration::from_millis(200)));
     let bench = Bench::of(&issuer);
     let token = bench.token(&issuer);
-    let gone = tokio::time::timeout(Duration::from_millis(50), bench.oidc(&token)).await;
+    let gone = tokio::time::timeout(Duration::from_millis(50), bench.jwt(&token)).await;
     assert!(gone.is_err());
-    assert!(bench.oidc(&token).await.is_ok());
+    assert!(bench.jwt(&token).await.is_ok());
     assert_eq!(issuer.fetches(), 1);
 }
 
@@ -52,7 +52,7 @@ async fn a_flood_of_unknown_kids_refreshes_once_a_minute() {
             .map(|n| {
                 let (bench, token) =
                     (Arc::clone(&bench), bench.token_of_kid(&issuer, &format!("r{minute}-{n}")));
-                tokio::spawn(async move { bench.oidc(&token).await.map(|_| ()) })
+                tokio::spawn(async move { bench.jwt(&token).await.map(|_| ()) })
             })
             .collect();
         for one in flood {
@@ -61,7 +61,7 @@ async fn a_flood_of_unknown_kids_refreshes_once_a_minute() {
         assert_eq!(issuer.fetches(), 1 + minute);
         bench.hands.forward(59);
         let again = bench.token_of_kid(&issuer, "again");
-        assert_eq!(bench.oidc(&again).await.map(|_| ()), Err(Reason::KeyUnknown));
+        assert_eq!(bench.jwt(&again).await.map(|_| ()), Err(Reason::KeyUnknown));
         assert_eq!(issuer.fetches(), 1 + minute);
         bench.hands.forward(1);
     }
@@ -73,11 +73,11 @@ async fn a_rotation_is_followed_and_the_removed_key_is_dead() {
     let mut issuer = Issuer::start().await;
     let bench = Bench::of(&issuer);
     let old = bench.token(&issuer);
-    assert!(bench.oidc(&old).await.is_ok());
+    assert!(bench.jwt(&old).await.is_ok());
     issuer.rotate(vec![Signer::es256("es256-2")]);
-    assert!(bench.oidc(&old).await.is_ok(), "nobody has told the broker yet");
+    assert!(bench.jwt(&old).await.is_ok(), "nobody has told the broker yet");
     assert_eq!(bench.try_fresh(&issuer).await, Ok(()), "the new kid is fetched at once");
-    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::KeyUnknown, "not even from the cache of proofs");
+    assert_eq!(bench.jwt(&old).await.unwrap_err(), Reason::KeyUnknown, "not even from the cache of proofs");
 }
 
 #[tokio::test]
@@ -85,10 +85,10 @@ async fn a_new_key_under_the_old_kid_replaces_it() {
     let mut issuer = Issuer::start().await;
     let bench = Bench::of(&issuer);
     let old = issuer.token(json!({"sub": "s", "aud": US, "iat": START, "exp": START + 3500}));
-    assert!(bench.oidc(&old).await.is_ok());
+    assert!(bench.jwt(&old).await.is_ok());
     issuer.rotate(vec![Signer::es256("es256-1")]);
     bench.hands.forward(15 * 60);
-    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::SignatureInvalid);
+    assert_eq!(bench.jwt(&old).await.unwrap_err(), Reason::SignatureInvalid);
     assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
 }
 
@@ -97,13 +97,13 @@ async fn keys_are_renewed_in_the_background_while_they_serve() {
     let mut issuer = Issuer::start().await;
     let bench = Bench::of(&issuer);
     let old = issuer.token(json!({"sub": "s", "aud": US, "iat": START, "exp": START + 3500}));
-    assert!(bench.oidc(&old).await.is_ok());
+    assert!(bench.jwt(&old).await.is_ok());
     issuer.rotate(vec![Signer::es256("es256-2")]);
     bench.hands.forward(10 * 60);
-    assert!(bench.oidc(&old).await.is_ok(), "served by the keys at hand");
+    assert!(bench.jwt(&old).await.is_ok(), "served by the keys at hand");
     let renewed = Some(Timestamp::from_seconds(START + 600));
     eventually("a renewal", || bench.authenticator.status()[0].fetched == renewed).await;
-    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::KeyUnknown);
+    assert_eq!(bench.jwt(&old).await.unwrap_err(), Reason::KeyUnknown);
 }
 
 #[tokio::test]
@@ -111,9 +111,9 @@ async fn a_renewal_that_brings_nothing_new_costs_no_second_verification() {
     let issuer = Issuer::start().await;
     let bench = Bench::of(&issuer);
     let token = issuer.token(json!({"sub": "s", "aud": US, "iat": START, "exp": START + 3500}));
-    let first = bench.oidc(&token).await.unwrap();
+    let first = bench.jwt(&token).await.unwrap();
     bench.hands.forward(15 * 60);
-    let second = bench.oidc(&token).await.unwrap();
+    let second = bench.jwt(&token).await.unwrap();
     assert_eq!(issuer.fetches(), 2);
     assert!(Arc::ptr_eq(&first, &second), "the same set verifies no proof twice");
 }
@@ -144,7 +144,7 @@ async fn a_clock_that_is_set_back_keeps_no_key_alive() {
     bench.hands.forward(-86_400);
     let old = bench.token(&issuer);
     issuer.rotate(vec![Signer::es256("es256-2")]);
-    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::KeyUnknown);
+    assert_eq!(bench.jwt(&old).await.unwrap_err(), Reason::KeyUnknown);
     assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
 }
 
@@ -153,10 +153,10 @@ async fn an_issuer_that_withdraws_every_key_is_obeyed() {
     let mut issuer = Issuer::start().await;
     let bench = Bench::of(&issuer);
     let old = bench.token(&issuer);
-    assert!(bench.oidc(&old).await.is_ok());
+    assert!(bench.jwt(&old).await.is_ok());
     issuer.rotate(Vec::new());
     bench.hands.forward(15 * 60);
-    assert_eq!(bench.oidc(&old).await.unwrap_err(), Reason::IssuerUnavailable);
+    assert_eq!(bench.jwt(&old).await.unwrap_err(), Reason::IssuerUnavailable);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn stale_keys_serve_while_the_issuer_is_down_and_then_no_more() {
     assert!(error.contains("Connection refused") && !error.contains("127.0.0.1:"), "{error}");
     // A kid it lacks may be a new one: that cannot be known while the issuer is silent.
     let unknown = bench.token_of_kid(&issuer, "new");
-    assert_eq!(bench.oidc(&unknown).await.unwrap_err(), Reason::IssuerUnavailable);
+    assert_eq!(bench.jwt(&unknown).await.unwrap_err(), Reason::IssuerUnavailable);
     bench.hands.forward(60);
     assert_eq!(bench.try_fresh(&issuer).await, Err(Reason::IssuerUnavailable));
     issuer.restart().await;
@@ -189,12 +189,12 @@ async fn a_cached_proof_dies_with_the_issuers_stale_keys() {
     settings.max_age = None;
     let bench = Bench::with(vec![settings]);
     let token = issuer.token(json!({"sub": "s", "aud": US, "exp": START + 90_000}));
-    assert!(bench.oidc(&token).await.is_ok());
+    assert!(bench.jwt(&token).await.is_ok());
     issuer.stop().await;
     bench.hands.forward(74 * 60);
-    assert!(bench.oidc(&token).await.is_ok());
+    assert!(bench.jwt(&token).await.is_ok());
     bench.hands.forward(60);
-    assert_eq!(bench.oidc(&token).await.unwrap_err(), Reason::IssuerUnavailable);
+    assert_eq!(bench.jwt(&token).await.unwrap_err(), Reason::IssuerUnavailable);
 }
 
 #[tokio::test]

@@ -26,19 +26,19 @@ async fn a_jwks_file_is_read_again_when_it_changes() {
     write_set(&path, &old);
     let bench = Bench::with(vec![issuer_settings("ci", "https://ci.test", KeySource::File(path.clone()))]);
     let (by_old, by_new) = (old.token(&file_claims(START)), new.token(&file_claims(START)));
-    assert!(bench.oidc(&by_old).await.is_ok());
+    assert!(bench.jwt(&by_old).await.is_ok());
     write_set(&path, &new);
     bench.hands.forward(2);
-    assert_eq!(bench.oidc(&by_old).await.unwrap_err(), Reason::SignatureInvalid);
-    assert!(bench.oidc(&by_new).await.is_ok());
+    assert_eq!(bench.jwt(&by_old).await.unwrap_err(), Reason::SignatureInvalid);
+    assert!(bench.jwt(&by_new).await.is_ok());
     // A file that is gone, or half written, leaves the last good set.
     std::fs::write(&path, "{\"keys\":").unwrap();
     bench.hands.forward(2);
-    assert!(bench.oidc(&by_new).await.is_ok());
+    assert!(bench.jwt(&by_new).await.is_ok());
     eventually("the fault shows", || bench.last_error().is_some_and(|e| e.contains("JWK set"))).await;
     std::fs::remove_file(&path).unwrap();
     bench.hands.forward(2);
-    assert!(bench.oidc(&by_new).await.is_ok());
+    assert!(bench.jwt(&by_new).await.is_ok());
     eventually("the fault shows", || bench.last_error().is_some_and(|e| e.contains("No such file"))).await;
 }
 
@@ -47,7 +47,10 @@ fn a_mistake_in_the_settings_stops_the_start_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let bad = folder.path().join("bad.json");
     let start = |issuers| {
-        Authenticator::new(issuers, US.to_owned(), Hands::new().clock()).map(|_| ()).unwrap_err().to_string()
+        Authenticator::new(issuers, &[], US.to_owned(), Hands::new().clock())
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     };
     let file = |path: &Path| vec![issuer_settings("ci", "https://ci.test", KeySource::File(path.to_owned()))];
 
@@ -79,7 +82,7 @@ fn a_ca_file_that_holds_no_certificate_is_named() {
     let start = || {
         let mut settings = issuer_settings("ci", "https://ci.test", KeySource::Discovery);
         settings.ca_file = Some(path.clone());
-        Authenticator::new(vec![settings], US.to_owned(), Hands::new().clock()).map(|_| ())
+        Authenticator::new(vec![settings], &[], US.to_owned(), Hands::new().clock()).map(|_| ())
     };
     assert!(matches!(start(), Err(AuthenticatorError::Unreadable { .. })));
     std::fs::write(&path, "not a certificate").unwrap();

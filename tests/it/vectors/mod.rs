@@ -124,12 +124,12 @@ impl Broker {
         now: i64,
     ) -> Result<VerifiedIdentity, ProofError> {
         let clock = Clock::new(move || Timestamp::from_seconds(now));
-        let authenticator = Authenticator::new(self.issuers(), self.our_issuer.clone(), clock).unwrap();
+        let authenticator = Authenticator::new(self.issuers(), &[], self.our_issuer.clone(), clock).unwrap();
         match parameter {
             Parameter::SubjectToken => {
-                let identity = authenticator.oidc(credential).await?;
+                let identity = authenticator.jwt(credential).await?;
                 assert_eq!(
-                    authenticator.oidc(credential).await.as_ref(),
+                    authenticator.jwt(credential).await.as_ref(),
                     Ok(&identity),
                     "the same from the cache"
                 );

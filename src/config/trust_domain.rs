@@ -1,0 +1,94 @@
+//! `[[trust_domain]]`.
+
+use std::time::Duration;
+
+use crate::config::files;
+use crate::config::issuer::{DAY, DEFAULT_STALE_KEYS, secure_url};
+use crate::domain::id::IssuerName;
+use crate::identity::settings::{BundleSource, IssuerSettings, TrustDomainSettings};
+use crate::registry::document::{Located, Mistakes, Table};
+
+pub(super) struct TrustDomains {
+    pub(super) settings: Vec<TrustDomainSettings>,
+    /// Their names, where each could be read.
+    pub(super) names: Option<Vec<IssuerName>>,
+}
+
+pub(super) fn read(root: &Table<'_>, issuers: &[IssuerSettings], mistakes: &Mistakes) -> TrustDomains {
+    let mut taken: Vec<Located<IssuerName>> = Vec::new();
+    let tables = root.list_of_tables("trust_domain");
+    let count = tables.len();
+    let settings =
+        tables.iter().filter_map(|table| trust_domain(table, &mut taken, issuers, mistakes)).collect();
+    let names: Vec<IssuerName> = taken.into_iter().map(|name| name.value).collect();
+    TrustDomains { settings, names: Some(names).filter(|names| names.len() == count) }
+}
+
+fn trust_domain(
+    table: &Table<'_>,
+    taken: &mut Vec<Located<IssuerName>>,
+    issuers: &[IssuerSettings],
+    mistakes: &Mistakes,
+) -> Option<TrustDomainSettings> {
+    // A trust domain's name stands where an issuer's does: in rules, events and the kill switch.
+    let name = table.key("name", "\"acme.internal\"").required().parse::<IssuerName>();
+    if let Some(name) = &name {
+        note(name, taken, issuers, mistakes);
+    }
+    table.unsupported("workload_api", "write bundle_file or bundle_url");
+    let ca_file = table.key("ca_file", "\"/etc/hallpass/bundle-ca.pem\"");
+    let ca_place = ca_file.is_present().then(|| ca_file.place().clone());
+    let ca_file = files::readable(ca_file, mistakes);
+    let stale_keys = table.key("stale_keys", "\"1h\"");
+    let stale_keys = stale_keys.or(DEFAULT_STALE_KEYS, |field| field.duration(Duration::ZERO..=DAY));
+    let bundle = bundle(table, mistakes);
+    if let (Some(BundleSource::File(_)), Some(place)) = (&bundle, ca_place) {
+        mistakes.add(&place, "has no meaning with bundle_file", "take one of the two out");
+    }
+    Some(TrustDomainSettings {
+        name: name?.value,
+        bundle: bundle?,
+        ca_file: ca_file.map(|file| file.value),
+        stale_keys: stale_keys?.value,
+    })
+}
+
+fn note(
+    name: &Located<IssuerName>,
+    taken: &mut Vec<Located<IssuerName>>,
+    issuers: &[IssuerSettings],
+    mistakes: &Mistakes,
+) {
+    if name.value.as_str() == IssuerName::KEY {
+        mistakes.add(&name.place, "`key` is the name of proofs by registered key", "write another name");
+    }
+    if let Some(first) = taken.iter().find(|other| other.value == name.value) {
+        let line = first.place.line.unwrap_or_default();
+        let problem = format!("`{}` is also the name on line {line}", name.value);
+        mistakes.add(&name.place, problem, "configure each trust domain once");
+    }
+    if issuers.iter().any(|issuer| issuer.name == name.value) {
+        let problem = format!("`{}` is also the name of an [[issuer]]", name.value);
+        mistakes.add(&name.place, problem, "give the issuer another name; a trust domain cannot have one");
+    }
+    taken.push(name.clone());
+}
+
+fn bundle(table: &Table<'_>, mistakes: &Mistakes) -> Option<BundleSource> {
+    let file = table.key("bundle_file", "\"/run/spire/bundle.json\"");
+    let url = table.key("bundle_url", "\"https://spire.acme.internal:8443\"");
+    match (file.is_present(), url.is_present()) {
+        (true, true) => {
+            mistakes.add(url.place(), "bundle_file names the bundle too", "keep one of the two");
+            None
+        }
+        (true, false) => files::readable(file, mistakes).map(|file| BundleSource::File(file.value)),
+        (false, true) => secure_url(url, mistakes).map(|(_, url)| BundleSource::Url(url)),
+        (false, false) => {
+            if !table.has("workload_api") {
+                mistakes.add(&table.place(), "names no bundle", "write bundle_file or bundle_url");
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Bundles: renewed, broken, and fetched from an endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::Value;
+
+use super::World;
+use super::world::{AGENT, Domain, ask};
+use crate::support::broker::{Backend, TestApp};
+use crate::support::tls::{Authority, Files};
+
+#[tokio::test]
+async fn a_rotated_bundle_is_taken_over_and_a_broken_one_never() {
+    let mut world = World::new(Backend::Memory).await;
+    let old = world.acme.svid(AGENT).client(&world.servers);
+    ask(&world.app, &old, &[]).await.token();
+
+    // Broken in any way: the last good one serves, and readiness says so.
+    let good = world.acme.bundle(9).to_string();
+    let empty = serde_json::json!({"keys": []}).to_string();
+    for (broken, what) in [
+        ("", "nothing"),
+        ("{", "no JSON"),
+        (empty.as_str(), "no keys"),
+        (&world.acme.bundle(6).to_string(), "an older sequence"),
+    ] {
+        std::fs::write(world.app.file("acme.internal.json"), broken).unwrap();
+        world.app.hands.push(3);
+        // The call that finds it old waits for the new one; the next one knows that it was refused.
+        ask(&world.app, &old, &[]).await.token();
+        ask(&world.app, &old, &[]).await.token();
+        let ready = world.app.send(world.servers.http(None).get(world.url("/readyz"))).await;
+        assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")), "{what}");
+        assert!(ready.text.contains("issuer acme.internal"), "{what}: {}", ready.text);
+        let metrics = world.app.admin_get("/metrics").await.text;
+        assert!(metrics.contains("hallpass_issuer_fetch_failing{issuer=\"acme.internal\"} 1"), "{metrics}");
+    }
+    std::fs::write(world.app.file("acme.internal.json"), good).unwrap();
+    world.app.hands.push(3);
+    ask(&world.app, &old, &[]).await.token();
+
+    // Rotated: who was vouched for by the old authority is not any more.
+    world.acme = Domain::new("acme.internal");
+    world.put_bundle("acme.internal", &world.acme.bundle(10));
+    world.app.hands.push(3);
+    let new = world.acme.svid(AGENT).client(&world.servers);
+    ask(&world.app, &new, &[]).await.token();
+    assert_eq!(ask(&world.app, &old, &[]).await.reason(), "signature_invalid");
+    world.app.finish().await;
+}
+
+/// What a bundle endpoint answers next, and how often it was asked.
+#[derive(Clone)]
+struct Endpoint {
+    answer: Arc<std::sync::Mutex<Next>>,
+    asked: Arc<AtomicUsize>,
+    url: String,
+}
+
+enum Next {
+    Bundle(Value),
+    Redirect,
+    Huge,
+    Hang,
+    Status(u16),
+}
+
+async fn serve(State(endpoint): State<Endpoint>) -> Response {
+    endpoint.asked.fetch_add(1, Ordering::SeqCst);
+    let answer = match &*endpoint.answer.lock().unwrap() {
+        Next::Bundle(bundle) => Some(bundle.to_string().into_response()),
+        Next::Redirect => {
+            Some((StatusCode::FOUND, [(header::LOCATION, endpoint.url.clone())]).into_response())
+        }
+        Next::Huge => Some(" ".repeat(600 * 1024).into_response()),
+        Next::Status(status) => Some(StatusCode::from_u16(*status).unwrap().into_response()),
+        Next::Hang => None,
+    };
+    match answer {
+        Some(answer) => answer,
+        None => std::future::pending().await,
+    }
+}
+
+impl Endpoint {
+    async fn start(first: Next) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/bundle", listener.local_addr().unwrap());
+        let answer = Arc::new(std::sync::Mutex::new(first));
+        let endpoint = Self { answer, asked: Arc::default(), url };
+        let router = Router::new().route("/bundle", get(serve)).with_state(endpoint.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        endpoint
+    }
+
+    fn says(&self, next: Next) {
+        *self.answer.lock().unwrap() = next;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+async fn broker(files: &Files, url: &str) -> TestApp {
+    let more = format!(
+        "{}[[trust_domain]]\nname = \"acme.internal\"\nbundle_url = \"{url}\"\n",
+        files.section("server")
+    );
+    let put = |folder: &std::path::Path| {
+        std::fs::write(folder.join("agents/payments-refactorer.toml"), super::agent()).unwrap();
+    };
+    TestApp::prepared(Backend::Memory, &more, put).await
+}
+
+#[tokio::test]
+async fn a_bundle_endpoint_is_asked_as_it_wishes_and_its_silence_survived() {
+    let servers = Authority::new();
+    let files = Files::of(&servers.pair("127.0.0.1"));
+    let acme = Domain::new("acme.internal");
+    // Not there at the start: the broker starts all the same, and answers once it is.
+    let endpoint = Endpoint::start(Next::Status(500)).await;
+    let app = broker(&files, &endpoint.url).await;
+    let client = acme.svid(AGENT).client(&servers);
+    let answer = ask(&app, &client, &[]).await;
+    assert_eq!((answer.status, answer.reason()), (503, "issuer_unavailable".into()));
+    endpoint.says(Next::Bundle(acme.bundle(3)));
+    app.hands.push(6);
+    ask(&app, &client, &[]).await.token();
+
+    // Its refresh hint is 300 seconds: not asked before, asked after, beside the call.
+    let asked = endpoint.asked();
+    app.hands.push(290);
+    ask(&app, &client, &[]).await.token();
+    assert_eq!(endpoint.asked(), asked);
+    app.hands.push(20);
+    ask(&app, &client, &[]).await.token();
+    let mut patience = 50;
+    while endpoint.asked() == asked && patience > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        patience -= 1;
+    }
+    assert_eq!(endpoint.asked(), asked + 1);
+
+    // Whatever it does, the last good bundle serves: a lower sequence, a redirect, a huge answer, none.
+    app.hands.push(16 * 60);
+    for next in [
+        Next::Bundle(Domain::new("acme.internal").bundle(2)),
+        Next::Redirect,
+        Next::Huge,
+        Next::Status(404),
+        Next::Hang,
+    ] {
+        endpoint.says(next);
+        app.hands.push(60);
+        ask(&app, &client, &[]).await.token();
+    }
+    // But not for ever: an hour after it became stale, nobody vouches.
+    app.hands.push(3600);
+    assert_eq!(ask(&app, &client, &[]).await.reason(), "issuer_unavailable");
+    app.finish().await;
+}
