@@ -4,6 +4,7 @@
 //! verifiers ask (`inspect`), what auditors and operators read (`read`, `export`), dry runs (`explain`),
 //! and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
 
+mod delegate;
 mod explain;
 mod export;
 mod inspect;

@@ -20,7 +20,7 @@ mod spiffe_rule;
 mod tests;
 mod watcher;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub use folder::{MAX_AGENTS, MAX_FILE_BYTES, read_text};
 pub use index::Found;
 pub use watcher::Watcher;
 
-use document::{Document, Mistakes};
+use document::{Document, Located, Mistakes, nearest};
 use folder::Snapshot;
 use index::Index;
 
@@ -70,21 +70,35 @@ impl Rules {
         let mistakes = Mistakes::default();
         snapshot.report(&mistakes);
         let mut agents = Vec::new();
-        let mut identities = Vec::new();
+        let (mut identities, mut delegates, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (path, id, text) in snapshot.agents(&mistakes) {
+            ids.extend(id.clone());
             let document = Document::parse(&path, &text, &mistakes);
             let ignored = Mistakes::default();
             let read =
                 agent_file::read(&document, id, self, if document.is_whole() { &mistakes } else { &ignored });
             agents.extend(read.agent.map(Arc::new));
             identities.extend(read.identities);
+            delegates.extend(read.delegates);
         }
+        unknown_delegates(&delegates, &ids, &mistakes);
         clash::report(&identities, &mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes.into_sorted());
         }
         let registry = Registry::new(agents, snapshot.revision());
         Ok(Registry { warnings: mistakes.into_warnings(), ..registry })
+    }
+}
+
+/// A file that does not say who its agent is counts as one that is there: its own mistakes are told.
+fn unknown_delegates(delegates: &[Located<AgentId>], known: &BTreeSet<AgentId>, mistakes: &Mistakes) {
+    for delegate in delegates.iter().filter(|delegate| !known.contains(&delegate.value)) {
+        let remedy = match nearest(delegate.value.as_str(), known.iter().map(AgentId::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("register it as {}.toml, or take it out", delegate.value),
+        };
+        mistakes.add(&delegate.place, format!("no agent `{}` is registered", delegate.value), remedy);
     }
 }
 

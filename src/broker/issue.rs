@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::broker::delegate::Parent;
 use crate::broker::limits::TooMany;
-use crate::broker::presented::Authenticated;
+use crate::broker::presented::{Authenticated, Bound};
 use crate::broker::{Broker, Call, Denied, Presented};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, token_type};
 use crate::domain::decision::decide;
+use crate::domain::delegation::inherit;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::grant::Grant;
 use crate::domain::id::TokenId;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
-use crate::domain::revocation::{Levels, Verdict};
+use crate::domain::revocation::{Holder, Levels, Verdict};
 use crate::domain::time::Timestamp;
 use crate::identity::ClientCertificate;
 use crate::registry::{Found, Registry};
@@ -45,6 +47,8 @@ struct Settled<'a> {
     agent: &'a Agent,
     identity: &'a VerifiedIdentity,
     grant: &'a Grant,
+    /// The token that this one is handed down from.
+    parent: Option<&'a Claims>,
     cnf: Option<Confirmation>,
     registry: &'a str,
 }
@@ -88,34 +92,33 @@ impl Broker {
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));
-        let bound = self.bind(&agent, presented.dpop, certificate.as_ref())?;
+        let bound = self.bind(&agent, &presented, certificate.as_ref())?;
         // After that, so that a client which is told to add a nonce can send the same assertion again.
         if let Some(once) = once {
             self.use_up(once, Reason::Replayed).await?;
         }
         let request = request?;
-        let levels = Levels {
-            tokens: Vec::new(),
-            agent: agent.id.clone(),
-            owner: agent.owner.clone(),
-            issuer: identity.issuer.clone(),
-        };
+        let parent = presented.parent.map(|token| self.parent(token, &agent, registry)).transpose()?;
+        if let Some(parent) = &parent {
+            self.still_lives(parent).await?;
+        }
+        let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
+        let levels = levels(&agent, &identity, parent.as_ref());
         let verdict = self.verdict(&levels).await?;
-        let mut grant = decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
+        let stopped = verdict.stopped.as_ref();
+        let mut grant = decide(&agent, &self.guardrails, &request, stopped)?;
+        if let Some(parent) = &parent {
+            grant = inherit(grant, &request, &parent.inheritance(self.now())?)?;
+        }
         self.limits.token(&agent).map_err(|TooMany(wait)| Denied {
             reason: Reason::RateLimited,
             description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
             retry_after: Some(wait),
         })?;
         // Last, so that a proof is not lost to a refusal that has nothing to do with it.
-        let cnf = match bound {
-            Some((cnf, Some(proof))) => {
-                self.use_up(proof, Reason::DpopReplayed).await?;
-                Some(cnf)
-            }
-            Some((cnf, None)) => Some(cnf),
-            None => None,
-        };
+        if let Some((_, Some(proof))) = bound {
+            self.use_up(proof, Reason::DpopReplayed).await?;
+        }
         let token_type = token_type(cnf);
         let registry = registry.revision();
         let mut now = self.after(&verdict).await?;
@@ -123,9 +126,14 @@ impl Broker {
             if let Some(certificate) = &certificate {
                 grant.ttl = within(grant.ttl, certificate, now)?;
             }
-            let settled = Settled { agent: &agent, identity: &identity, grant: &grant, cnf, registry };
+            let handed = parent.as_ref().map(|parent| &parent.claims);
+            if let Some(parent) = handed {
+                grant.ttl = until(grant.ttl, parent.exp, now).ok_or(Reason::ParentInvalid)?;
+            }
+            let settled =
+                Settled { agent: &agent, identity: &identity, grant: &grant, parent: handed, cnf, registry };
             let (token, event) = self.sign(call, &settled, now)?;
-            match self.journal(event, &levels).await? {
+            match self.journal(event, &levels, parent.as_ref()).await? {
                 Issuance::Recorded(_) => {
                     // A stop that the store could not take since the verdict: its answer may be out.
                     let waiting = self.unjournaled.verdict(&levels);
@@ -135,10 +143,32 @@ impl Broker {
                 // A stop came between the decision and the commit. What was signed is dropped here.
                 Issuance::Dead(verdict) => {
                     decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
+                    if let Some(parent) = &parent {
+                        self.still_lives(parent).await?;
+                    }
                     now = self.after(&verdict).await?;
                 }
             }
         }
+    }
+
+    /// What the token will be bound to, if the agent may have one that is bound to this or to nothing.
+    fn confirm(
+        &self,
+        agent: &Agent,
+        presented: &Presented<'_>,
+        parent: Option<&Parent>,
+        bound: Option<&Bound>,
+    ) -> Result<Option<Confirmation>, Denied> {
+        let own = bound.map(|(cnf, _)| *cnf);
+        let cnf = match parent {
+            Some(parent) => self.inherit_bond(&parent.claims, own, presented.shown)?,
+            None => own,
+        };
+        if agent.sender_constrained && cnf.is_none() {
+            return Err(Reason::SenderConstraintRequired.into());
+        }
+        Ok(cnf)
     }
 
     fn find(
@@ -177,10 +207,14 @@ impl Broker {
         settled: &Settled<'_>,
         now: Timestamp,
     ) -> Result<(AccessToken, Event), Denied> {
-        let Settled { agent, identity, grant, cnf, registry } = *settled;
+        let Settled { agent, identity, grant, parent, cnf, registry } = *settled;
         let random = self.random.bytes().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
         let claims = Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, now) };
+        let claims = match parent {
+            Some(parent) => claims.handed_down(parent),
+            None => claims,
+        };
         let token = self.keys.sign(&claims, now).map_err(|error| match error {
             KeyError::TokenTooLarge => {
                 Denied { description: Some(error.to_string()), ..Reason::DetailsInvalid.into() }
@@ -190,6 +224,7 @@ impl Broker {
                 Reason::Internal.into()
             }
         })?;
+        let detail = parent.map(|_| chain(&claims));
         let event = Event {
             agent: Some(claims.client_id),
             owner: Some(claims.owner),
@@ -197,6 +232,8 @@ impl Broker {
             token: Some(id),
             token_sha256: Some(token.sha256()),
             cnf,
+            parent: parent.map(|parent| parent.jti),
+            detail,
             permissions: claims.authorization_details,
             ttl: Some(grant.ttl.as_secs()),
             registry: Some(claims.registry),
@@ -207,9 +244,15 @@ impl Broker {
         Ok((token, event))
     }
 
-    async fn journal(&self, event: Event, levels: &Levels) -> Result<Issuance, Denied> {
+    async fn journal(
+        &self,
+        event: Event,
+        levels: &Levels,
+        parent: Option<&Parent>,
+    ) -> Result<Issuance, Denied> {
         let begun = tokio::time::Instant::now();
-        let recorded = self.store.append_issuance(event, levels).await;
+        let parent = parent.map(|parent| (parent.claims.levels(), parent.claims.iat));
+        let recorded = self.store.append_issuance(event, levels, parent).await;
         self.metrics.journaled(begun.elapsed());
         recorded.map_err(|error| {
             tracing::error!(%error, "no durable event, so no token");
@@ -242,17 +285,42 @@ impl Broker {
     }
 }
 
+/// What covers the token that is asked for.
+fn levels(agent: &Agent, identity: &VerifiedIdentity, parent: Option<&Parent>) -> Levels {
+    let holder =
+        Holder { agent: agent.id.clone(), owner: agent.owner.clone(), issuer: identity.issuer.clone() };
+    match parent {
+        Some(parent) => parent.claims.levels().handed_to(holder),
+        None => {
+            let Holder { agent, owner, issuer } = holder;
+            Levels { tokens: Vec::new(), agent, owner, issuer, above: Vec::new() }
+        }
+    }
+}
+
+/// Through whose hands a token came, for people: «payments-refactorer → test-runner».
+fn chain(claims: &Claims) -> String {
+    let above = claims.parents.iter().rev().map(|parent| parent.client_id.as_str());
+    let hands: Vec<&str> = above.chain([claims.client_id.as_str()]).collect();
+    format!("delegated: {}", hands.join(" → "))
+}
+
+/// `ttl`, but not beyond the second `end`; `None` where that is past.
+fn until(ttl: Duration, end: i64, now: Timestamp) -> Option<Duration> {
+    match end.saturating_sub(now.seconds()) {
+        left @ 1.. => Some(ttl.min(Duration::from_secs(left.unsigned_abs()))),
+        _ => None,
+    }
+}
+
 /// A token never outlives the certificate that it is bound to.
 fn within(ttl: Duration, certificate: &ClientCertificate, now: Timestamp) -> Result<Duration, Denied> {
-    match certificate.expires.seconds().saturating_sub(now.seconds()) {
-        left @ 1.. => Ok(ttl.min(Duration::from_secs(left.unsigned_abs()))),
-        _ => Err(Denied {
-            description: Some(
-                "the client certificate has expired: get a new one from the SPIFFE Workload API".into(),
-            ),
-            ..Reason::Expired.into()
-        }),
-    }
+    until(ttl, certificate.expires.seconds(), now).ok_or_else(|| Denied {
+        description: Some(
+            "the client certificate has expired: get a new one from the SPIFFE Workload API".into(),
+        ),
+        ..Reason::Expired.into()
+    })
 }
 
 impl From<StoreError> for Denied {

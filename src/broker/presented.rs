@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
-use crate::domain::confirmation::Confirmation;
+use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::identity::{ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
@@ -33,6 +33,10 @@ pub struct Presented<'a> {
     pub proof: Proof<'a>,
     /// Which key it holds: the DPoP proof (RFC 9449), if there is one. The token is then bound to that key.
     pub dpop: Option<&'a str>,
+    /// The token that is handed down, where the caller is to have a part of it (RFC 8693 §2.1).
+    pub parent: Option<&'a str>,
+    /// The client certificate of the connection, whatever it is worth: its key is proven to be the caller's.
+    pub shown: Option<Thumbprint>,
 }
 
 /// Who the caller is, and what its proof brings besides.
@@ -95,15 +99,18 @@ impl Broker {
     }
 
     /// What the agent's token is to be bound to, and the proof of it, which is not used up yet. The agent is
-    /// known, so it is told what is wrong with its proof.
+    /// known, so it is told what is wrong with its proof. Its demand for a bound token is left to the
+    /// caller where the token is handed down, for then the parent's bond counts.
     pub(super) fn bind(
         &self,
         agent: &Agent,
-        dpop: Option<&str>,
+        presented: &Presented<'_>,
         certificate: Option<&ClientCertificate>,
     ) -> Result<Option<Bound>, Denied> {
-        match (dpop, certificate) {
-            (None, None) if agent.sender_constrained => Err(Reason::SenderConstraintRequired.into()),
+        match (presented.dpop, certificate) {
+            (None, None) if agent.sender_constrained && presented.parent.is_none() => {
+                Err(Reason::SenderConstraintRequired.into())
+            }
             (None, None) => Ok(None),
             (None, Some(certificate)) => Ok(Some((Confirmation::X5t(certificate.thumbprint), None))),
             (Some(proof), None) => match self.dpop.verify(proof, self.now()) {

@@ -106,6 +106,11 @@ const fn remedy(reason: Reason) -> &'static str {
         Reason::SenderConstraintRequired | Reason::DpopNonceRequired => {
             "use an OAuth client that sends DPoP proofs (RFC 9449), nonces included"
         }
+        Reason::ParentInvalid => "get the parent's token anew; it may have ended, or been stopped",
+        Reason::ParentBound => "send the proof of the key that the parent's token is bound to",
+        Reason::DelegationNotRegistered => "have the parent's file list this agent in may_delegate_to",
+        Reason::DelegationTooDeep => "let an agent that is nearer to the first one delegate",
+        Reason::BeyondParent => "ask for less, or have the parent ask for more first",
         Reason::DpopProofInvalid | Reason::DpopReplayed => {
             "sign a new DPoP proof for this broker's token endpoint, and check the clock"
         }

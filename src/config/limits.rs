@@ -17,6 +17,10 @@ const DEFAULT_PROTECTED: &[&str] = &["refs/heads/main", "refs/heads/release/**"]
 const DEFAULT_GATED: &[&str] = &["merge", "deploy"];
 const DEFAULT_NEVER: &[&str] = &["secrets:read", "access:write"];
 
+const DEFAULT_DEPTH: u32 = 3;
+/// Each hand makes the token longer, and its chain harder to read.
+const MAX_DEPTH: u32 = 8;
+
 const DEFAULT_TOKENS: u32 = 6000;
 const DEFAULT_REFUSALS: u32 = 60;
 
@@ -45,6 +49,11 @@ pub(super) fn guardrails(root: &Table<'_>, mistakes: &Mistakes) -> Guardrails {
     } else {
         Tier::Gated
     };
+    let depth = section.key("max_delegation_depth", "3").or(DEFAULT_DEPTH, |field| field.number());
+    if let Some(depth) = depth.as_ref().filter(|depth| depth.value > MAX_DEPTH) {
+        let problem = format!("{} is more than anybody could follow", depth.value);
+        mistakes.add(&depth.place, problem, format!("write at most {MAX_DEPTH}; 0 forbids delegation"));
+    }
     let max_ttl = max_ttl.map_or(MAX_TOKEN_LIFETIME, |max_ttl| max_ttl.value);
     let set = |actions: Vec<Located<Action>>| -> BTreeSet<Action> {
         actions.into_iter().map(|action| action.value).collect()
@@ -56,6 +65,7 @@ pub(super) fn guardrails(root: &Table<'_>, mistakes: &Mistakes) -> Guardrails {
         always_gated: set(gated),
         never: set(never),
         production,
+        max_delegation_depth: depth.map_or(0, |depth| depth.value),
     }
 }
 

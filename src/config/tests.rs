@@ -107,8 +107,12 @@ fn the_example_for_production_passes_and_shows_every_key() {
     let text = fs::read_to_string(&file).unwrap();
     let known = Draft::read(&file, [], &Mistakes::default()).known;
     assert!(known.len() > 40, "{known:?}");
-    let secret_or_later =
-        ["trust_domain[].workload_api", "store.key_encryption_key", "revocation.password", "admin.tls.client_ca_files"];
+    let secret_or_later = [
+        "trust_domain[].workload_api",
+        "store.key_encryption_key",
+        "revocation.password",
+        "admin.tls.client_ca_files",
+    ];
     for key in known.iter().filter(|key| !secret_or_later.contains(&key.as_str())) {
         let name = key.rsplit('.').next().unwrap_or(key);
         assert!(text.contains(name), "config/production.toml does not show {key}");
@@ -127,9 +131,7 @@ fn every_key_and_every_variable_is_documented() {
     for key in document.known() {
         let shown = if sections.contains(&key.as_str()) {
             format!("### `[{key}]`")
-        } else if ["server.tls", "admin.tls", "admin.tls.client_ca_files"]
-            .contains(&key.as_str())
-        {
+        } else if ["server.tls", "admin.tls", "admin.tls.client_ca_files"].contains(&key.as_str()) {
             key.clone()
         } else {
             format!("| `{key}` |")

@@ -33,6 +33,8 @@ pub struct Guardrails {
     pub never: BTreeSet<Action>,
     /// The least strict tier of any action in production.
     pub production: Tier,
+    /// How many hands a token may go through; 0 where nobody may delegate.
+    pub max_delegation_depth: u32,
 }
 
 impl Guardrails {

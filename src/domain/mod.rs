@@ -8,6 +8,7 @@ pub mod agent;
 pub mod checkpoint;
 pub mod confirmation;
 pub mod decision;
+pub mod delegation;
 pub mod diagnostic;
 pub mod digest;
 pub mod event;

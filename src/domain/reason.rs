@@ -112,6 +112,13 @@ reasons! {
     // The agent.
     NoAgent = "no_agent", InvalidRequest, "no registered agent is known by this proof";
 
+    // The token that is handed down.
+    ParentInvalid = "parent_invalid", InvalidRequest, "the subject_token is no access token of this broker that is good now";
+    ParentBound = "parent_bound", InvalidRequest, "the parent's token is bound to a key: prove that key in the same request";
+    DelegationNotRegistered = "delegation_not_registered", AccessDenied, "the parent's file does not let it delegate to this agent";
+    DelegationTooDeep = "delegation_too_deep", AccessDenied, "the chain is longer than the guardrails allow, or has this agent in it";
+    BeyondParent = "beyond_parent", InvalidScope, "more than the parent's token holds";
+
     // The key that the token is to be bound to.
     DpopProofInvalid = "dpop_proof_invalid", InvalidDpopProof, "the DPoP proof is not one for this request (RFC 9449 §4.3)";
     DpopReplayed = "dpop_replayed", InvalidDpopProof, "the DPoP proof was used before: sign a new one for each call";

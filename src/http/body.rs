@@ -31,7 +31,7 @@ pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
 
 /// Parameters whose own readers refuse every byte that is not theirs, by the name that the endpoint has
 /// for a bad proof or token.
-const CREDENTIALS: [&str; 4] = ["subject_token", "assertion", "client_assertion", "token"];
+const CREDENTIALS: [&str; 5] = ["subject_token", "actor_token", "assertion", "client_assertion", "token"];
 
 /// A form whose parameters are all known to its endpoint.
 pub(super) struct Form(Vec<(&'static str, Zeroizing<String>)>);

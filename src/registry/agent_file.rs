@@ -19,6 +19,8 @@ pub(super) struct AgentFile {
     /// None where something that every agent must have is not there or not right.
     pub(super) agent: Option<Agent>,
     pub(super) identities: Vec<Located<IdentityRule>>,
+    /// Whom it may delegate to, as it is written.
+    pub(super) delegates: Vec<Located<AgentId>>,
 }
 
 /// Reads everything that can be read; what is wrong goes to `mistakes`.
@@ -34,6 +36,8 @@ pub(super) fn read(
     let max_ttl = max_ttl(root.key("max_ttl", "\"10m\""), rules, mistakes);
     let tokens_per_minute = tokens_per_minute(root.key("tokens_per_minute", "60"), rules, mistakes);
     let require = root.key("require", "\"sender-constrained\"").parse::<Requirement>();
+    let delegates =
+        may_delegate_to(root.key("may_delegate_to", "[\"test-runner\"]"), id.as_ref(), rules, mistakes);
     let tables = root.list_of_tables("identity");
     if tables.is_empty() && !root.has("identity") {
         let place = Place { key: "identity".into(), ..root.place() };
@@ -50,10 +54,35 @@ pub(super) fn read(
         max_ttl,
         tokens_per_minute,
         sender_constrained: require.is_some(),
+        may_delegate_to: delegates.iter().map(|delegate| delegate.value.clone()).collect(),
         identities: identities.iter().map(|rule| rule.value.clone()).collect(),
         permissions,
     });
-    AgentFile { agent, identities }
+    AgentFile { agent, identities, delegates }
+}
+
+/// Whether each is registered is judged once all files are read.
+fn may_delegate_to(
+    field: Field<'_>,
+    own: Option<&AgentId>,
+    rules: &Rules,
+    mistakes: &Mistakes,
+) -> Vec<Located<AgentId>> {
+    let place = field.place().clone();
+    let listed = if field.is_present() { field.filled_list::<AgentId>() } else { None };
+    let listed = listed.map(|list| list.value).unwrap_or_default();
+    if !listed.is_empty() && rules.guardrails.max_delegation_depth == 0 {
+        let problem = "guardrails.max_delegation_depth is 0, so no agent may delegate";
+        mistakes.add(&place, problem, "take it out, or raise that guardrail");
+    }
+    for delegate in listed.iter().filter(|delegate| Some(&delegate.value) == own) {
+        mistakes.add(
+            &delegate.place,
+            "is this agent itself",
+            "take it out: an agent can narrow its own tokens",
+        );
+    }
+    listed
 }
 
 /// What `require` can demand.

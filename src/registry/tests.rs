@@ -48,6 +48,7 @@ fn guardrails() -> Guardrails {
         always_gated: actions(&["merge", "deploy"]),
         never: actions(&["secrets:read", "access:write"]),
         production: Tier::Gated,
+        max_delegation_depth: 3,
     }
 }
 

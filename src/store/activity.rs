@@ -1,20 +1,20 @@
 //! What tokens live now: counted from the events of the last hour, the longest that any token lives.
 
 use std::collections::{BTreeSet, HashMap};
-use std::iter;
 
 use rusqlite::Connection;
 use serde::Deserialize;
 
 use super::blocks::{self, Blocks};
 use super::error::StoreError;
+use super::events;
 use super::tip::{read_head, sql_int};
 use crate::domain::event::Kind;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::Workload;
 use crate::domain::permission::{GrantedPermission, ResourceKind};
-use crate::domain::revocation::{Levels, StopBook, Target};
+use crate::domain::revocation::{Holder, Levels, StopBook, Target};
 use crate::domain::time::Timestamp;
 
 /// What an agent has had issued.
@@ -69,17 +69,54 @@ fn live_tokens(
     let first = blocks::edge(connection, blocks::full(head.size), since.saturating_sub(head.span.skew))?;
     let mut statement = connection.prepare_cached(ISSUED)?;
     let mut rows = statement.query([sql_int(blocks::first_seq(first)), since, now.seconds()])?;
+    let mut parents = HashMap::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_str().unwrap_or_default();
         let Issued { at, agent, owner, workload, token, parent } = parse(bytes)?;
         let Some(issuer) = workload.issuer() else { continue };
-        let tokens = iter::once(token).chain(parent).collect();
-        let levels = Levels { tokens, agent, owner, issuer };
+        let holder = Holder { agent, owner, issuer };
+        let levels = match parent {
+            None => Levels::of(token, holder),
+            Some(parent) => {
+                let Some(above) = chain(connection, parent, &mut parents)? else { continue };
+                let mut levels = above.handed_to(holder);
+                levels.tokens.insert(0, token);
+                levels
+            }
+        };
         if !book.verdict(&levels).kills(at.seconds()) {
             each(bytes, &levels)?;
         }
     }
     Ok(())
+}
+
+/// What covers the token that another was handed down from, by the events of their issuance; `None` where there
+/// is none.
+fn chain(
+    connection: &Connection,
+    token: TokenId,
+    known: &mut HashMap<TokenId, Option<Levels>>,
+) -> Result<Option<Levels>, StoreError> {
+    if let Some(levels) = known.get(&token) {
+        return Ok(levels.clone());
+    }
+    let mut levels = None;
+    if let Some(event) = events::issuance(connection, token)? {
+        let Issued { agent, owner, workload, parent, .. } = parse(&event.bytes)?;
+        let above = parent.map(|parent| chain(connection, parent, known)).transpose()?;
+        levels = match (workload.issuer().map(|issuer| Holder { agent, owner, issuer }), above) {
+            (Some(holder), None) => Some(Levels::of(token, holder)),
+            (Some(holder), Some(Some(above))) => {
+                let mut levels = above.handed_to(holder);
+                levels.tokens.insert(0, token);
+                Some(levels)
+            }
+            _ => None,
+        };
+    }
+    known.insert(token, levels.clone());
+    Ok(levels)
 }
 
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a str) -> Result<T, StoreError> {

@@ -92,9 +92,16 @@ impl<'a> Batch<'a> {
 
     /// Stops and issuances go through this one thread, so none of the latter is ordered after a stop
     /// that covers it, not even within a batch.
-    pub(super) fn issue(&mut self, draft: &Draft, levels: &Levels, iat: i64) -> rusqlite::Result<Issuance> {
+    pub(super) fn issue(
+        &mut self,
+        draft: &Draft,
+        levels: &Levels,
+        iat: i64,
+        parent: Option<&(Levels, i64)>,
+    ) -> rusqlite::Result<Issuance> {
         let verdict = self.tip.book.verdict(levels);
-        if verdict.kills(iat) {
+        let orphaned = |(levels, iat): &(Levels, i64)| self.tip.book.verdict(levels).kills(*iat);
+        if verdict.kills(iat) || parent.is_some_and(orphaned) {
             return Ok(Issuance::Dead(verdict));
         }
         Ok(Issuance::Recorded(self.append(draft)?))

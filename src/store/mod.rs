@@ -163,16 +163,22 @@ impl Store {
     }
 
     /// Records a `token.issued` event, unless at the moment of the commit a level is stopped, or the
-    /// token's `iat`, the second of `event.at`, is dead by an earlier stop.
+    /// token's `iat`, the second of `event.at`, is dead by an earlier stop, or the `parent` is that it is handed
+    /// down from, of which this is told its levels and its `iat`.
     ///
     /// # Errors
     /// `Misplaced` for an event of another kind; `Busy`, `Unavailable`: the token must not be released.
-    pub async fn append_issuance(&self, event: Event, levels: &Levels) -> Result<Issuance, StoreError> {
+    pub async fn append_issuance(
+        &self,
+        event: Event,
+        levels: &Levels,
+        parent: Option<(Levels, i64)>,
+    ) -> Result<Issuance, StoreError> {
         if event.kind != Kind::TokenIssued {
             return Err(StoreError::Misplaced(event.kind));
         }
         let (draft, levels, iat) = (Draft::of(&event), levels.clone(), event.at.seconds());
-        self.write(move |batch| batch.issue(&draft, &levels, iat)).await
+        self.write(move |batch| batch.issue(&draft, &levels, iat, parent.as_ref())).await
     }
 
     /// Records a stop and its event together. What the event says of `at`, `target`, `reason` and

@@ -12,7 +12,7 @@ use crate::domain::grant::Grant;
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::{VerifiedIdentity, Workload};
 use crate::domain::permission::{GrantedPermission, Origin};
-use crate::domain::revocation::Levels;
+use crate::domain::revocation::{Holder, Levels};
 use crate::domain::time::Timestamp;
 
 /// `sub`: `agent:<id>`.
@@ -39,8 +39,28 @@ impl<'de> Deserialize<'de> for Subject {
     }
 }
 
-/// The claims of one access token. Read strictly: every member but `cnf` is required, none may be repeated,
-/// and none may be added.
+/// `act` (RFC 8693 §4.1): who acts, and for whom it acts in turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    pub sub: Subject,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub act: Option<Box<Actor>>,
+}
+
+/// A token that another was handed down from: what can stop it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    pub jti: TokenId,
+    pub client_id: AgentId,
+    pub owner: Owner,
+    #[serde(deserialize_with = "workload_with_issuer")]
+    pub workload: Workload,
+}
+
+/// The claims of one access token. Read strictly: every member but `act`, `parents` and `cnf` is required, none
+/// may be repeated, and none may be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
@@ -62,6 +82,12 @@ pub struct Claims {
     pub registry: String,
     #[serde(deserialize_with = "workload_with_issuer")]
     pub workload: Workload,
+    /// Who acts, where the token was handed down (RFC 8693 §4.1): its holder, and those between it and `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub act: Option<Actor>,
+    /// The tokens that it was handed down from, the nearest first. A stop of any of them kills it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Parent>,
     /// What the token is bound to; a bearer token has none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub cnf: Option<Confirmation>,
@@ -94,8 +120,35 @@ impl Claims {
             authorization_details: grant.permissions.clone(),
             registry: registry.to_owned(),
             workload: identity.workload(),
+            act: None,
+            parents: Vec::new(),
             cnf: None,
         }
+    }
+
+    /// The same, handed down from the token of `parent`: `sub` stays who it was, and the holder acts for it.
+    pub fn handed_down(self, parent: &Claims) -> Self {
+        let mut parents = Vec::with_capacity(1 + parent.parents.len());
+        parents.push(Parent {
+            jti: parent.jti,
+            client_id: parent.client_id.clone(),
+            owner: parent.owner.clone(),
+            workload: parent.workload.clone(),
+        });
+        parents.extend(parent.parents.iter().cloned());
+        let act = Actor { sub: Subject(self.client_id.clone()), act: parent.act.clone().map(Box::new) };
+        Self { sub: parent.sub.clone(), act: Some(act), parents, ..self }
+    }
+
+    /// Whether `sub`, `act` and `parents` tell one story.
+    pub fn is_consistent(&self) -> bool {
+        let Some(first) = self.parents.last() else {
+            return self.act.is_none() && self.sub.0 == self.client_id;
+        };
+        let between = &self.parents[..self.parents.len() - 1];
+        let holders = std::iter::once(&self.client_id).chain(between.iter().map(|parent| &parent.client_id));
+        let actors = std::iter::successors(self.act.as_ref(), |actor| actor.act.as_deref());
+        self.sub.0 == first.client_id && actors.map(|actor| &actor.sub.0).eq(holders)
     }
 
     /// `token_type` of the token (RFC 6749 §7.1, RFC 9449 §5).
@@ -105,21 +158,23 @@ impl Claims {
 
     /// The levels whose stop kills this token.
     pub fn levels(&self) -> Levels {
-        Levels {
-            tokens: vec![self.jti],
-            agent: self.client_id.clone(),
-            owner: self.owner.clone(),
-            issuer: self
-                .workload
+        let holder = |agent: &AgentId, owner: &Owner, workload: &Workload| Holder {
+            agent: agent.clone(),
+            owner: owner.clone(),
+            issuer: workload
                 .issuer()
                 .expect("a workload begins with its issuer: `new` writes it so and reading refuses others"),
-        }
+        };
+        let Holder { agent, owner, issuer } = holder(&self.client_id, &self.owner, &self.workload);
+        let above = self.parents.iter().map(|p| holder(&p.client_id, &p.owner, &p.workload)).collect();
+        let tokens = std::iter::once(self.jti).chain(self.parents.iter().map(|parent| parent.jti)).collect();
+        Levels { tokens, agent, owner, issuer, above }
     }
 }
 
-/// A `cnf` that is there: `null` is none that this broker writes.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Confirmation>, D::Error> {
-    Confirmation::deserialize(deserializer).map(Some)
+/// A member that is there: `null` is none that this broker writes.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A token whose issuer cannot be told could not be killed by a stop of that issuer.

@@ -66,7 +66,7 @@ pub(super) fn verify(
         Err(TokenError::Expired)
     } else if now.seconds() < claims.nbf {
         Err(TokenError::NotYetValid)
-    } else if claims.sub.0 != claims.client_id {
+    } else if !claims.is_consistent() {
         Err(TokenError::Claims)
     } else {
         Ok(claims)

@@ -163,6 +163,7 @@ async fn the_stacks_redis_user_can_do_what_the_kill_switch_needs() {
         agent: "payments-refactorer".parse().unwrap(),
         owner: "team-payments".parse().unwrap(),
         issuer: "github".parse().unwrap(),
+        above: Vec::new(),
     };
     assert_eq!(switch.ask(&levels).await.unwrap().stopped, Some(target));
 

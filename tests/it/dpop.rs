@@ -13,10 +13,10 @@ mod attacks;
 const ENDPOINT: &str = "https://hallpass.test/oauth/token";
 
 /// A caller with a key of its own.
-struct Holder(Signer);
+pub(crate) struct Holder(Signer);
 
 impl Holder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Signer::es256("dpop"))
     }
 
@@ -29,7 +29,7 @@ impl Holder {
     }
 
     /// A good proof.
-    fn proof(&self, app: &TestApp) -> String {
+    pub(crate) fn proof(&self, app: &TestApp) -> String {
         self.sign(&self.header(), &claims(app))
     }
 
@@ -59,7 +59,7 @@ fn claims(app: &TestApp) -> Value {
     json!({"jti": jti, "htm": "POST", "htu": ENDPOINT, "iat": app.hands.now().seconds()})
 }
 
-async fn post(app: &TestApp, form: &[(&str, &str)], proofs: &[&str]) -> Answer {
+pub(crate) async fn post(app: &TestApp, form: &[(&str, &str)], proofs: &[&str]) -> Answer {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let mut request = app
         .http()
@@ -77,7 +77,7 @@ async fn post(app: &TestApp, form: &[(&str, &str)], proofs: &[&str]) -> Answer {
 }
 
 /// A token exchange with a good proof of identity and these `DPoP` headers.
-async fn exchange(app: &TestApp, proofs: &[&str], more: &[(&str, &str)]) -> Answer {
+pub(crate) async fn exchange(app: &TestApp, proofs: &[&str], more: &[(&str, &str)]) -> Answer {
     let identity = app.proof();
     let mut form = vec![
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),

@@ -7,6 +7,7 @@ mod cli_help;
 mod commands;
 mod compose;
 mod crash;
+mod delegation;
 mod demo;
 mod dpop;
 mod examples;

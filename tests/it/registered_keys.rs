@@ -246,11 +246,11 @@ async fn the_parameters_belong_together() {
         let answer = present(&bench.app, &assertion, more).await;
         assert_eq!(outcome(&answer), format!("400 invalid_request {reason}"), "{more:?}");
     }
-    let spiffe = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+    let other = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
     for (form, reason) in [
         (&[("client_assertion", assertion.as_str())][..], "parameter_missing"),
         (&[("client_assertion_type", JWT_BEARER)], "parameter_missing"),
-        (&[("client_assertion", &assertion), ("client_assertion_type", spiffe)], "parameter_invalid"),
+        (&[("client_assertion", &assertion), ("client_assertion_type", other)], "parameter_invalid"),
     ] {
         let form = [&[("grant_type", "client_credentials")], form].concat();
         let answer = bench.app.post_form("/oauth/token", &form, None).await;

@@ -56,6 +56,7 @@ fn levels() -> Levels {
         agent: "payments-refactorer".parse().unwrap(),
         owner: "@acme/team-payments".parse().unwrap(),
         issuer: "github".parse().unwrap(),
+        above: Vec::new(),
     }
 }
 
@@ -66,6 +67,7 @@ fn others() -> Levels {
         agent: "docs-writer".parse().unwrap(),
         owner: "team-docs".parse().unwrap(),
         issuer: "gitlab".parse().unwrap(),
+        above: Vec::new(),
     }
 }
 

@@ -162,7 +162,8 @@ async fn the_form_is_strict() {
     let cases: Vec<(Vec<(&str, &str)>, &str)> = vec![
         (with(&[("scope", "payments:read"), ("scope", "ledger:GET")]), "parameter_repeated"),
         (with(&[("client_secret", "x")]), "parameter_unknown"),
-        (with(&[("actor_token", "x")]), "parameter_unknown"),
+        (with(&[("actor_token", "x")]), "parameter_invalid"),
+        (with(&[("actor", "x")]), "parameter_unknown"),
         (with(&[("assertion", "x")]), "parameter_invalid"),
         (with(&[("requested_token_type", "urn:ietf:params:oauth:token-type:saml2")]), "parameter_invalid"),
         (good[1..].to_vec(), "parameter_missing"),

@@ -1,11 +1,12 @@
 //! The whole call of an agent: find the proof, ask the broker, wait where waiting helps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded;
+use zeroize::Zeroizing;
 
 use crate::cli::broker_url::BrokerUrl;
 use crate::cli::client::{Answer, Client, is_bearer_token};
@@ -17,6 +18,7 @@ use crate::cli::{Failure, Host, Outcome, moment};
 use crate::domain::permission::GrantedPermission;
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -48,6 +50,10 @@ pub struct AskArgs {
     /// How long to go on asking a broker that is not reached or says to wait
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = timeout)]
     timeout: Duration,
+    /// Hand down a part of the token in this file: the parent's, whose file lists this agent in
+    /// may_delegate_to (RFC 8693)
+    #[arg(long, value_name = "FILE")]
+    parent_token_file: Option<PathBuf>,
     #[command(flatten)]
     proof: ProofArgs,
     #[command(flatten)]
@@ -66,6 +72,8 @@ pub struct Asker {
     client: Client,
     source: Source,
     audience: Option<String>,
+    /// The file of the token that is handed down.
+    parent: Option<PathBuf>,
     patience: Duration,
 }
 
@@ -85,7 +93,8 @@ impl Asker {
             host.note(&format!("proof: {source}"));
         }
         let client = Client::new(args.broker.url.clone(), BrokerArgs::NAMED_BY)?;
-        Ok(Self { client, source, audience: args.proof.audience.clone(), patience: args.timeout })
+        let parent = args.parent_token_file.clone();
+        Ok(Self { client, source, audience: args.proof.audience.clone(), parent, patience: args.timeout })
     }
 
     /// A token for what is `asked`, with new tries while waiting helps.
@@ -102,7 +111,17 @@ impl Asker {
     /// As [`Asker::ask`].
     pub async fn ask_once(&self, asked: &Parameters, host: &mut Host<'_>) -> Outcome<Answer> {
         let mut form = form_urlencoded::Serializer::new(String::new());
+        let parent = self.parent.as_deref().map(parent_token).transpose()?;
+        if let Some(parent) = &parent {
+            form.append_pair("grant_type", TOKEN_EXCHANGE);
+            form.append_pair("subject_token_type", ACCESS_TOKEN);
+            form.append_pair("subject_token", parent.expose_secret());
+        }
         match self.prove(host).await? {
+            Proof::IdentityToken(token) if parent.is_some() => {
+                form.append_pair("actor_token_type", TOKEN_TYPE_JWT);
+                form.append_pair("actor_token", token.expose_secret());
+            }
             Proof::IdentityToken(token) => {
                 form.append_pair("grant_type", TOKEN_EXCHANGE);
                 form.append_pair("subject_token_type", TOKEN_TYPE_JWT);
@@ -112,7 +131,9 @@ impl Asker {
                 let issuer = issuer(&self.client).await?;
                 let assertion = assertion::sign(&key, &agent, &issuer, host.clock.now(), &host.random);
                 let assertion = assertion.map_err(|error| Failure::failed(error.to_string()))?;
-                form.append_pair("grant_type", "client_credentials");
+                if parent.is_none() {
+                    form.append_pair("grant_type", "client_credentials");
+                }
                 form.append_pair("client_assertion_type", ASSERTION_TYPE);
                 form.append_pair("client_assertion", &assertion);
             }
@@ -167,6 +188,18 @@ impl Issued {
             granted: members.authorization_details,
         })
     }
+}
+
+/// Read anew for each token: whoever runs the parent keeps it fresh.
+fn parent_token(file: &Path) -> Outcome<SecretString> {
+    let text = std::fs::read_to_string(file).map(Zeroizing::new);
+    let text = text.map_err(|error| Failure::failed(format!("cannot read {}: {error}", file.display())))?;
+    let token = text.trim();
+    if !is_bearer_token(token) {
+        return Err(Failure::failed(format!("{} holds no token", file.display()))
+            .remedy("name a file with the parent's token alone, such as its HALLPASS_TOKEN_FILE"));
+    }
+    Ok(token.into())
 }
 
 /// The broker's own name, from its metadata (RFC 8414 §3): the audience of an assertion and of the

@@ -43,6 +43,7 @@ Examples:
   hallpass token --key-file agent.key --agent payments-refactorer --ttl 5m --format json
   curl -H \"$(hallpass token --format header)\" https://ledger.staging.acme.internal/v1/entries/7
   hallpass token -v --format env >> \"$GITHUB_ENV\"
+  hallpass token --parent-token-file \"$PARENT_TOKEN_FILE\" --scope code:read
   hallpass token --authorization-details @narrow.json --resource https://github.com";
 
 #[derive(Debug, clap::Args)]

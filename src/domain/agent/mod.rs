@@ -19,6 +19,8 @@ pub struct Agent {
     pub tokens_per_minute: Option<u32>,
     /// Whether each of its tokens must be bound to a key of its holder.
     pub sender_constrained: bool,
+    /// The agents to which it may hand a part of its token.
+    pub may_delegate_to: BTreeSet<AgentId>,
     pub identities: Vec<IdentityRule>,
     pub permissions: Vec<Permission>,
 }
@@ -106,9 +108,14 @@ impl Agent {
             permissions.iter().flat_map(|permission| gated_deeds(permission, one_repository)).collect();
         let free = join(&free, "do nothing without asking");
         let need = if gated.len() == 1 { "needs" } else { "need" };
+        let heirs: Vec<String> = self.may_delegate_to.iter().map(ToString::to_string).collect();
+        let heirs = match join(&heirs, "").as_str() {
+            "" => String::new(),
+            heirs => format!(" it may delegate to {heirs};"),
+        };
         match join(&gated, "").as_str() {
-            "" => format!("{id} may {free}; {owner} answers for it."),
-            gated => format!("{id} may {free}; {gated} {need} {owner}; {owner} answers for it."),
+            "" => format!("{id} may {free};{heirs} {owner} answers for it."),
+            gated => format!("{id} may {free}; {gated} {need} {owner};{heirs} {owner} answers for it."),
         }
     }
 }

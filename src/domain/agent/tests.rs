@@ -40,6 +40,7 @@ fn agent(permissions: Vec<Permission>) -> Agent {
         max_ttl: None,
         tokens_per_minute: None,
         sender_constrained: false,
+        may_delegate_to: Default::default(),
         identities: Vec::new(),
         permissions,
     }

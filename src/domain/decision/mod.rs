@@ -304,4 +304,4 @@ fn narrow(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

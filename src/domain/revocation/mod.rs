@@ -142,16 +142,44 @@ pub struct Levels {
     pub agent: AgentId,
     pub owner: Owner,
     pub issuer: IssuerName,
+    /// Who handed the token down, the nearest first; empty for a token that nobody did.
+    pub above: Vec<Holder>,
+}
+
+/// Who holds a token, as far as a stop can hit it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub agent: AgentId,
+    pub owner: Owner,
+    pub issuer: IssuerName,
 }
 
 impl Levels {
+    /// The levels of a token that nobody handed down.
+    pub fn of(token: TokenId, holder: Holder) -> Self {
+        let Holder { agent, owner, issuer } = holder;
+        Self { tokens: vec![token], agent, owner, issuer, above: Vec::new() }
+    }
+
+    /// The levels of what is handed down from a token of these, to another holder.
+    pub fn handed_to(self, holder: Holder) -> Self {
+        let mut above = Vec::with_capacity(1 + self.above.len());
+        above.push(Holder { agent: self.agent, owner: self.owner, issuer: self.issuer });
+        above.extend(self.above);
+        let Holder { agent, owner, issuer } = holder;
+        Self { tokens: self.tokens, agent, owner, issuer, above }
+    }
+
     /// Every target whose stop covers this, the widest first.
     pub fn targets(&self) -> Vec<Target> {
-        let mut targets = Vec::with_capacity(4 + self.tokens.len());
+        let mut targets = Vec::with_capacity(4 + self.tokens.len() + 3 * self.above.len());
         targets.push(Target::Everything);
         targets.push(Target::Issuer(self.issuer.clone()));
+        targets.extend(self.above.iter().map(|holder| Target::Issuer(holder.issuer.clone())));
         targets.push(Target::Owner(self.owner.clone()));
+        targets.extend(self.above.iter().map(|holder| Target::Owner(holder.owner.clone())));
         targets.push(Target::Agent(self.agent.clone()));
+        targets.extend(self.above.iter().map(|holder| Target::Agent(holder.agent.clone())));
         targets.extend(self.tokens.iter().copied().map(Target::Token));
         targets
     }

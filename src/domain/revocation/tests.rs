@@ -13,6 +13,7 @@ fn levels() -> Levels {
         agent: "payments".parse().unwrap(),
         owner: "team-payments".parse().unwrap(),
         issuer: "github".parse().unwrap(),
+        above: Vec::new(),
     }
 }
 

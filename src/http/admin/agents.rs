@@ -46,6 +46,9 @@ pub(super) struct Detail {
     /// `sender-constrained` where each token must be bound to a key of its holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     require: Option<&'static str>,
+    /// The agents to which it may hand a part of its token.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    may_delegate_to: Vec<String>,
     identities: Vec<Identity>,
     permissions: Vec<Registered>,
     /// The revision of the agent files.
@@ -149,6 +152,7 @@ pub(super) async fn show(
         summary: Summary::from(&status),
         max_ttl: status.agent.max_ttl.map(|ttl| ttl.as_secs()),
         require: status.agent.requirement(),
+        may_delegate_to: status.agent.may_delegate_to.iter().map(ToString::to_string).collect(),
         identities: status.agent.identities.iter().map(Identity::from).collect(),
         permissions: status.agent.permissions.iter().map(Registered::from).collect(),
         registry: gate.broker.registry_revision(),

@@ -40,6 +40,8 @@ const KNOWN: &[(&str, bool)] = &[
     ("subject_token_type", false),
     ("requested_token_type", false),
     ("assertion", false),
+    ("actor_token", false),
+    ("actor_token_type", false),
     ("client_assertion", false),
     ("client_assertion_type", false),
     ("client_id", false),
@@ -90,7 +92,12 @@ async fn answer(gate: &Gate, call: Call, request: Request<Body>) -> Result<Respo
         Ok(found) => found,
         Err(denied) => return Err(Refused::new(call, broker.malformed(&call, denied).await)),
     };
-    let presented = Presented { proof, dpop: dpop.as_ref().map(|dpop| dpop.as_str()) };
+    let presented = Presented {
+        proof,
+        dpop: dpop.as_ref().map(|dpop| dpop.as_str()),
+        parent: parent(&form),
+        shown: chain.as_ref().and_then(ClientChain::thumbprint),
+    };
     match broker.issue(&call, presented, narrowing(&form, broker.issuer())).await {
         Ok(issued) => Ok(released(&issued)),
         Err(denied) => Err(refused(Refused::new(call, denied.clone()), grant, denied.reason)),
@@ -136,8 +143,15 @@ fn refused(refused: Refused, grant: &str, reason: Reason) -> Refused {
 /// where nothing else is the proof: a client may have one for other reasons.
 fn proof<'a>(form: &'a Form, chain: Option<&'a ClientChain>) -> Result<(&'static str, Proof<'a>), Denied> {
     let only = |belong: &[&str]| -> Result<(), Denied> {
-        let proofs =
-            ["subject_token", "subject_token_type", "assertion", "client_assertion", "client_assertion_type"];
+        let proofs = [
+            "subject_token",
+            "subject_token_type",
+            "actor_token",
+            "actor_token_type",
+            "assertion",
+            "client_assertion",
+            "client_assertion_type",
+        ];
         match proofs.iter().find(|name| !belong.contains(name) && form.get(name).is_some()) {
             Some(name) => {
                 Err(said(Reason::ParameterInvalid, format!("{name} does not go with this grant_type")))
@@ -152,11 +166,15 @@ fn proof<'a>(form: &'a Form, chain: Option<&'a ClientChain>) -> Result<(&'static
         ));
     }
     match form.required("grant_type")? {
+        TOKEN_EXCHANGE if parent(form).is_some() => Ok((TOKEN_EXCHANGE, actor(form, chain)?)),
         TOKEN_EXCHANGE => {
             only(&["subject_token", "subject_token_type"])?;
             let token = form.required("subject_token")?;
             if !SUBJECT_TYPES.contains(&form.required("subject_token_type")?) {
-                let types = format!("subject_token_type must be {}", SUBJECT_TYPES.join(" or "));
+                let types = format!(
+                    "subject_token_type must be {}, or {ACCESS_TOKEN} to delegate",
+                    SUBJECT_TYPES.join(" or ")
+                );
                 return Err(said(Reason::ParameterInvalid, types));
             }
             Ok((TOKEN_EXCHANGE, Proof::Jwt(token)))
@@ -170,6 +188,34 @@ fn proof<'a>(form: &'a Form, chain: Option<&'a ClientChain>) -> Result<(&'static
             Ok((CLIENT_CREDENTIALS, client(form, chain)?))
         }
         _ => Err(Reason::GrantTypeUnsupported.into()),
+    }
+}
+
+/// The access token that is to be handed down: a `subject_token` that says it is one.
+fn parent(form: &Form) -> Option<&str> {
+    let exchange = form.get("grant_type") == Some(TOKEN_EXCHANGE);
+    let is_ours = form.get("subject_token_type") == Some(ACCESS_TOKEN);
+    form.get("subject_token").filter(|_| exchange && is_ours)
+}
+
+/// Who is to have a part of the parent's token: whom an `actor_token` proves (RFC 8693 §2.1), or the client
+/// that authenticates. Never the bearer of the parent's token alone.
+fn actor<'a>(form: &'a Form, chain: Option<&'a ClientChain>) -> Result<Proof<'a>, Denied> {
+    let one = "exactly one of actor_token and client authentication says who is to have the token";
+    if form.get("assertion").is_some() {
+        return Err(said(Reason::ParameterInvalid, "assertion does not go with this grant_type"));
+    }
+    match (form.get("actor_token"), form.get("client_assertion")) {
+        (Some(_), Some(_)) => Err(said(Reason::ParameterInvalid, one)),
+        (Some(token), None) if SUBJECT_TYPES.contains(&form.required("actor_token_type")?) => {
+            Ok(Proof::Jwt(token))
+        }
+        (Some(_), None) => {
+            let types = format!("actor_token_type must be {}", SUBJECT_TYPES.join(" or "));
+            Err(said(Reason::ParameterInvalid, types))
+        }
+        (None, None) if chain.is_none() => Err(said(Reason::ParameterMissing, one)),
+        (None, _) => client(form, chain),
     }
 }
 

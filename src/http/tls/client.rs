@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::domain::confirmation::Thumbprint;
+use crate::domain::digest::Digest;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -29,6 +31,11 @@ impl ClientChain {
     pub(super) fn of(connection: &ServerConnection) -> Option<Self> {
         let chain = connection.peer_certificates().filter(|chain| !chain.is_empty())?;
         Some(Self(chain.into()))
+    }
+
+    /// Of the client's own certificate (RFC 8705 §3.1), whose key it has shown to hold.
+    pub fn thumbprint(&self) -> Option<Thumbprint> {
+        self.0.first().map(|own| Thumbprint(Digest::of(own)))
     }
 }
 

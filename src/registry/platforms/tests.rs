@@ -23,6 +23,7 @@ fn told(platform: Platform, claims: &str) -> Vec<String> {
         always_gated: Default::default(),
         never: Default::default(),
         production: Tier::Gated,
+        max_delegation_depth: 3,
     };
     let issuers = BTreeMap::from([("ci".parse().unwrap(), platform)]);
     let rules = Rules {

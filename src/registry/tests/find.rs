@@ -85,6 +85,7 @@ fn agents() -> impl Strategy<Value = Vec<Arc<Agent>>> {
                 max_ttl: None,
                 tokens_per_minute: None,
                 sender_constrained: false,
+                may_delegate_to: Default::default(),
                 identities,
                 permissions: Vec::new(),
             })

@@ -92,13 +92,13 @@ async fn a_log_that_was_deleted_takes_no_event() {
     issue(&store, 1, 0).await;
     let head = store.head();
     std::fs::remove_file(place.path()).unwrap();
-    let answer = store.append_issuance(issued(2, 0), &levels(2)).await;
+    let answer = store.append_issuance(issued(2, 0), &levels(2), None).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     assert!(!store.healthy());
     assert_eq!(store.head(), head);
     // Nor one that stands in its place, even with the right name.
     std::fs::write(place.path(), "").unwrap();
-    let answer = store.append_issuance(issued(3, 0), &levels(3)).await;
+    let answer = store.append_issuance(issued(3, 0), &levels(3), None).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     // An idle broker notices as well.
     assert!(!store.healthy());
@@ -128,7 +128,7 @@ async fn a_deleted_write_ahead_log_loses_nothing_that_was_promised() {
     }
     let wal = place.folder.path().join("data/hallpass.db-wal");
     std::fs::remove_file(&wal).unwrap();
-    let answer = store.append_issuance(issued(50, 0), &levels(0)).await;
+    let answer = store.append_issuance(issued(50, 0), &levels(0), None).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     until(|| store.healthy()).await;
     assert_eq!(issue(&store, 51, 0).await, 51);
@@ -155,7 +155,7 @@ async fn a_log_that_lost_events_is_not_taken_for_the_log() {
     earlier.execute("UPDATE head SET size = ?1, root = ?2, peaks = ?3", head).unwrap();
     let failing = store.write(|batch| batch.connection().execute("no SQL", [])).await;
     assert!(failing.is_err());
-    let answer = store.append_issuance(issued(5, 0), &levels(0)).await;
+    let answer = store.append_issuance(issued(5, 0), &levels(0), None).await;
     assert!(matches!(answer, Err(StoreError::Damaged(_))), "{answer:?}");
     assert!(!store.healthy());
     assert_eq!(store.head().size, 4);

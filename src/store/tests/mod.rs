@@ -127,6 +127,7 @@ fn levels(n: u64) -> Levels {
         agent: agent(n % 5),
         owner: format!("team-{}", n % 2).parse().unwrap(),
         issuer: "github".parse().unwrap(),
+        above: Vec::new(),
     }
 }
 
@@ -166,7 +167,7 @@ fn seqs(events: &[Recorded]) -> Vec<u64> {
 }
 
 async fn issue(store: &Store, n: u64, millis: i64) -> u64 {
-    match store.append_issuance(issued(n, millis), &levels(n)).await.unwrap() {
+    match store.append_issuance(issued(n, millis), &levels(n), None).await.unwrap() {
         Issuance::Recorded(seq) => seq,
         Issuance::Dead(verdict) => panic!("{verdict:?}"),
     }

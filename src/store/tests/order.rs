@@ -134,7 +134,10 @@ async fn special_kinds_have_functions_of_their_own() {
     for event in [issued(1, 0), stopped(0), Event::new(at(0), Kind::RevocationLifted, Outcome::Done)] {
         assert!(matches!(store.append(event).await, Err(StoreError::Misplaced(_))));
     }
-    assert!(matches!(store.append_issuance(refused(1, 0), &levels(1)).await, Err(StoreError::Misplaced(_))));
+    assert!(matches!(
+        store.append_issuance(refused(1, 0), &levels(1), None).await,
+        Err(StoreError::Misplaced(_))
+    ));
     let stop = stop_of(1, Target::Everything, 0);
     assert!(matches!(store.stop(stop, refused(1, 0)).await, Err(StoreError::Misplaced(_))));
     assert_eq!(store.head().size, 0);

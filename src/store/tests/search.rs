@@ -81,7 +81,7 @@ proptest! {
                 // Each a second after the one before, but for what the strategy adds.
                 let event = Event { at: event.at + std::time::Duration::from_millis(n as u64 * 10), ..event.clone() };
                 if event.kind == Kind::TokenIssued {
-                    store.append_issuance(event, &levels(0)).await.unwrap();
+                    store.append_issuance(event, &levels(0), None).await.unwrap();
                 } else {
                     store.append(event).await.unwrap();
                 }
@@ -113,7 +113,7 @@ async fn a_search_reads_the_blocks_that_can_match() {
     let late = Event { request: Some(request(1)), ..refused(0, 5_050) };
     for block in 0..10 {
         let odd = match block {
-            2 => store.append_issuance(rare.clone(), &levels(7)).await.map(drop),
+            2 => store.append_issuance(rare.clone(), &levels(7), None).await.map(drop),
             5 => store.append(late.clone()).await.map(drop),
             _ => store.append(Event { request: None, ..refused(0, block * 1_000) }).await.map(drop),
         };
@@ -205,7 +205,7 @@ async fn a_token_of_the_longest_life_is_counted_to_its_end() {
     let store = place.open().await;
     let life = MAX_TOKEN_LIFETIME.as_secs();
     let event = Event { ttl: Some(life), ..issued(1, 999) };
-    store.append_issuance(event, &levels(1)).await.unwrap();
+    store.append_issuance(event, &levels(1), None).await.unwrap();
     let live = async |millis| store.reach(&Target::Everything, at(millis)).await.unwrap().tokens;
     assert_eq!(live(life as i64 * 1000 - 1).await, 1);
     assert_eq!(live(life as i64 * 1000).await, 0);

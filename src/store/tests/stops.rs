@@ -9,7 +9,7 @@ async fn a_stop_takes_effect_with_its_event_and_survives() {
     assert_eq!(stop, stop_of(1, Target::Agent(agent(1)), 500));
     assert_eq!(store.verdict(&levels(1)).stopped, Some(Target::Agent(agent(1))));
     assert_eq!(store.verdict(&levels(2)), Verdict::default());
-    let dead = store.append_issuance(issued(1, 5_000), &levels(1)).await.unwrap();
+    let dead = store.append_issuance(issued(1, 5_000), &levels(1), None).await.unwrap();
     assert_eq!(dead, Issuance::Dead(store.verdict(&levels(1))));
     let events = store.events(&EventFilter::default(), 10, None).await.unwrap();
     assert_eq!(seqs(&events), [2, 1]);
@@ -76,7 +76,7 @@ async fn after_a_lift_the_second_of_the_stop_stays_dead() {
     let store = place.open().await;
     let stop = store.stop(stop_of(1, Target::Everything, 1_100), stopped(1_100)).await.unwrap();
     store.lift(stop.id, lift_at(1_200), lifted).await.unwrap();
-    let same_second = store.append_issuance(issued(1, 1_900), &levels(1)).await.unwrap();
+    let same_second = store.append_issuance(issued(1, 1_900), &levels(1), None).await.unwrap();
     assert!(matches!(same_second, Issuance::Dead(verdict) if verdict.stopped.is_none()));
     assert_eq!(issue(&store, 2, 2_000).await, 3);
 }
@@ -121,7 +121,7 @@ async fn no_issuance_is_ordered_after_the_stop_that_covers_it() {
                     for _ in 0..(round * 7 + n * 3) % 5 {
                         tokio::task::yield_now().await;
                     }
-                    store.append_issuance(event, &levels(1)).await.unwrap()
+                    store.append_issuance(event, &levels(1), None).await.unwrap()
                 })
             })
             .collect();

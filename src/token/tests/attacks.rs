@@ -59,6 +59,9 @@ fn payload() -> String {
     serde_json::to_string(&claims()).unwrap()
 }
 
+/// The parent's part of a token that `other` handed to this agent; `sub` would have to be `agent:other`.
+const PARENT: &str = r#"{"jti":"019a0000-0000-7000-8000-000000000001","client_id":"other","owner":"team-x","workload":"github|x"}"#;
+
 #[test]
 fn the_forge_makes_good_tokens() {
     let forge = Forge::new();
@@ -227,6 +230,17 @@ fn claims_are_read_strictly() {
         (r#""registry":"#, r#""cnf":{},"registry":"#),
         (r#""registry":"#, r#""cnf":{"jkt":"short"},"registry":"#),
         (r#""registry":"#, r#""cnf":{"kid":"x"},"registry":"#),
+        // A chain that contradicts itself: an actor without a parent, another actor, a parent without an issuer.
+        (r#""registry":"#, r#""act":{"sub":"agent:payments-refactorer"},"registry":"#),
+        (r#""registry":"#, r#""act":null,"registry":"#),
+        (r#""registry":"#, r#""parents":[],"act":{"sub":"agent:a"},"registry":"#),
+        (r#""registry":"#, &format!(r#""parents":[{PARENT}],"registry":"#)),
+        (r#""registry":"#, &format!(r#""parents":[{PARENT}],"act":{{"sub":"agent:other"}},"registry":"#)),
+        (
+            r#""registry":"#,
+            &format!(r#""parents":[{PARENT}],"act":{{"sub":"agent:payments-refactorer"}},"registry":"#),
+        ),
+        (r#""registry":"#, &format!(r#""parents":[{}],"registry":"#, PARENT.replace("github|", ""))),
     ] {
         let changed = good.replacen(from, to, 1);
         assert_ne!(changed, good, "{from}");

@@ -63,6 +63,7 @@ fn claims() -> Claims {
         max_ttl: None,
         tokens_per_minute: None,
         sender_constrained: false,
+        may_delegate_to: Default::default(),
         identities: Vec::new(),
         permissions: Vec::new(),
     };

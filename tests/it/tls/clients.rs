@@ -119,8 +119,8 @@ async fn a_certificate_gives_no_right() {
     for pair in [authority.pair("payments-refactorer"), Pair::self_signed("payments-refactorer", 2021)] {
         let client = authority.http(Some(&pair));
         for (path, body, status) in [
-            ("/oauth/token", "grant_type=client_credentials&client_id=payments-refactorer", 400),
-            ("/oauth/token", "grant_type=client_credentials", 400),
+            ("/oauth/token", "grant_type=client_credentials&client_id=payments-refactorer", 401),
+            ("/oauth/token", "grant_type=client_credentials", 401),
             ("/oauth/introspect", "token=x", 401),
         ] {
             let request = client.post(format!("https://{address}{path}")).body(body);

@@ -11,6 +11,7 @@ fn payments_agent() -> Agent {
         max_ttl: None,
         tokens_per_minute: None,
         sender_constrained: false,
+        may_delegate_to: Default::default(),
         identities: Vec::new(),
         permissions: vec![Permission {
             name: name.parse().unwrap(),

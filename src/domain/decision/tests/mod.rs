@@ -3,7 +3,7 @@
 
 mod examples;
 mod rulings;
-mod vocabulary;
+pub(crate) mod vocabulary;
 
 use proptest::prelude::*;
 use proptest::sample::subsequence;

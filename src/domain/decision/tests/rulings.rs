@@ -41,6 +41,7 @@ fn each_ruling_names_the_key_that_decides() {
         always_gated: BTreeSet::from(["deploy".parse().unwrap()]),
         never: BTreeSet::from(["secrets:read".parse().unwrap()]),
         production: Tier::Gated,
+        max_delegation_depth: 3,
     };
     let permission = |environment: Option<&str>, refs: &str| Permission {
         name: "pay".parse().unwrap(),

@@ -7,14 +7,14 @@ use crate::domain::agent::Agent;
 use crate::domain::decision::*;
 use crate::domain::guardrails::PRODUCTION;
 
-pub(super) const WORDS: [&str; 4] = ["read", "push", "merge", "deploy"];
-pub(super) const METHODS: [&str; 3] = ["GET", "POST", "DELETE"];
-pub(super) const REFS: [&str; 5] =
+pub(crate) const WORDS: [&str; 4] = ["read", "push", "merge", "deploy"];
+pub(crate) const METHODS: [&str; 3] = ["GET", "POST", "DELETE"];
+pub(crate) const REFS: [&str; 5] =
     ["refs/heads/agent/*", "refs/heads/**", "refs/heads/main", "refs/tags/*", "**"];
-pub(super) const PATHS: [&str; 4] = ["/v1/entries/**", "/v1/*", "/v1/entries/1", "/**"];
-pub(super) const PROTECTED: [&str; 3] = ["refs/heads/main", "refs/heads/release/**", "refs/tags/v*"];
+pub(crate) const PATHS: [&str; 4] = ["/v1/entries/**", "/v1/*", "/v1/entries/1", "/**"];
+pub(crate) const PROTECTED: [&str; 3] = ["refs/heads/main", "refs/heads/release/**", "refs/tags/v*"];
 /// What a use may name: some of it protected, some of it out of every pattern.
-pub(super) const USED: [&str; 9] = [
+pub(crate) const USED: [&str; 9] = [
     "refs/heads/main",
     "refs/heads/agent/fix",
     "refs/heads/release/1/2",
@@ -27,24 +27,24 @@ pub(super) const USED: [&str; 9] = [
 ];
 
 /// Name, kind and place of every permission that an agent may have.
-pub(super) const RESOURCES: [(&str, ResourceKind, &str); 3] = [
+pub(crate) const RESOURCES: [(&str, ResourceKind, &str); 3] = [
     ("payments", ResourceKind::GitRepository, "https://github.com/acme/payments"),
     ("infra", ResourceKind::GitRepository, "https://git.acme.internal/infra"),
     ("ledger", ResourceKind::HttpEndpoint, "https://ledger.acme.internal"),
 ];
 
-pub(super) fn vocabulary(kind: ResourceKind) -> (&'static [&'static str], &'static [&'static str]) {
+pub(crate) fn vocabulary(kind: ResourceKind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         ResourceKind::GitRepository => (&WORDS, &REFS),
         ResourceKind::HttpEndpoint => (&METHODS, &PATHS),
     }
 }
 
-pub(super) fn all<T: std::str::FromStr<Err: std::fmt::Debug>, C: FromIterator<T>>(texts: &[&str]) -> C {
+pub(crate) fn all<T: std::str::FromStr<Err: std::fmt::Debug>, C: FromIterator<T>>(texts: &[&str]) -> C {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-pub(super) fn permission(n: usize) -> impl Strategy<Value = Permission> {
+pub(crate) fn permission(n: usize) -> impl Strategy<Value = Permission> {
     let (name, kind, place) = RESOURCES[n];
     let (words, globs) = vocabulary(kind);
     let environment = select(vec![None, Some("staging"), Some(PRODUCTION)]);
@@ -62,7 +62,7 @@ pub(super) fn permission(n: usize) -> impl Strategy<Value = Permission> {
     })
 }
 
-pub(super) fn agent() -> impl Strategy<Value = Agent> {
+pub(crate) fn agent() -> impl Strategy<Value = Agent> {
     let permissions = (permission(0), permission(1), permission(2));
     let max_ttl = prop::option::of((1u64..5_000).prop_map(Duration::from_secs));
     (permissions, subsequence(vec![0usize, 1, 2], 1..=3), max_ttl).prop_map(|((a, b, c), kept, max_ttl)| {
@@ -74,13 +74,14 @@ pub(super) fn agent() -> impl Strategy<Value = Agent> {
             max_ttl,
             tokens_per_minute: None,
             sender_constrained: false,
+            may_delegate_to: Default::default(),
             identities: Vec::new(),
             permissions: kept.into_iter().map(|n| every[n].clone()).collect(),
         }
     })
 }
 
-pub(super) fn guardrails() -> impl Strategy<Value = Guardrails> {
+pub(crate) fn guardrails() -> impl Strategy<Value = Guardrails> {
     (
         (1u64..5_000, 1u64..5_000),
         subsequence(&PROTECTED[..], 0..=2),
@@ -95,10 +96,11 @@ pub(super) fn guardrails() -> impl Strategy<Value = Guardrails> {
             always_gated: all(&always_gated),
             never: all(&never),
             production,
+            max_delegation_depth: 3,
         })
 }
 
-pub(super) fn word() -> impl Strategy<Value = String> {
+pub(crate) fn word() -> impl Strategy<Value = String> {
     (0usize..3, 0usize..8, 0usize..24).prop_map(|(n, action, odd)| {
         let (name, kind, _) = RESOURCES[n];
         let words = vocabulary(kind).0;
@@ -111,7 +113,7 @@ pub(super) fn word() -> impl Strategy<Value = String> {
     })
 }
 
-pub(super) fn detail() -> impl Strategy<Value = DetailRequest> {
+pub(crate) fn detail() -> impl Strategy<Value = DetailRequest> {
     (0usize..3, prop::option::of(0usize..4), prop::option::weighted(0.3, 0usize..5), any::<bool>()).prop_map(
         |(n, action, glob, with_place)| {
             let (name, kind, place) = RESOURCES[n];
@@ -129,7 +131,7 @@ pub(super) fn detail() -> impl Strategy<Value = DetailRequest> {
     )
 }
 
-pub(super) fn bare_detail(name: &str, kind: ResourceKind) -> DetailRequest {
+pub(crate) fn bare_detail(name: &str, kind: ResourceKind) -> DetailRequest {
     DetailRequest {
         kind: kind.as_str().to_owned(),
         identifier: name.to_owned(),
@@ -141,7 +143,7 @@ pub(super) fn bare_detail(name: &str, kind: ResourceKind) -> DetailRequest {
     }
 }
 
-pub(super) fn request() -> impl Strategy<Value = TokenRequest> {
+pub(crate) fn request() -> impl Strategy<Value = TokenRequest> {
     let origin = select(vec!["https://github.com", "https://ledger.acme.internal", "https://other.example"]);
     (
         prop::collection::vec(word(), 0..3),
@@ -152,7 +154,7 @@ pub(super) fn request() -> impl Strategy<Value = TokenRequest> {
         .prop_map(|(scope, details, resources, ttl)| TokenRequest { scope, details, resources, ttl })
 }
 
-pub(super) fn open_guardrails() -> Guardrails {
+pub(crate) fn open_guardrails() -> Guardrails {
     Guardrails {
         ttl: Duration::from_secs(600),
         max_ttl: Duration::from_secs(900),
@@ -160,5 +162,6 @@ pub(super) fn open_guardrails() -> Guardrails {
         always_gated: BTreeSet::new(),
         never: BTreeSet::new(),
         production: Tier::Free,
+        max_delegation_depth: 3,
     }
 }

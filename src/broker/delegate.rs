@@ -1,0 +1,77 @@
+//! Delegation: the parent's token that a sub-agent's is handed down from (RFC 8693 §1.1).
+
+use std::time::Duration;
+
+use crate::broker::{Broker, Denied};
+use crate::domain::agent::Agent;
+use crate::domain::confirmation::{Confirmation, Thumbprint};
+use crate::domain::delegation::{Inheritance, may_delegate, still_granted};
+use crate::domain::id::AgentId;
+use crate::domain::reason::Reason;
+use crate::domain::time::Timestamp;
+use crate::registry::Registry;
+use crate::token::Claims;
+
+/// The parent's token, good but for what the kill switch says.
+pub(super) struct Parent {
+    pub(super) claims: Claims,
+    permissions: Vec<crate::domain::permission::GrantedPermission>,
+}
+
+impl Parent {
+    /// What is left of the token at `now`.
+    pub(super) fn inheritance(&self, now: Timestamp) -> Result<Inheritance, Denied> {
+        match self.claims.exp.saturating_sub(now.seconds()) {
+            left @ 1.. => Ok(Inheritance {
+                permissions: self.permissions.clone(),
+                lifetime: Duration::from_secs(left.unsigned_abs()),
+            }),
+            _ => Err(Reason::ParentInvalid.into()),
+        }
+    }
+}
+
+impl Broker {
+    /// Reads the parent's token for `child`, which is known, so that it may be told what is wrong. The token
+    /// must be one of ours, and its agent still registered, still allowed to delegate to this one, and still
+    /// registered for what it holds.
+    pub(super) fn parent(&self, token: &str, child: &Agent, registry: &Registry) -> Result<Parent, Denied> {
+        let claims = self.keys.verify(token, &self.issuer, self.now()).map_err(|_| Reason::ParentInvalid)?;
+        let agent = registry.agent(&claims.client_id).ok_or(Reason::ParentInvalid)?;
+        let above = claims.parents.iter().map(|parent| &parent.client_id);
+        let chain: Vec<&AgentId> = std::iter::once(&claims.client_id).chain(above).collect();
+        may_delegate(agent, &chain, &child.id, &self.guardrails)?;
+        let permissions = still_granted(agent, &claims.authorization_details, &self.guardrails);
+        Ok(Parent { claims, permissions })
+    }
+
+    /// Asks the kill switch about the parent's token itself: what is handed down later would not be dead by a
+    /// stop that was lifted meanwhile, and the parent's is.
+    pub(super) async fn still_lives(&self, parent: &Parent) -> Result<(), Denied> {
+        if self.verdict(&parent.claims.levels()).await?.kills(parent.claims.iat) {
+            return Err(Reason::ParentInvalid.into());
+        }
+        Ok(())
+    }
+
+    /// What the handed-down token is bound to: to what its parent's is, or where that is not bound, to what
+    /// the caller proved. A bound token is worth nothing to who cannot prove its key, here as anywhere.
+    pub(super) fn inherit_bond(
+        &self,
+        parent: &Claims,
+        bound: Option<Confirmation>,
+        shown: Option<Thumbprint>,
+    ) -> Result<Option<Confirmation>, Denied> {
+        let proven = match parent.cnf {
+            None => return Ok(bound),
+            Some(Confirmation::X5t(thumbprint)) => shown == Some(thumbprint),
+            jkt @ Some(Confirmation::Jkt(_)) => bound == jkt,
+        };
+        // One who proved another key besides asks for a token that two keys would be needed for.
+        if proven && bound.is_none_or(|own| Some(own) == parent.cnf) {
+            Ok(parent.cnf)
+        } else {
+            Err(Reason::ParentBound.into())
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Law 1 for tokens that are handed down, judged by what they open.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::decision::decide;
+use crate::domain::decision::tests::vocabulary::{USED, agent, guardrails, request};
+
+/// Every use that a grant allows: place, environment, action, ref or path.
+fn uses(permissions: &[GrantedPermission]) -> Vec<(String, Option<String>, String, &'static str)> {
+    let mut uses = Vec::new();
+    for element in permissions {
+        let reached = |used: &&str| {
+            element.patterns().is_empty() || element.patterns().iter().any(|pattern| pattern.matches(used))
+        };
+        for used in USED.into_iter().filter(reached) {
+            for location in &element.locations {
+                for action in &element.actions {
+                    let (place, environment) = (location.to_string(), element.environment.clone());
+                    uses.push((place, environment, action.to_string(), used));
+                }
+            }
+        }
+    }
+    uses
+}
+
+fn all_in(inner: &[GrantedPermission], outer: &[GrantedPermission]) -> bool {
+    let outer = uses(outer);
+    uses(inner).iter().all(|used| outer.contains(used))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Over three hands: each token opens no more than the one before it, than its own agent could have had,
+    /// and lives no longer.
+    #[test]
+    fn no_hand_holds_more_than_the_one_before(
+        agents in prop::collection::vec((agent(), request()), 3),
+        guardrails in guardrails(),
+        left in 1u64..3_600,
+    ) {
+        let mut from: Option<Inheritance> = None;
+        for (agent, request) in &agents {
+            let Ok(own) = decide(agent, &guardrails, request, None) else { break };
+            let grant = match &from {
+                None => own.clone(),
+                Some(from) => match inherit(own.clone(), request, from) {
+                    Ok(grant) => grant,
+                    Err(refusal) => {
+                        prop_assert_eq!(refusal.reason, Reason::BeyondParent);
+                        break;
+                    }
+                },
+            };
+            prop_assert!(!grant.permissions.is_empty());
+            prop_assert!(all_in(&grant.permissions, &own.permissions), "{grant:?}");
+            if let Some(from) = &from {
+                prop_assert!(all_in(&grant.permissions, &from.permissions), "{grant:?} from {from:?}");
+                prop_assert!(grant.ttl <= from.lifetime && grant.ttl <= own.ttl);
+            }
+            let permissions = still_granted(agent, &grant.permissions, &guardrails);
+            from = Some(Inheritance { permissions, lifetime: std::time::Duration::from_secs(left).min(grant.ttl) });
+        }
+    }
+
+    /// What was asked by name is given or refused by name.
+    #[test]
+    fn a_word_is_never_left_out(child in agent(), parent in agent(), request in request(), guardrails in guardrails()) {
+        let free = crate::domain::request::TokenRequest::default();
+        let (Ok(own), Ok(held)) = (decide(&child, &guardrails, &request, None), decide(&parent, &guardrails, &free, None))
+        else { return Ok(()) };
+        let from = Inheritance { permissions: held.permissions, lifetime: own.ttl };
+        if let Ok(grant) = inherit(own.clone(), &request, &from)
+            && (!request.scope.is_empty() || !request.details.is_empty())
+        {
+            for element in &own.permissions {
+                for action in &element.actions {
+                    let kept = grant.permissions.iter().any(|g| {
+                        g.identifier == element.identifier && g.actions.contains(action)
+                    });
+                    prop_assert!(kept, "{}:{action}", element.identifier);
+                }
+            }
+        }
+    }
+
+    /// An agent whose file was narrowed hands down what is left, and one that is registered as before all of it.
+    #[test]
+    fn a_narrowed_file_narrows_at_once(was in agent(), is in agent(), guardrails in guardrails()) {
+        let free = crate::domain::request::TokenRequest::default();
+        let Ok(held) = decide(&was, &guardrails, &free, None) else { return Ok(()) };
+        prop_assert!(all_in(&held.permissions, &still_granted(&was, &held.permissions, &guardrails)));
+        let left = still_granted(&is, &held.permissions, &guardrails);
+        prop_assert!(all_in(&left, &held.permissions));
+        if let Ok(now) = decide(&is, &guardrails, &free, None) {
+            prop_assert!(all_in(&left, &now.permissions));
+        } else {
+            prop_assert!(left.is_empty());
+        }
+    }
+}
+
+#[test]
+fn who_may_hand_down_to_whom() {
+    let ids: Vec<AgentId> = ["a", "b", "c", "d"].iter().map(|id| id.parse().unwrap()).collect();
+    let guardrails = |max_delegation_depth| Guardrails {
+        max_delegation_depth,
+        ..crate::domain::decision::tests::vocabulary::open_guardrails()
+    };
+    let parent = |to: &[usize]| Agent {
+        id: ids[0].clone(),
+        purpose: "p".into(),
+        owner: "team".parse().unwrap(),
+        max_ttl: None,
+        tokens_per_minute: None,
+        sender_constrained: false,
+        may_delegate_to: to.iter().map(|n| ids[*n].clone()).collect(),
+        identities: Vec::new(),
+        permissions: Vec::new(),
+    };
+    let reason = |to: &[usize], chain: &[usize], child: usize, depth| {
+        let chain: Vec<&AgentId> = chain.iter().map(|n| &ids[*n]).collect();
+        may_delegate(&parent(to), &chain, &ids[child], &guardrails(depth)).err().map(|refusal| refusal.reason)
+    };
+    assert_eq!(reason(&[1], &[0], 1, 1), None);
+    assert_eq!(reason(&[1], &[0], 2, 1), Some(Reason::DelegationNotRegistered));
+    assert_eq!(reason(&[], &[0], 1, 1), Some(Reason::DelegationNotRegistered));
+    assert_eq!(reason(&[1], &[0], 1, 0), Some(Reason::DelegationTooDeep));
+    assert_eq!(reason(&[1], &[0, 2], 1, 1), Some(Reason::DelegationTooDeep));
+    assert_eq!(reason(&[1], &[0, 2], 1, 2), None);
+    assert_eq!(reason(&[1], &[0, 1], 1, 3), Some(Reason::DelegationTooDeep), "it is in the chain");
+    assert_eq!(reason(&[0], &[0], 0, 3), Some(Reason::DelegationTooDeep), "itself");
+}
