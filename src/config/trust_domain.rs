@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use spiffe::transport::Endpoint;
+
 use crate::config::files;
 use crate::config::issuer::{DAY, DEFAULT_STALE_KEYS, secure_url};
 use crate::domain::id::IssuerName;
 use crate::identity::settings::{BundleSource, IssuerSettings, TrustDomainSettings};
-use crate::registry::document::{Located, Mistakes, Table};
+use crate::registry::document::{Field, Located, Mistakes, Table};
 
 pub(super) struct TrustDomains {
     pub(super) settings: Vec<TrustDomainSettings>,
@@ -35,15 +37,19 @@ fn trust_domain(
     if let Some(name) = &name {
         note(name, taken, issuers, mistakes);
     }
-    table.unsupported("workload_api", "write bundle_file or bundle_url");
     let ca_file = table.key("ca_file", "\"/etc/hallpass/bundle-ca.pem\"");
     let ca_place = ca_file.is_present().then(|| ca_file.place().clone());
     let ca_file = files::readable(ca_file, mistakes);
     let stale_keys = table.key("stale_keys", "\"1h\"");
     let stale_keys = stale_keys.or(DEFAULT_STALE_KEYS, |field| field.duration(Duration::ZERO..=DAY));
     let bundle = bundle(table, mistakes);
-    if let (Some(BundleSource::File(_)), Some(place)) = (&bundle, ca_place) {
-        mistakes.add(&place, "has no meaning with bundle_file", "take one of the two out");
+    let local = match &bundle {
+        Some(BundleSource::File(_)) => Some("bundle_file"),
+        Some(BundleSource::WorkloadApi(_)) => Some("workload_api"),
+        Some(BundleSource::Url(_)) | None => None,
+    };
+    if let (Some(source), Some(place)) = (local, ca_place) {
+        mistakes.add(&place, format!("has no meaning with {source}"), "take one of the two out");
     }
     Some(TrustDomainSettings {
         name: name?.value,
@@ -74,20 +80,42 @@ fn note(
     taken.push(name.clone());
 }
 
+/// One of the three sources, which exclude each other.
 fn bundle(table: &Table<'_>, mistakes: &Mistakes) -> Option<BundleSource> {
     let file = table.key("bundle_file", "\"/run/spire/bundle.json\"");
     let url = table.key("bundle_url", "\"https://spire.acme.internal:8443\"");
-    match (file.is_present(), url.is_present()) {
-        (true, true) => {
-            mistakes.add(url.place(), "bundle_file names the bundle too", "keep one of the two");
-            None
+    let api = table.key("workload_api", "\"unix:///run/spire/sockets/agent.sock\"");
+    let present: Vec<&Field<'_>> = [&file, &url, &api].into_iter().filter(|f| f.is_present()).collect();
+    match present.as_slice() {
+        [_] => {}
+        [] => {
+            let remedy = "write bundle_file, bundle_url or workload_api";
+            mistakes.add(&table.place(), "names no bundle", remedy);
+            return None;
         }
-        (true, false) => files::readable(file, mistakes).map(|file| BundleSource::File(file.value)),
-        (false, true) => secure_url(url, mistakes).map(|(_, url)| BundleSource::Url(url)),
-        (false, false) => {
-            if !table.has("workload_api") {
-                mistakes.add(&table.place(), "names no bundle", "write bundle_file or bundle_url");
-            }
+        [first, second, ..] => {
+            let problem = format!("{} names the bundle too", first.key());
+            mistakes.add(second.place(), problem, "keep one of the two");
+            return None;
+        }
+    }
+    if file.is_present() {
+        files::readable(file, mistakes).map(|file| BundleSource::File(file.value))
+    } else if url.is_present() {
+        secure_url(url, mistakes).map(|(_, url)| BundleSource::Url(url))
+    } else {
+        endpoint(api, mistakes).map(BundleSource::WorkloadApi)
+    }
+}
+
+/// The socket need not be there yet: a SPIRE agent may start after the broker.
+fn endpoint(field: Field<'_>, mistakes: &Mistakes) -> Option<Endpoint> {
+    let remedy = field.remedy();
+    let text = field.text()?;
+    match Endpoint::parse(&text.value) {
+        Ok(endpoint) => Some(endpoint),
+        Err(error) => {
+            mistakes.add(&text.place, format!("is no endpoint of the Workload API: {error}"), remedy);
             None
         }
     }

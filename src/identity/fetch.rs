@@ -18,6 +18,7 @@ use crate::domain::id::IssuerName;
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
 use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
+use crate::identity::spiffe::workload_api;
 
 /// For discovery and the set together.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,6 +57,10 @@ pub(super) enum FetchError {
     OtherIssuer,
     #[error("jwks_uri must be https, or http on a loopback host where the issuer's url is that too")]
     InsecureJwksUri,
+    #[error("the Workload API: {0}")]
+    WorkloadApi(#[from] spiffe::WorkloadApiError),
+    #[error("the Workload API has no bundle of this trust domain")]
+    NoBundle,
     #[error(transparent)]
     BadJwks(#[from] BadJwks),
 }
@@ -64,8 +69,27 @@ pub(super) enum FetchError {
 #[derive(Debug)]
 pub(super) enum Source {
     File(PathBuf),
-    Url { web: Web, url: Url },
-    Discovery { web: Web, url: Url, issuer: String },
+    Url {
+        web: Web,
+        url: Url,
+    },
+    Discovery {
+        web: Web,
+        url: Url,
+        issuer: String,
+    },
+    /// The bundle that the SPIFFE Workload API of this machine has of a trust domain.
+    WorkloadApi {
+        endpoint: spiffe::transport::Endpoint,
+        domain: IssuerName,
+    },
+}
+
+impl Source {
+    /// Whether asking costs next to nothing, so that it is asked all the time.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::File(_) | Self::WorkloadApi { .. })
+    }
 }
 
 /// An issuer's documents, and what it wants to see before it shows them.
@@ -114,6 +138,9 @@ impl Source {
         let name = &settings.name;
         match &settings.bundle {
             BundleSource::File(path) => Ok(Self::File(path.clone())),
+            BundleSource::WorkloadApi(endpoint) => {
+                Ok(Self::WorkloadApi { endpoint: endpoint.clone(), domain: name.clone() })
+            }
             BundleSource::Url(url) if !is_secure(url) => {
                 Err(AuthenticatorError::InsecureUrl { issuer: name.clone() })
             }
@@ -130,6 +157,7 @@ impl Source {
             match self {
                 Self::File(path) => read_file(path).await,
                 Self::Url { web, url } => web.get(url).await,
+                Self::WorkloadApi { endpoint, domain } => workload_api::bundle(endpoint, domain).await,
                 Self::Discovery { web, url, issuer } => {
                     let jwks_uri = discover(web, url, issuer).await?;
                     web.get(&jwks_uri).await

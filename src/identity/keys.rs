@@ -42,8 +42,8 @@ impl Pace {
         unknown_kid: Duration::from_secs(60),
         retry: Duration::from_secs(5),
     };
-    /// Reading a file is cheap: what it says holds two seconds later.
-    const FILE: Self = {
+    /// A file, or a socket of this machine, is cheap to ask: what it says now holds two seconds later.
+    const LOCAL: Self = {
         let pause = Duration::from_secs(2);
         Self { renew: pause, fresh: pause, unknown_kid: pause, retry: pause }
     };
@@ -157,7 +157,7 @@ impl<D: Document> Published<D> {
         stale_keys: Duration,
         clock: Clock,
     ) -> Result<Arc<Self>, AuthenticatorError> {
-        let pace = if matches!(source, Source::File(_)) { Pace::FILE } else { Pace::NETWORK };
+        let pace = if source.is_local() { Pace::LOCAL } else { Pace::NETWORK };
         let keys = Self {
             name: name.clone(),
             source,

@@ -59,6 +59,8 @@ pub enum BundleSource {
     File(PathBuf),
     /// A bundle endpoint, in the profile `https_web`.
     Url(url::Url),
+    /// The SPIFFE Workload API of this machine: `unix:///run/spire/sockets/agent.sock`.
+    WorkloadApi(spiffe::transport::Endpoint),
 }
 
 /// A signature algorithm of a proof (RFC 7518 §3.1, RFC 8037 §3.1). Symmetric ones and `none` do not exist.

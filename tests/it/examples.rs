@@ -240,7 +240,8 @@ fn mistakes(identity: &str) -> Vec<String> {
     });
     let broker = format!(
         "[server]\nlisten = \"127.0.0.1:8700\"\n[admin]\nlocal_operator_key_file = \"k\"\n\
-         [registry]\npath = \"agents\"\n{}",
+         [registry]\npath = \"agents\"\n[[trust_domain]]\nname = \"acme.internal\"\n\
+         bundle_url = \"https://spire.acme.internal\"\n{}",
         issuers.concat()
     );
     let agent = format!(
@@ -260,7 +261,7 @@ fn mistakes(identity: &str) -> Vec<String> {
 fn every_identity_that_is_told_to_write_is_one() {
     assert!(!mistakes("[[identity]]\nissuer = \"githb\"\nclaims = { sub = \"x\" }").is_empty());
     let mut all = identities(&project("docs/AGENTS.md"));
-    assert_eq!(all.len(), 4, "GitHub, GitLab, Kubernetes, a key");
+    assert_eq!(all.len(), 5, "GitHub, GitLab, Kubernetes, SPIFFE, a key");
     all.extend(YAML.iter().map(|name| told(&example(name)).expect("an identity")));
     for identity in all {
         assert_eq!(mistakes(&identity), Vec::<String>::new(), "{identity}");

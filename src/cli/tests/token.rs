@@ -172,6 +172,7 @@ error: found no proof of this workload's identity; looked, in this order, for
   HALLPASS_IDENTITY_TOKEN: set, but empty
   GitHub Actions: ACTIONS_ID_TOKEN_REQUEST_URL not set, ACTIONS_ID_TOKEN_REQUEST_TOKEN not set
   a projected token: /var/run/secrets/hallpass/token not there
+  SPIFFE_ENDPOINT_SOCKET: not set
   HALLPASS_KEY_FILE: not set
   remedy: give one of them; `hallpass token --help` shows how
 "

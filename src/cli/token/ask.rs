@@ -13,13 +13,14 @@ use crate::cli::client::{Answer, Client, is_bearer_token};
 use crate::cli::token::narrow::Parameters;
 use crate::cli::token::patience::patiently;
 use crate::cli::token::proof::{PROJECTED, Proof, ProofArgs, Source};
-use crate::cli::token::{assertion, github};
+use crate::cli::token::{assertion, github, workload_api};
 use crate::cli::{Failure, Host, Outcome, moment};
 use crate::domain::permission::GrantedPermission;
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const SVID_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The broker's public listener, for agents' commands.
@@ -72,6 +73,8 @@ pub struct Asker {
     client: Client,
     source: Source,
     audience: Option<String>,
+    /// Which of several the Workload API is asked for.
+    spiffe_id: Option<spiffe::SpiffeId>,
     /// The file of the token that is handed down.
     parent: Option<PathBuf>,
     patience: Duration,
@@ -94,7 +97,9 @@ impl Asker {
         }
         let client = Client::new(args.broker.url.clone(), BrokerArgs::NAMED_BY)?;
         let parent = args.parent_token_file.clone();
-        Ok(Self { client, source, audience: args.proof.audience.clone(), parent, patience: args.timeout })
+        let ProofArgs { audience, spiffe_id, .. } = &args.proof;
+        let (audience, spiffe_id) = (audience.clone(), spiffe_id.clone());
+        Ok(Self { client, source, audience, spiffe_id, parent, patience: args.timeout })
     }
 
     /// A token for what is `asked`, with new tries while waiting helps.
@@ -127,6 +132,13 @@ impl Asker {
                 form.append_pair("subject_token_type", TOKEN_TYPE_JWT);
                 form.append_pair("subject_token", token.expose_secret());
             }
+            Proof::JwtSvid(svid) => {
+                if parent.is_none() {
+                    form.append_pair("grant_type", "client_credentials");
+                }
+                form.append_pair("client_assertion_type", SVID_TYPE);
+                form.append_pair("client_assertion", svid.expose_secret());
+            }
             Proof::Key { agent, key } => {
                 let issuer = issuer(&self.client).await?;
                 let assertion = assertion::sign(&key, &agent, &issuer, host.clock.now(), &host.random);
@@ -143,15 +155,26 @@ impl Asker {
     }
 
     async fn prove(&self, host: &mut Host<'_>) -> Outcome<Proof> {
-        if let Source::GitHub { url, bearer } = &self.source {
-            let audience = match &self.audience {
-                Some(audience) => audience.clone(),
-                None => issuer(&self.client).await?,
-            };
-            return github::fetch(&self.client, url, bearer, &audience).await;
+        match &self.source {
+            Source::GitHub { url, bearer } => {
+                github::fetch(&self.client, url, bearer, &self.audience().await?).await
+            }
+            Source::WorkloadApi { endpoint, .. } => {
+                workload_api::fetch(endpoint, &self.audience().await?, self.spiffe_id.as_ref()).await
+            }
+            source => {
+                let read = source.read(host)?;
+                read.ok_or_else(|| Failure::failed(format!("{source} cannot be read")))
+            }
         }
-        let read = self.source.read(host)?;
-        read.ok_or_else(|| Failure::failed(format!("{} cannot be read", self.source)))
+    }
+
+    /// Whom a proof that is made for this call is made out to.
+    async fn audience(&self) -> Outcome<String> {
+        match &self.audience {
+            Some(audience) => Ok(audience.clone()),
+            None => issuer(&self.client).await,
+        }
     }
 
     /// Ends a token of ours (RFC 7009): holding it is enough.

@@ -6,6 +6,7 @@ pub mod github;
 pub mod narrow;
 pub mod patience;
 pub mod proof;
+pub mod workload_api;
 
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
@@ -26,8 +27,10 @@ The proof is the first of these that is there; a proof that fails is never repla
   5. GitHub Actions                   ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN, which a job with
                                       `permissions: id-token: write` has; a token is made for this call
   6. /var/run/secrets/hallpass/token  as 1: a projected service-account token of Kubernetes
-  7. HALLPASS_KEY_FILE                as 2; the agent from --agent or HALLPASS_AGENT
--v says which it was. With --agent the proof is a key: 3 to 6 are passed over.
+  7. SPIFFE_ENDPOINT_SOCKET           the SPIFFE Workload API: a JWT-SVID is asked for this call.
+                                      --spiffe-socket names it before 3
+  8. HALLPASS_KEY_FILE                as 2; the agent from --agent or HALLPASS_AGENT
+-v says which it was. With --agent the proof is a key: 3 to 7 are passed over.
 
 A broker that is not reached, or answers 429 or 503, is asked again: the waits grow, are partly random
 and keep to its Retry-After, up to --timeout in all.

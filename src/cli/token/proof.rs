@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::cli::key_file::{self, Readers};
 use crate::cli::token::github;
 use crate::cli::token::github::RequestUrl;
+use crate::cli::token::workload_api::ENDPOINT_SOCKET;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::AgentId;
 
@@ -38,15 +39,29 @@ pub struct ProofArgs {
     /// The agent that the key is registered for [env: HALLPASS_AGENT]
     #[arg(long, value_name = "ID")]
     agent: Option<AgentId>,
-    /// Whom GitHub Actions makes its token out to [default: the broker's own name, from its metadata]
+    /// The SPIFFE Workload API's socket: unix:///run/spire/sockets/agent.sock [env: SPIFFE_ENDPOINT_SOCKET]
+    #[arg(long, value_name = "ENDPOINT", conflicts_with_all = ["identity_token_file", "key_file", "agent"])]
+    spiffe_socket: Option<String>,
+    /// Which identity to ask of the Workload API for, where it has several [default: the first]
+    #[arg(long, value_name = "SPIFFE-ID", value_parser = spiffe_id)]
+    pub spiffe_id: Option<spiffe::SpiffeId>,
+    /// Whom GitHub Actions or the Workload API makes its token out to [default: the broker's own name, from its metadata]
     #[arg(long, value_name = "AUDIENCE")]
     pub audience: Option<String>,
+}
+
+fn spiffe_id(text: &str) -> Result<spiffe::SpiffeId, String> {
+    // Ours is the stricter one, and says what is wrong.
+    text.parse::<crate::domain::spiffe::SpiffeId>().map_err(|error| format!("it {error}"))?;
+    spiffe::SpiffeId::new(text).map_err(|error| error.to_string())
 }
 
 /// What proves an identity to the broker.
 pub enum Proof {
     /// The subject token of an exchange (RFC 8693 §2.1).
     IdentityToken(SecretString),
+    /// A JWT-SVID, as client authentication.
+    JwtSvid(SecretString),
     /// A key that signs a client assertion (RFC 7523 §2.2).
     Key { agent: AgentId, key: Box<Ed25519KeyPair> },
 }
@@ -57,6 +72,7 @@ pub enum Source {
     File { file: PathBuf, named_by: &'static str },
     Text(SecretString),
     GitHub { url: RequestUrl, bearer: SecretString },
+    WorkloadApi { endpoint: String, named_by: &'static str },
     Key { agent: AgentId, file: PathBuf, named_by: &'static str },
 }
 
@@ -68,6 +84,9 @@ impl fmt::Display for Source {
             }
             Self::Text(_) => write!(f, "the identity token in {IDENTITY_TOKEN}"),
             Self::GitHub { url, .. } => write!(f, "an identity token of GitHub Actions, from {url}"),
+            Self::WorkloadApi { endpoint, named_by } => {
+                write!(f, "a JWT-SVID of the SPIFFE Workload API at {endpoint} ({named_by})")
+            }
             Self::Key { agent, file, named_by } => {
                 write!(f, "the key in {} ({named_by}), registered for {agent}", file.display())
             }
@@ -87,6 +106,9 @@ impl Source {
         if let Some(file) = &args.key_file {
             return Ok(Self::Key { agent: agent(args, host)?, file: file.clone(), named_by: "--key-file" });
         }
+        if let Some(endpoint) = &args.spiffe_socket {
+            return Ok(Self::WorkloadApi { endpoint: endpoint.clone(), named_by: "--spiffe-socket" });
+        }
         // `--agent` says that the proof is a key, so an identity token that lies about is not taken.
         if args.agent.is_none()
             && let Some(found) = identity_token_of(projected, host)?
@@ -99,7 +121,8 @@ impl Source {
         }
     }
 
-    /// Reads a file or a key. GitHub's token is fetched by [`github::fetch`] instead.
+    /// Reads a file or a key. GitHub's token is fetched by [`github::fetch`] instead, an SVID by
+    /// [`crate::cli::token::workload_api::fetch`].
     ///
     /// # Errors
     /// When what is there is not a proof.
@@ -110,7 +133,7 @@ impl Source {
             }
             Self::Text(token) => identity_token(token.clone(), IDENTITY_TOKEN)?,
             Self::Key { agent, file, .. } => registered_key(file, agent.clone(), host)?,
-            Self::GitHub { .. } => return Ok(None),
+            Self::GitHub { .. } | Self::WorkloadApi { .. } => return Ok(None),
         }))
     }
 }
@@ -127,8 +150,11 @@ fn identity_token_of(projected: &Path, host: &Host<'_>) -> Outcome<Option<Source
         return Ok(Some(Source::GitHub { url: url.parse()?, bearer: bearer.into() }));
     }
     // A file that is there and cannot be looked at is this workload's too: reading it says why.
-    let there = projected.try_exists().unwrap_or(true);
-    Ok(there.then(|| Source::File { file: projected.to_owned(), named_by: "a projected token" }))
+    if projected.try_exists().unwrap_or(true) {
+        return Ok(Some(Source::File { file: projected.to_owned(), named_by: "a projected token" }));
+    }
+    let endpoint = text(ENDPOINT_SOCKET, host)?;
+    Ok(endpoint.map(|endpoint| Source::WorkloadApi { endpoint, named_by: ENDPOINT_SOCKET }))
 }
 
 fn text(name: &'static str, host: &Host<'_>) -> Outcome<Option<String>> {
@@ -198,6 +224,7 @@ fn nothing_found(args: &ProofArgs, projected: &Path, host: &Host<'_>) -> Failure
         .fact(IDENTITY_TOKEN, variable(IDENTITY_TOKEN))
         .fact("GitHub Actions", github)
         .fact("a projected token", format!("{} {file}", projected.display()))
+        .fact(ENDPOINT_SOCKET, variable(ENDPOINT_SOCKET))
         .fact(KEY_FILE, variable(KEY_FILE))
         .remedy(remedy(host))
 }

@@ -1,7 +1,9 @@
 //! SPIFFE: SVIDs of every kind of wrong, through real handshakes with a real broker.
 
+mod agent;
 mod bundles;
 mod jwt;
+mod workload_api;
 mod world;
 mod x509;
 

@@ -92,6 +92,10 @@ impl Domain {
         }
     }
 
+    pub(super) fn authority_der(&self) -> Vec<u8> {
+        self.certificate.der().to_vec()
+    }
+
     fn authority_jwk(&self) -> Value {
         let mut jwk = Signer::es256("unused").public_jwk();
         jwk["use"] = json!("x509-svid");
@@ -129,6 +133,20 @@ impl Chain {
         #[expect(clippy::disallowed_methods, reason = "the tests' own client")]
         reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build().unwrap()
     }
+}
+
+/// The same until a source of keys that was failing has been asked again beside the calls: while it is known to
+/// fail, no caller waits for it.
+pub(super) async fn ask_patiently(app: &TestApp, client: &reqwest::Client) -> Answer {
+    for _ in 0..100 {
+        let answer = ask(app, client, &[]).await;
+        if !matches!(answer.reason().as_str(), "issuer_unavailable" | "signature_invalid") {
+            return answer;
+        }
+        app.hands.push(3);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the keys were never had again");
 }
 
 /// `client_credentials` over a connection of `client`, with these parameters besides.

@@ -1,0 +1,59 @@
+//! A JWT-SVID of this workload, from the SPIFFE Workload API: the socket of a SPIRE agent on this machine.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use spiffe::{SpiffeId, WorkloadApiClient, WorkloadApiError};
+
+use crate::cli::token::proof::Proof;
+use crate::cli::{Failure, Outcome};
+
+/// What names the socket (SPIFFE Workload Endpoint §4): `unix:///run/spire/sockets/agent.sock`, `tcp://127.0.0.1:8081`.
+pub const ENDPOINT_SOCKET: &str = "SPIFFE_ENDPOINT_SOCKET";
+
+/// A socket of this machine answers at once, or not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An SVID made out to `audience` alone: of the workload `id`, or without one the first that the API has for it.
+///
+/// # Errors
+/// When the API is not there, or has no identity for this process.
+pub async fn fetch(endpoint: &str, audience: &str, id: Option<&SpiffeId>) -> Outcome<Proof> {
+    let asked = async {
+        let client = WorkloadApiClient::connect_to(endpoint).await?;
+        client.fetch_jwt_token([audience], id).await
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(token)) => Ok(Proof::JwtSvid(SecretString::from(token))),
+        Ok(Err(error)) => Err(failure(endpoint, &error)),
+        Err(_) => Err(Failure::failed(format!("the Workload API at {endpoint} did not answer within 5 s"))
+            .passing(Duration::ZERO)),
+    }
+}
+
+fn failure(endpoint: &str, error: &WorkloadApiError) -> Failure {
+    let said = |what: &dyn std::fmt::Display| {
+        Failure::failed(format!("the Workload API at {endpoint} gave no identity: {what}"))
+    };
+    match error {
+        WorkloadApiError::Endpoint(problem) => Failure::usage(format!("{endpoint} is no endpoint: {problem}"))
+            .remedy("write unix:///run/spire/sockets/agent.sock, or tcp://127.0.0.1:8081"),
+        WorkloadApiError::NoIdentityIssued | WorkloadApiError::PermissionDenied(_) => said(error).remedy(
+            "register an entry whose selectors fit this process (spire-server entry create), or name one with --spiffe-id",
+        ),
+        // A SPIRE agent that is being restarted is back in a moment.
+        WorkloadApiError::Transport(_) => said(&deepest(error))
+            .passing(Duration::ZERO)
+            .remedy("is a SPIRE agent running here, and may this user open its socket?"),
+        _ => said(error),
+    }
+}
+
+/// The cause at the bottom: «transport error» alone helps nobody.
+fn deepest(error: &WorkloadApiError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
