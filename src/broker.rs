@@ -15,6 +15,7 @@ pub mod metrics;
 mod presented;
 mod read;
 pub mod settings;
+mod settled;
 mod upkeep;
 
 use std::net::IpAddr;

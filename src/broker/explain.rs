@@ -136,13 +136,7 @@ impl Broker {
         let mut targets = Vec::new();
         let mut stopped_by: Option<Option<Target>> = None;
         for issuer in issuers {
-            let levels = Levels {
-                tokens: Vec::new(),
-                agent: agent.id.clone(),
-                owner: agent.owner.clone(),
-                issuer,
-                above: Vec::new(),
-            };
+            let levels = Levels::asked_by(agent.holder(issuer));
             targets.extend(levels.targets());
             let stopped = self.verdict(&levels).await?.stopped;
             stopped_by = Some(match stopped_by {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::broker::delegate::Parent;
 use crate::broker::limits::TooMany;
 use crate::broker::presented::{Authenticated, Bound};
+use crate::broker::settled::{Settled, chain, levels};
 use crate::broker::{Broker, Call, Denied, Presented};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, token_type};
@@ -17,9 +18,8 @@ use crate::domain::id::TokenId;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
-use crate::domain::revocation::{Holder, Levels, Verdict};
+use crate::domain::revocation::{Target, Verdict};
 use crate::domain::time::Timestamp;
-use crate::identity::ClientCertificate;
 use crate::registry::{Found, Registry};
 use crate::store::{Issuance, StoreError};
 use crate::token::{AccessToken, Claims, KeyError};
@@ -40,17 +40,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 struct Caller {
     identity: Option<Arc<VerifiedIdentity>>,
     agent: Option<Arc<Agent>>,
-}
-
-/// What is settled before a token is signed.
-struct Settled<'a> {
-    agent: &'a Agent,
-    identity: &'a VerifiedIdentity,
-    grant: &'a Grant,
-    /// The token that this one is handed down from.
-    parent: Option<&'a Claims>,
-    cnf: Option<Confirmation>,
-    registry: &'a str,
 }
 
 impl Broker {
@@ -105,11 +94,11 @@ impl Broker {
         let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
         let levels = levels(&agent, &identity, parent.as_ref());
         let verdict = self.verdict(&levels).await?;
-        let stopped = verdict.stopped.as_ref();
-        let mut grant = decide(&agent, &self.guardrails, &request, stopped)?;
-        if let Some(parent) = &parent {
-            grant = inherit(grant, &request, &parent.inheritance(self.now())?)?;
-        }
+        let grant = decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
+        let grant = match &parent {
+            Some(parent) => inherit(grant, &request, &parent.inheritance(self.now())?)?,
+            None => grant,
+        };
         self.limits.token(&agent).map_err(|TooMany(wait)| Denied {
             reason: Reason::RateLimited,
             description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
@@ -119,34 +108,40 @@ impl Broker {
         if let Some((_, Some(proof))) = bound {
             self.use_up(proof, Reason::DpopReplayed).await?;
         }
-        let token_type = token_type(cnf);
         let registry = registry.revision();
-        let mut now = self.after(&verdict).await?;
+        let settled = Settled { agent, identity, request, parent, certificate, cnf, levels, registry };
+        self.release(call, &settled, grant, verdict).await
+    }
+
+    /// Signs and journals, again where a stop comes in between, until the event is on disk.
+    async fn release(
+        &self,
+        call: &Call,
+        settled: &Settled<'_>,
+        mut grant: Grant,
+        mut verdict: Verdict,
+    ) -> Result<Issued, Denied> {
+        let decide_anew = |stopped: Option<&Target>| {
+            decide(&settled.agent, &self.guardrails, &settled.request, stopped).map(drop)
+        };
         loop {
-            if let Some(certificate) = &certificate {
-                grant.ttl = within(grant.ttl, certificate, now)?;
-            }
-            let handed = parent.as_ref().map(|parent| &parent.claims);
-            if let Some(parent) = handed {
-                grant.ttl = until(grant.ttl, parent.exp, now).ok_or(Reason::ParentInvalid)?;
-            }
-            let settled =
-                Settled { agent: &agent, identity: &identity, grant: &grant, parent: handed, cnf, registry };
-            let (token, event) = self.sign(call, &settled, now)?;
-            match self.journal(event, &levels, parent.as_ref()).await? {
+            let now = self.after(&verdict).await?;
+            grant.ttl = settled.ttl(grant.ttl, now)?;
+            let (token, event) = self.sign(call, settled, &grant, now)?;
+            match self.journal(event, settled).await? {
                 Issuance::Recorded(_) => {
                     // A stop that the store could not take since the verdict: its answer may be out.
-                    let waiting = self.unjournaled.verdict(&levels);
-                    decide(&agent, &self.guardrails, &request, waiting.stopped.as_ref())?;
-                    return Ok(Issued { token, token_type, grant });
+                    let waiting = self.unjournaled.verdict(&settled.levels);
+                    decide_anew(waiting.stopped.as_ref())?;
+                    return Ok(Issued { token, token_type: token_type(settled.cnf), grant });
                 }
                 // A stop came between the decision and the commit. What was signed is dropped here.
-                Issuance::Dead(verdict) => {
-                    decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
-                    if let Some(parent) = &parent {
+                Issuance::Dead(since) => {
+                    decide_anew(since.stopped.as_ref())?;
+                    if let Some(parent) = &settled.parent {
                         self.still_lives(parent).await?;
                     }
-                    now = self.after(&verdict).await?;
+                    verdict = since;
                 }
             }
         }
@@ -205,9 +200,11 @@ impl Broker {
         &self,
         call: &Call,
         settled: &Settled<'_>,
+        grant: &Grant,
         now: Timestamp,
     ) -> Result<(AccessToken, Event), Denied> {
-        let Settled { agent, identity, grant, parent, cnf, registry } = *settled;
+        let Settled { agent, identity, registry, cnf, .. } = settled;
+        let (cnf, parent) = (*cnf, settled.parent.as_ref().map(|parent| &parent.claims));
         let random = self.random.bytes().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
         let claims = Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, now) };
@@ -244,15 +241,10 @@ impl Broker {
         Ok((token, event))
     }
 
-    async fn journal(
-        &self,
-        event: Event,
-        levels: &Levels,
-        parent: Option<&Parent>,
-    ) -> Result<Issuance, Denied> {
+    async fn journal(&self, event: Event, settled: &Settled<'_>) -> Result<Issuance, Denied> {
         let begun = tokio::time::Instant::now();
-        let parent = parent.map(|parent| (parent.claims.levels(), parent.claims.iat));
-        let recorded = self.store.append_issuance(event, levels, parent).await;
+        let parent = settled.parent.as_ref().map(|parent| (parent.claims.levels(), parent.claims.iat));
+        let recorded = self.store.append_issuance(event, &settled.levels, parent).await;
         self.metrics.journaled(begun.elapsed());
         recorded.map_err(|error| {
             tracing::error!(%error, "no durable event, so no token");
@@ -283,44 +275,6 @@ impl Broker {
         }
         denied
     }
-}
-
-/// What covers the token that is asked for.
-fn levels(agent: &Agent, identity: &VerifiedIdentity, parent: Option<&Parent>) -> Levels {
-    let holder =
-        Holder { agent: agent.id.clone(), owner: agent.owner.clone(), issuer: identity.issuer.clone() };
-    match parent {
-        Some(parent) => parent.claims.levels().handed_to(holder),
-        None => {
-            let Holder { agent, owner, issuer } = holder;
-            Levels { tokens: Vec::new(), agent, owner, issuer, above: Vec::new() }
-        }
-    }
-}
-
-/// Through whose hands a token came, for people: «payments-refactorer → test-runner».
-fn chain(claims: &Claims) -> String {
-    let above = claims.parents.iter().rev().map(|parent| parent.client_id.as_str());
-    let hands: Vec<&str> = above.chain([claims.client_id.as_str()]).collect();
-    format!("delegated: {}", hands.join(" → "))
-}
-
-/// `ttl`, but not beyond the second `end`; `None` where that is past.
-fn until(ttl: Duration, end: i64, now: Timestamp) -> Option<Duration> {
-    match end.saturating_sub(now.seconds()) {
-        left @ 1.. => Some(ttl.min(Duration::from_secs(left.unsigned_abs()))),
-        _ => None,
-    }
-}
-
-/// A token never outlives the certificate that it is bound to.
-fn within(ttl: Duration, certificate: &ClientCertificate, now: Timestamp) -> Result<Duration, Denied> {
-    until(ttl, certificate.expires.seconds(), now).ok_or_else(|| Denied {
-        description: Some(
-            "the client certificate has expired: get a new one from the SPIFFE Workload API".into(),
-        ),
-        ..Reason::Expired.into()
-    })
 }
 
 impl From<StoreError> for Denied {

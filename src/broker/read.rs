@@ -64,13 +64,7 @@ impl Broker {
     /// The stop that covers every token of `agent`; a stop of one issuer counts where it has no other.
     fn stopped_by(&self, agent: &Agent) -> Option<Target> {
         let stopped = agent.issuers().into_iter().map(|issuer| {
-            let levels = Levels {
-                tokens: Vec::new(),
-                agent: agent.id.clone(),
-                owner: agent.owner.clone(),
-                issuer,
-                above: Vec::new(),
-            };
+            let levels = Levels::asked_by(agent.holder(issuer));
             self.store.verdict(&levels).stopped
         });
         stopped.collect::<Option<Vec<Target>>>()?.into_iter().next()

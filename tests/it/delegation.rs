@@ -186,3 +186,33 @@ fn rand() -> u64 {
     ring::rand::SecureRandom::fill(&crate::support::signer::random(), &mut bytes).unwrap();
     u64::from_be_bytes(bytes)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_hands_down_what_a_file_holds() {
+    let world = World::new(Backend::Memory).await;
+    let file = world.app.file("parent.token");
+    let parent = world.app.issue().await;
+    std::fs::write(&file, format!("{parent}\n")).unwrap();
+    let run = async |more: &[&str]| {
+        let all =
+            [&["token", "--format", "token", "--parent-token-file", file.to_str().unwrap()], more].concat();
+        let mut command = crate::support::command::hallpass(&world.app, &all);
+        command.env("HALLPASS_IDENTITY_TOKEN", world.proof("1001"));
+        crate::support::command::ran(command).await
+    };
+    let ran = run(&["--scope", "code:read"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    world.app.note_released(ran.out.trim());
+    let claims = decode(ran.out.trim());
+    assert_eq!((&claims["client_id"], &claims["scope"]), (&json!("test-runner"), &json!("code:read")));
+    let ran = run(&["--scope", "results:POST"]).await;
+    assert!(ran.code == Some(3) && ran.err.contains("beyond_parent"), "{ran:?}");
+    // What is no token goes nowhere, and is not repeated.
+    std::fs::write(&file, "two words").unwrap();
+    let ran = run(&[]).await;
+    assert!(
+        ran.code == Some(1) && ran.err.contains("HALLPASS_TOKEN_FILE") && !ran.err.contains("two words"),
+        "{ran:?}"
+    );
+    world.app.finish().await;
+}

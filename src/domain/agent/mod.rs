@@ -9,6 +9,7 @@ use crate::domain::identity::VerifiedIdentity;
 use crate::domain::key::PublicKey;
 use crate::domain::pattern::ClaimPattern;
 use crate::domain::permission::{Permission, ResourceKind};
+use crate::domain::revocation::Holder;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
@@ -86,6 +87,11 @@ impl Agent {
             IdentityRule::Claims { .. } => None,
         });
         keys.collect()
+    }
+
+    /// It, as a stop can hit it when `issuer` vouched for it.
+    pub fn holder(&self, issuer: IssuerName) -> Holder {
+        Holder { agent: self.id.clone(), owner: self.owner.clone(), issuer }
     }
 
     /// The issuers that can vouch for it; `key` stands for its registered keys.

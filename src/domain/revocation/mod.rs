@@ -155,10 +155,15 @@ pub struct Holder {
 }
 
 impl Levels {
+    /// The levels of a request for a token, which has no id yet.
+    pub fn asked_by(holder: Holder) -> Self {
+        let Holder { agent, owner, issuer } = holder;
+        Self { tokens: Vec::new(), agent, owner, issuer, above: Vec::new() }
+    }
+
     /// The levels of a token that nobody handed down.
     pub fn of(token: TokenId, holder: Holder) -> Self {
-        let Holder { agent, owner, issuer } = holder;
-        Self { tokens: vec![token], agent, owner, issuer, above: Vec::new() }
+        Self { tokens: vec![token], ..Self::asked_by(holder) }
     }
 
     /// The levels of what is handed down from a token of these, to another holder.
