@@ -17,6 +17,20 @@ fn levels() -> Levels {
     }
 }
 
+/// The same token, handed down by two others.
+fn handed_down() -> Levels {
+    let holder = |name: &str| Holder {
+        agent: format!("{name}-agent").parse().unwrap(),
+        owner: format!("team-{name}").parse().unwrap(),
+        issuer: name.parse().unwrap(),
+    };
+    let first = TokenId::new(Timestamp::from_seconds(1), &[8; 10]);
+    let second = Levels::of(first, holder("gitlab")).handed_to(holder("cluster"));
+    let Levels { agent, owner, issuer, tokens, .. } = levels();
+    let third = second.handed_to(Holder { agent, owner, issuer });
+    Levels { tokens: [tokens, third.tokens].concat(), ..third }
+}
+
 fn stop(n: u8, target: Target, at: i64, lifted: Option<i64>) -> Stop {
     let lift = lifted.map(|at| Lift {
         at: Timestamp::from_seconds(at) + Duration::from_millis(1),
@@ -24,6 +38,18 @@ fn stop(n: u8, target: Target, at: i64, lifted: Option<i64>) -> Stop {
         operator: "oncall".parse().unwrap(),
     });
     Stop { id: id(n), target, at: Timestamp::from_seconds(at), reason: "leak".into(), operator: None, lift }
+}
+
+#[test]
+fn every_hand_that_a_token_went_through_can_be_stopped() {
+    let targets: Vec<String> = handed_down().targets().iter().map(ToString::to_string).collect();
+    let names = ["payments", "gitlab-agent", "cluster-agent"].map(|agent| format!("agent:{agent}"));
+    let teams = ["team-payments", "team-gitlab", "team-cluster"].map(|team| format!("owner:{team}"));
+    let issuers = ["github", "gitlab", "cluster"].map(|issuer| format!("issuer:{issuer}"));
+    for target in names.iter().chain(&teams).chain(&issuers).chain(&["everything".to_owned()]) {
+        assert!(targets.contains(target), "{target} is not among {targets:?}");
+    }
+    assert_eq!(targets.len(), 12, "and two tokens: {targets:?}");
 }
 
 #[test]
@@ -38,17 +64,18 @@ fn targets_print_as_they_parse() {
 
 /// One history of stops on the levels of one token: (level, stopped at, lifted after).
 fn history() -> impl Strategy<Value = Vec<(usize, i64, Option<i64>)>> {
-    prop::collection::vec((0usize..5, 1_000i64..1_100, prop::option::of(0i64..50)), 0..8)
+    prop::collection::vec((0usize..16, 1_000i64..1_100, prop::option::of(0i64..50)), 0..8)
 }
 
 proptest! {
     /// Law 2, from the definition: dead iff some covering level is stopped, or was at or after `iat`.
     #[test]
-    fn dead_iff_a_level_is_or_was_stopped(history in history(), iat in 990i64..1_160, turn in 0usize..8) {
-        let targets = levels().targets();
+    fn dead_iff_a_level_is_or_was_stopped(history in history(), iat in 990i64..1_160, turn in 0usize..8, handed in any::<bool>()) {
+        let levels = if handed { handed_down() } else { levels() };
+        let targets = levels.targets();
         let mut stops: Vec<Stop> = Vec::new();
         for (n, &(level, at, lifted)) in history.iter().enumerate() {
-            let target = &targets[level];
+            let target = &targets[level % targets.len()];
             // A target is stopped again only after its stop was lifted, and later: what the store keeps.
             let last = stops.iter().rev().find(|s| s.target == *target);
             let at = match last.map(|s| s.lift.as_ref()) {
@@ -66,7 +93,7 @@ proptest! {
         let middle = turn.min(stops.len());
         stops.rotate_left(middle);
         let book = StopBook::of(&stops, Timestamp::from_seconds(1_200));
-        prop_assert_eq!(book.verdict(&levels()).kills(iat), dead);
+        prop_assert_eq!(book.verdict(&levels).kills(iat), dead);
     }
 
     /// Lifting never resurrects: whatever was dead before a lift is dead after it.

@@ -145,3 +145,28 @@ async fn no_issuance_is_ordered_after_the_stop_that_covers_it() {
     store.close().await;
     place.verify().unwrap();
 }
+
+/// A stop that was lifted between the decision and the commit leaves the parent's token dead, and what is handed
+/// down from it would be of a second that the lift no longer covers.
+#[tokio::test]
+async fn nothing_is_handed_down_from_a_token_that_died_meanwhile() {
+    let place = Place::new();
+    let store = place.open().await;
+    let parent = levels(0);
+    let child = parent.clone().handed_to(crate::domain::revocation::Holder {
+        agent: agent(1),
+        owner: "team-1".parse().unwrap(),
+        issuer: "gitlab".parse().unwrap(),
+    });
+    let stop = stop_of(1, Target::Agent(parent.agent.clone()), 1_000);
+    let stop = store.stop(stop, stopped(1_000)).await.unwrap();
+    store.lift(stop.id, lift_at(1_500), lifted).await.unwrap();
+    let hand = async |millis| {
+        let parent = Some((parent.clone(), at(millis).seconds()));
+        store.append_issuance(issued(1, 5_000), &child, parent).await.unwrap()
+    };
+    // The parent's token is of before the stop, of the second of the lift, and of after it.
+    assert!(matches!(hand(0).await, Issuance::Dead(_)));
+    assert!(matches!(hand(1_900).await, Issuance::Dead(_)));
+    assert!(matches!(hand(3_000).await, Issuance::Recorded(_)));
+}
