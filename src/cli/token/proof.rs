@@ -43,7 +43,8 @@ pub struct ProofArgs {
     #[arg(long, value_name = "ENDPOINT", conflicts_with_all = ["identity_token_file", "key_file", "agent"])]
     spiffe_socket: Option<String>,
     /// Which identity to ask of the Workload API for, where it has several [default: the first]
-    #[arg(long, value_name = "SPIFFE-ID", value_parser = spiffe_id)]
+    #[arg(long, value_name = "SPIFFE-ID", value_parser = spiffe_id,
+        conflicts_with_all = ["identity_token_file", "key_file", "agent"])]
     pub spiffe_id: Option<spiffe::SpiffeId>,
     /// Whom GitHub Actions or the Workload API makes its token out to [default: the broker's own name, from its metadata]
     #[arg(long, value_name = "AUDIENCE")]
@@ -108,6 +109,16 @@ impl Source {
         }
         if let Some(endpoint) = &args.spiffe_socket {
             return Ok(Self::WorkloadApi { endpoint: endpoint.clone(), named_by: "--spiffe-socket" });
+        }
+        // `--spiffe-id` names an identity that no other proof is of.
+        if args.spiffe_id.is_some() {
+            let endpoint = text(ENDPOINT_SOCKET, host)?.ok_or_else(|| {
+                Failure::usage(
+                    "--spiffe-id names an identity of the SPIFFE Workload API, and no socket is named",
+                )
+                .remedy("give --spiffe-socket or SPIFFE_ENDPOINT_SOCKET")
+            })?;
+            return Ok(Self::WorkloadApi { endpoint, named_by: ENDPOINT_SOCKET });
         }
         // `--agent` says that the proof is a key, so an identity token that lies about is not taken.
         if args.agent.is_none()

@@ -25,6 +25,20 @@ fn found(args: &ProofArgs, projected: &Path, variables: &[(&str, &str)]) -> Outc
 }
 
 #[test]
+fn an_identity_that_was_named_is_proven_by_no_other_proof() {
+    let args = ProofArgs {
+        spiffe_id: Some(spiffe_id("spiffe://acme.internal/agents/a").unwrap()),
+        ..ProofArgs::default()
+    };
+    let none = Path::new("/nowhere/token");
+    let other = (IDENTITY_TOKEN, "a.b.c");
+    let socket = found(&args, none, &[other, (ENDPOINT_SOCKET, "unix:///run/agent.sock")]).unwrap();
+    assert!(socket.contains("unix:///run/agent.sock"), "{socket}");
+    let failure = found(&args, none, &[other]).unwrap_err();
+    assert!(failure.message().contains("no socket is named"), "{}", failure.message());
+}
+
+#[test]
 fn every_place_in_its_order() {
     let folder = tempfile::tempdir().unwrap();
     let there = folder.path().join("token");
