@@ -84,7 +84,7 @@ impl Authenticator {
         match self.issuers.authenticate(token).await {
             Err(error)
                 if matches!(error.reason, Reason::IssuerUnknown | Reason::ClaimMissing)
-                    && self.trust_domains.may_know(token) =>
+                    && self.trust_domains.may_know(token, error.reason == Reason::ClaimMissing) =>
             {
                 self.jwt_svid(token).await.map(Arc::new)
             }

@@ -105,11 +105,14 @@ impl TrustDomains {
     }
 
     /// Whether the text looks like a JWT-SVID of a configured trust domain, by a `sub` that nobody has vouched for.
-    pub(super) fn may_know(&self, text: &str) -> bool {
+    /// `nameless`: only one without `iss`. What a configured issuer refused is not judged again by other rules.
+    pub(super) fn may_know(&self, text: &str, nameless: bool) -> bool {
         let subject = |jws: &Unverified<'_>| jws.unverified_name("sub").ok()?.parse::<SpiffeId>().ok();
         !self.domains.is_empty()
-            && Unverified::parse(text)
-                .is_ok_and(|jws| subject(&jws).is_some_and(|id| self.domain(id.trust_domain()).is_ok()))
+            && Unverified::parse(text).is_ok_and(|jws| {
+                (!nameless || jws.unverified_name("iss").is_err())
+                    && subject(&jws).is_some_and(|id| self.domain(id.trust_domain()).is_ok())
+            })
     }
 
     /// Verifies a JWT-SVID (SPIFFE JWT-SVID standard) whose audience is `our_issuer` alone. One may be sent

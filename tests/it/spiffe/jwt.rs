@@ -68,6 +68,27 @@ async fn a_jwt_svid_gets_a_token_as_often_as_it_is_sent() {
     world.app.finish().await;
 }
 
+/// A token that says it is of a configured issuer is that issuer's to judge: what it refuses is not tried as an SVID.
+#[tokio::test]
+async fn an_issuers_token_is_no_svid_for_what_it_lacks() {
+    let world = World::new(Backend::Memory).await;
+    // SPIRE's own OIDC provider signs with the keys of its bundle.
+    let set = world.app.send(world.app.http().get(world.app.issuer.jwks_url())).await.json();
+    let mut bundle = world.acme.bundle(8);
+    bundle["keys"][1] = set["keys"][0].clone();
+    bundle["keys"][1]["use"] = json!("jwt-svid");
+    world.put_bundle("acme.internal", &bundle);
+    world.app.hands.push(3);
+    let mut claims = claims(&world);
+    claims["iss"] = json!(world.app.issuer.url());
+    claims.as_object_mut().unwrap().remove("iat");
+    let token = world.app.issuer.token(claims);
+    assert_eq!(world.exchange(&token).await, (400, "claim_missing".into()));
+    // The same key does vouch for an SVID, where it is asked as one.
+    assert_eq!(world.authenticate(&token, &[]).await.0, 200);
+    world.app.finish().await;
+}
+
 #[tokio::test]
 async fn no_other_jwt_is_an_svid_of_the_domain() {
     let world = World::new(Backend::Memory).await;
