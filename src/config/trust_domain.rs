@@ -113,6 +113,15 @@ fn endpoint(field: Field<'_>, mistakes: &Mistakes) -> Option<Endpoint> {
     let remedy = field.remedy();
     let text = field.text()?;
     match Endpoint::parse(&text.value) {
+        // Whoever is on the way could put another bundle in its place: it is not encrypted.
+        Ok(Endpoint::Tcp { host, .. }) if !host.is_loopback() => {
+            mistakes.add(
+                &text.place,
+                "must be a socket of this machine: unix, or tcp on a loopback address",
+                remedy,
+            );
+            None
+        }
         Ok(endpoint) => Some(endpoint),
         Err(error) => {
             mistakes.add(&text.place, format!("is no endpoint of the Workload API: {error}"), remedy);
