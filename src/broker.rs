@@ -4,6 +4,7 @@
 //! verifiers ask (`inspect`), what auditors and operators read (`read`, `export`), dry runs (`explain`),
 //! and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
 
+mod decisions;
 mod delegate;
 mod explain;
 mod export;
@@ -39,6 +40,7 @@ use crate::revocation::{Revocation, RevocationError};
 use crate::store::Store;
 use crate::token::KeyRing;
 
+use decisions::Decisions;
 pub use explain::{Explained, Mismatch, Miss, Supposed};
 pub use export::{Export, Format};
 pub use inspect::{Audience, Inspection};
@@ -78,7 +80,7 @@ const REFILL_PATIENCE: Duration = Duration::from_millis(300);
 
 pub struct Broker {
     name: BrokerName,
-    issuer: String,
+    issuer: Arc<str>,
     issuers: Vec<IssuerName>,
     trust_domains: usize,
     authenticator: Authenticator,
@@ -86,7 +88,7 @@ pub struct Broker {
     registry: ArcSwap<Registry>,
     /// What was wrong with the last change of the agent files, until a good one comes.
     rejected: ArcSwap<Option<String>>,
-    guardrails: Guardrails,
+    decisions: Decisions,
     store: Store,
     revocation: Arc<Revocation>,
     keys: KeyRing,
@@ -132,14 +134,14 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         Self {
             name: parts.name,
-            issuer: parts.issuer,
+            issuer: parts.issuer.into(),
             issuers: parts.issuers,
             trust_domains: parts.trust_domains,
             authenticator: parts.authenticator,
             dpop: parts.dpop,
             registry: ArcSwap::from_pointee(parts.registry),
             rejected: ArcSwap::from_pointee(None),
-            guardrails: parts.guardrails,
+            decisions: Decisions::new(parts.guardrails),
             store: parts.store,
             revocation: parts.revocation,
             keys: parts.keys,

@@ -7,6 +7,10 @@ use hallpass::cli::{self, Host};
 use hallpass::domain::random::Random;
 use hallpass::domain::time::{Clock, Timestamp};
 
+/// Threads that free what others allocated, as the journal's does, wait for one another in the allocator of glibc.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Fails only where a provider is installed already, and this is the first line to install one.
     let _ = rustls::crypto::ring::default_provider().install_default();

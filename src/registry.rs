@@ -86,7 +86,7 @@ impl Rules {
         if !mistakes.is_empty() {
             return Err(mistakes.into_sorted());
         }
-        let registry = Registry::new(agents, snapshot.revision());
+        let registry = Registry::new(agents, snapshot.revision().into());
         Ok(Registry { warnings: mistakes.into_warnings(), ..registry })
     }
 }
@@ -108,19 +108,19 @@ pub struct Registry {
     /// By id.
     agents: Vec<Arc<Agent>>,
     index: Index,
-    revision: String,
+    revision: Arc<str>,
     warnings: Vec<Warning>,
 }
 
 impl Registry {
-    fn new(mut agents: Vec<Arc<Agent>>, revision: String) -> Self {
+    fn new(mut agents: Vec<Arc<Agent>>, revision: Arc<str>) -> Self {
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         let index = Index::new(&agents);
         Self { agents, index, revision, warnings: Vec::new() }
     }
 
     /// `sha256:<hex>` over the name, length and bytes of every agent file, in the order of their names.
-    pub fn revision(&self) -> &str {
+    pub fn revision(&self) -> &Arc<str> {
         &self.revision
     }
 

@@ -6,6 +6,7 @@ use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::delegation::{Inheritance, may_delegate, still_granted};
+use crate::domain::grant::Permissions;
 use crate::domain::id::AgentId;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
@@ -15,7 +16,7 @@ use crate::token::Claims;
 /// The parent's token, good but for what the kill switch says.
 pub(super) struct Parent {
     pub(super) claims: Claims,
-    permissions: Vec<crate::domain::permission::GrantedPermission>,
+    permissions: Permissions,
 }
 
 impl Parent {
@@ -40,8 +41,8 @@ impl Broker {
         let agent = registry.agent(&claims.client_id).ok_or(Reason::ParentInvalid)?;
         let above = claims.parents.iter().map(|parent| &parent.client_id);
         let chain: Vec<&AgentId> = std::iter::once(&claims.client_id).chain(above).collect();
-        may_delegate(agent, &chain, &child.id, &self.guardrails)?;
-        let permissions = still_granted(agent, &claims.authorization_details, &self.guardrails);
+        may_delegate(agent, &chain, &child.id, self.decisions.guardrails())?;
+        let permissions = still_granted(agent, &claims.authorization_details, self.decisions.guardrails());
         Ok(Parent { claims, permissions })
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::{Agent, IdentityRule};
-use crate::domain::decision::{Ruling, decide, rulings};
+use crate::domain::decision::{Ruling, rulings};
 use crate::domain::grant::Grant;
 use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
@@ -48,7 +48,7 @@ pub struct Explained {
     /// A registry fault: the agents that all match.
     pub several: Vec<AgentId>,
     /// `sha256:…` of the agent files that decide.
-    pub registry: String,
+    pub registry: Arc<str>,
 }
 
 /// One identity rule that does not match.
@@ -93,10 +93,10 @@ impl Broker {
             },
         };
         let (stopped_by, stops) = self.stops_of(&agent, issuers).await?;
-        let decision = decide(&agent, &self.guardrails, request, stopped_by.as_ref());
+        let decision = self.decisions.decide(&agent, request, stopped_by.as_ref());
         Ok(Some(Explained {
             outcome: decision.map_err(Denied::from),
-            rulings: rulings(&agent, &self.guardrails, request),
+            rulings: rulings(&agent, self.decisions.guardrails(), request),
             agent: Some(agent),
             stopped_by,
             stops,
@@ -160,7 +160,7 @@ impl Explained {
             stops: Vec::new(),
             nearest: Vec::new(),
             several: Vec::new(),
-            registry: registry.revision().to_owned(),
+            registry: Arc::clone(registry.revision()),
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::broker::settled::{Settled, chain, levels};
 use crate::broker::{Broker, Call, Denied, Presented};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, token_type};
-use crate::domain::decision::decide;
 use crate::domain::delegation::inherit;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::grant::Grant;
@@ -94,7 +93,7 @@ impl Broker {
         let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
         let levels = levels(&agent, &identity, parent.as_ref());
         let verdict = self.verdict(&levels).await?;
-        let grant = decide(&agent, &self.guardrails, &request, verdict.stopped.as_ref())?;
+        let grant = self.decisions.decide(&agent, &request, verdict.stopped.as_ref())?;
         let grant = match &parent {
             Some(parent) => inherit(grant, &request, &parent.inheritance(self.now())?)?,
             None => grant,
@@ -122,7 +121,7 @@ impl Broker {
         mut verdict: Verdict,
     ) -> Result<Issued, Denied> {
         let decide_anew = |stopped: Option<&Target>| {
-            decide(&settled.agent, &self.guardrails, &settled.request, stopped).map(drop)
+            self.decisions.decide(&settled.agent, &settled.request, stopped).map(drop)
         };
         loop {
             let now = self.after(&verdict).await?;
@@ -266,7 +265,7 @@ impl Broker {
             agent: caller.agent.as_ref().map(|agent| agent.id.clone()),
             owner: caller.agent.as_ref().map(|agent| agent.owner.clone()),
             workload: caller.identity.map(|identity| identity.workload()),
-            registry: Some(registry.revision().to_owned()),
+            registry: Some(Arc::clone(registry.revision())),
             detail: (untold > 0).then(|| format!("{untold} more refusals of this source before this one")),
             ..self.event(Kind::TokenRefused, Outcome::Refused, Some(call))
         };

@@ -71,8 +71,8 @@ impl Broker {
     }
 
     /// `sha256:…` of the agent files that decide now.
-    pub fn registry_revision(&self) -> String {
-        self.registry.load().revision().to_owned()
+    pub fn registry_revision(&self) -> Arc<str> {
+        Arc::clone(self.registry.load().revision())
     }
 
     /// Newest first.

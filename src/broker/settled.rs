@@ -27,7 +27,7 @@ pub(super) struct Settled<'a> {
     pub(super) cnf: Option<Confirmation>,
     /// What covers the token.
     pub(super) levels: Levels,
-    pub(super) registry: &'a str,
+    pub(super) registry: &'a Arc<str>,
 }
 
 impl Settled<'_> {

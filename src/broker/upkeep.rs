@@ -39,7 +39,7 @@ impl Broker {
         }
         let problem = match change {
             Ok(registry) => {
-                tracing::info!(revision = registry.revision(), "registry loaded");
+                tracing::info!(revision = %registry.revision(), "registry loaded");
                 for warning in registry.warnings() {
                     tracing::warn!(%warning, "registry loaded");
                 }
@@ -60,7 +60,7 @@ impl Broker {
 
     fn loaded(&self, registry: &Registry) -> Event {
         Event {
-            registry: Some(registry.revision().to_owned()),
+            registry: Some(Arc::clone(registry.revision())),
             detail: Some(format!("{} agents", registry.agents().count())),
             ..self.event(Kind::RegistryLoaded, Outcome::Done, None)
         }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::domain::agent::Agent;
-use crate::domain::grant::Grant;
+use crate::domain::grant::{Grant, Permissions};
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::AgentId;
 use crate::domain::pattern::Pattern;
@@ -20,7 +20,7 @@ use crate::domain::decision::Refusal;
 /// What a parent's token is worth now to those who are handed a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inheritance {
-    pub permissions: Vec<GrantedPermission>,
+    pub permissions: Permissions,
     /// Until the parent's token ends.
     pub lifetime: Duration,
 }
@@ -59,7 +59,7 @@ pub fn still_granted(
     parent: &Agent,
     permissions: &[GrantedPermission],
     guardrails: &Guardrails,
-) -> Vec<GrantedPermission> {
+) -> Permissions {
     let registered = |granted: &GrantedPermission| {
         let permission = parent.permission(&granted.identifier)?;
         let free = |action: &&Action| {
@@ -81,15 +81,15 @@ pub fn inherit(grant: Grant, request: &TokenRequest, from: &Inheritance) -> Resu
     let mut permissions = Vec::new();
     let mut beyond = Vec::new();
     let explicit = !request.scope.is_empty() || !request.details.is_empty();
-    for wanted in grant.permissions {
+    for wanted in &grant.permissions {
         let held: Vec<GrantedPermission> =
-            from.permissions.iter().filter_map(|parent| common(&wanted, parent)).collect();
+            from.permissions.iter().filter_map(|parent| common(wanted, parent)).collect();
         let lacks = |action: &&Action| !held.iter().any(|part| part.actions.contains(*action));
         beyond.extend(
             wanted.actions.iter().filter(lacks).map(|action| format!("{}:{action}", wanted.identifier)),
         );
         // What was spelled out is given as it was spelled or not at all.
-        if limits_are_named(request, &wanted) && !held.iter().any(|part| part.patterns() == wanted.patterns())
+        if limits_are_named(request, wanted) && !held.iter().any(|part| part.patterns() == wanted.patterns())
         {
             let limits = wanted.patterns().iter().map(|pattern| format!("{} {pattern}", wanted.identifier));
             beyond.extend(limits);
@@ -102,7 +102,7 @@ pub fn inherit(grant: Grant, request: &TokenRequest, from: &Inheritance) -> Resu
         let description = format!("{words}: more than the parent's token holds");
         return Err(Refusal { reason: Reason::BeyondParent, description });
     }
-    Ok(Grant { permissions: distinct(permissions), ttl: grant.ttl.min(from.lifetime) })
+    Ok(Grant { permissions: distinct(permissions).into(), ttl: grant.ttl.min(from.lifetime) })
 }
 
 fn limits_are_named(request: &TokenRequest, wanted: &GrantedPermission) -> bool {

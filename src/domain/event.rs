@@ -1,21 +1,22 @@
 //! One line of the audit log, and what it can be found by.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::confirmation::Confirmation;
 use crate::domain::digest::Digest;
+use crate::domain::grant::Permissions;
 use crate::domain::id::{AgentId, OperatorName, Owner, RequestId, TokenId};
 use crate::domain::identity::Workload;
-use crate::domain::permission::GrantedPermission;
 use crate::domain::revocation::Target;
 use crate::domain::time::Timestamp;
 
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $type {
             $(#[serde(rename = $text)] $variant,)*
         }
@@ -91,14 +92,14 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenId>,
     /// The token's `authorization_details`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub permissions: Vec<GrantedPermission>,
+    #[serde(default, skip_serializing_if = "permissions_are_none")]
+    pub permissions: Permissions,
     /// Seconds from `at`, whose whole second is the token's `iat`, to its `exp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
     /// `sha256:…` of the registry revision that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub registry: Option<String>,
+    pub registry: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// The address the call came from.
@@ -115,6 +116,10 @@ pub struct Event {
     pub detail: Option<String>,
 }
 
+fn permissions_are_none(permissions: &Permissions) -> bool {
+    permissions.is_empty()
+}
+
 impl Event {
     pub fn new(at: Timestamp, kind: Kind, outcome: Outcome) -> Self {
         Self {
@@ -129,7 +134,7 @@ impl Event {
             token_sha256: None,
             cnf: None,
             parent: None,
-            permissions: Vec::new(),
+            permissions: Permissions::default(),
             ttl: None,
             registry: None,
             request: None,
@@ -145,20 +150,6 @@ impl Event {
     pub fn expires(&self) -> Option<i64> {
         let ttl = i64::try_from(self.ttl?).ok()?;
         (self.kind == Kind::TokenIssued).then(|| self.at.seconds().saturating_add(ttl))
-    }
-
-    /// The names and URLs by which the event is found with the filter `resource`.
-    pub fn resources(&self) -> Vec<&str> {
-        let mut resources: Vec<&str> = self
-            .permissions
-            .iter()
-            .flat_map(|p| {
-                std::iter::once(p.identifier.as_str()).chain(p.locations.iter().map(|l| l.as_str()))
-            })
-            .collect();
-        resources.sort_unstable();
-        resources.dedup();
-        resources
     }
 }
 

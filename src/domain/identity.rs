@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -32,14 +33,14 @@ impl VerifiedIdentity {
 
     /// As it stands in tokens and events.
     pub fn workload(&self) -> Workload {
-        Workload(format!("{}|{}", self.issuer, self.subject))
+        Workload(format!("{}|{}", self.issuer, self.subject).into())
     }
 }
 
 /// `issuer|subject`, the short form of a verified identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub struct Workload(pub String);
+pub struct Workload(pub Arc<str>);
 
 impl Workload {
     /// The issuer's configured name, the part before the first `|`.

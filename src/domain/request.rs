@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The narrowing parameters of a token request, read but not yet compared with any registration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TokenRequest {
     /// The words of `scope` (RFC 6749 §3.3), in the order asked. Empty: not narrowed by scope.
     pub scope: Vec<String>,
@@ -17,7 +17,7 @@ pub struct TokenRequest {
 
 /// One element of a request's `authorization_details`: `type` and `identifier` are required, a member
 /// left out is not narrowed, an unknown member is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetailRequest {
     #[serde(rename = "type")]

@@ -37,7 +37,7 @@ impl Watcher {
         let dir = dir.into();
         let look = Look::at(&dir);
         let snapshot = Snapshot::read(&dir);
-        let judged = (snapshot.revision() == served.revision()).then(|| snapshot.fingerprint());
+        let judged = (*snapshot.revision() == **served.revision()).then(|| snapshot.fingerprint());
         Self { dir, rules, look, judged, state: State::Unsettled }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use rusqlite::Connection;
 use serde::Deserialize;
 
-use super::blocks::{self, Blocks};
+use super::blocks::{self, Blocks, Term};
 use super::error::StoreError;
 use super::events;
 use super::tip::{read_head, sql_int};
@@ -147,7 +147,7 @@ fn last_issued(connection: &Connection, activity: &mut HashMap<AgentId, Activity
     let full = blocks::full(read_head(connection)?.size);
     let mut wanted: BTreeSet<u64> = BTreeSet::from([full]);
     for agent in activity.keys() {
-        let issued = Blocks::With(blocks::agent_term(agent, Kind::TokenIssued));
+        let issued = Blocks::With(Term::Agent(agent.clone(), Kind::TokenIssued));
         wanted.extend(issued.newest(connection, full)?);
     }
     let mut statement = connection.prepare_cached(

@@ -7,6 +7,8 @@
 //! first, and reads the events in them. The open block at the end has no entry and is always read.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -48,34 +50,31 @@ pub(super) fn full(size: u64) -> u64 {
     size / SIZE
 }
 
-pub(super) type Term = Box<str>;
-
-pub(super) fn agent_term(agent: &AgentId, kind: Kind) -> Term {
-    format!("agent {agent} {}", kind.as_str()).into()
+/// Something that an event is found by. Its text is what stands in the table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Term {
+    Kind(Kind),
+    Outcome(Outcome),
+    Agent(AgentId, Kind),
+    Owner(Owner, Kind),
+    /// A permission's name or URL.
+    Resource(Arc<str>),
+    Token(TokenId),
+    Request(RequestId),
 }
 
-pub(super) fn owner_term(owner: &Owner, kind: Kind) -> Term {
-    format!("owner {owner} {}", kind.as_str()).into()
-}
-
-pub(super) fn kind_term(kind: Kind) -> Term {
-    format!("kind {}", kind.as_str()).into()
-}
-
-pub(super) fn outcome_term(outcome: Outcome) -> Term {
-    format!("outcome {}", outcome.as_str()).into()
-}
-
-pub(super) fn resource_term(resource: &str) -> Term {
-    format!("resource {resource}").into()
-}
-
-pub(super) fn token_term(token: TokenId) -> Term {
-    format!("token {token}").into()
-}
-
-pub(super) fn request_term(request: RequestId) -> Term {
-    format!("request {request}").into()
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind(kind) => write!(f, "kind {}", kind.as_str()),
+            Self::Outcome(outcome) => write!(f, "outcome {}", outcome.as_str()),
+            Self::Agent(agent, kind) => write!(f, "agent {agent} {}", kind.as_str()),
+            Self::Owner(owner, kind) => write!(f, "owner {owner} {}", kind.as_str()),
+            Self::Resource(resource) => write!(f, "resource {resource}"),
+            Self::Token(token) => write!(f, "token {token}"),
+            Self::Request(request) => write!(f, "request {request}"),
+        }
+    }
 }
 
 /// Everything that an event is found by, but its time.
@@ -83,15 +82,15 @@ pub(super) fn terms(event: &Event) -> Vec<Term> {
     let kind = event.kind;
     let at = event.at.millis();
     let stray = |made: i64| !(0..=STRAY).contains(&at.saturating_sub(made));
-    let resources = event.resources();
+    let resources = event.permissions.resources();
     let mut terms = Vec::with_capacity(4 + resources.len());
-    terms.push(kind_term(kind));
-    terms.push(outcome_term(event.outcome));
-    terms.extend(event.agent.as_ref().map(|agent| agent_term(agent, kind)));
-    terms.extend(event.owner.as_ref().map(|owner| owner_term(owner, kind)));
-    terms.extend(resources.into_iter().map(resource_term));
-    terms.extend(event.token.filter(|id| stray(id.millis())).map(token_term));
-    terms.extend(event.request.filter(|id| stray(id.millis())).map(request_term));
+    terms.push(Term::Kind(kind));
+    terms.push(Term::Outcome(event.outcome));
+    terms.extend(event.agent.clone().map(|agent| Term::Agent(agent, kind)));
+    terms.extend(event.owner.clone().map(|owner| Term::Owner(owner, kind)));
+    terms.extend(resources.iter().cloned().map(Term::Resource));
+    terms.extend(event.token.filter(|id| stray(id.millis())).map(Term::Token));
+    terms.extend(event.request.filter(|id| stray(id.millis())).map(Term::Request));
     terms
 }
 
@@ -114,8 +113,11 @@ impl Entry {
         }
     }
 
-    pub(super) fn terms(&self) -> impl Iterator<Item = &str> {
-        self.terms.iter().map(AsRef::as_ref)
+    /// In the order in which the table has them.
+    pub(super) fn terms(&self) -> Vec<String> {
+        let mut terms: Vec<String> = self.terms.iter().map(ToString::to_string).collect();
+        terms.sort_unstable();
+        terms
     }
 
     /// Enters the block, which is full. In order, for whoever is first in a page of the index is next to
@@ -124,10 +126,8 @@ impl Entry {
         let (earliest, latest) = self.span.unwrap_or_default();
         let sql = "INSERT INTO blocks(block, earliest, latest) VALUES (?1, ?2, ?3)";
         connection.prepare_cached(sql)?.execute(params![sql_int(block), earliest, latest])?;
-        let mut terms: Vec<&str> = self.terms().collect();
-        terms.sort_unstable();
         let mut insert = connection.prepare_cached("INSERT INTO terms(term, block) VALUES (?1, ?2)")?;
-        for term in terms {
+        for term in self.terms() {
             insert.execute(params![term, sql_int(block)])?;
         }
         Ok(())
@@ -196,7 +196,10 @@ impl Blocks {
             Self::With(term) => {
                 let sql =
                     "SELECT block FROM terms WHERE term = ?1 AND block <= ?2 ORDER BY block DESC LIMIT 1";
-                connection.prepare_cached(sql)?.query_row(params![term, sql_int(block)], read).optional()?
+                connection
+                    .prepare_cached(sql)?
+                    .query_row(params![term.to_string(), sql_int(block)], read)
+                    .optional()?
             }
             Self::Within { first, last, since, until } => {
                 let sql = "SELECT block FROM blocks WHERE block >= ?1 AND block <= ?2

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::blocks::{self, Blocks, STRAY};
+use super::blocks::{self, Blocks, STRAY, Term};
 use super::draft;
 use super::error::StoreError;
 use super::tip::{HeadRow, read_head, sql_int};
@@ -33,10 +33,10 @@ impl<'a> Search<'a> {
             Ok(vec![Blocks::With(term), within(connection, head, made, made.saturating_add(STRAY + 1))?])
         };
         if let Some(token) = filter.token {
-            conditions.push(id(blocks::token_term(token), token.millis())?);
+            conditions.push(id(Term::Token(token), token.millis())?);
         }
         if let Some(request) = filter.request {
-            conditions.push(id(blocks::request_term(request), request.millis())?);
+            conditions.push(id(Term::Request(request), request.millis())?);
         }
         conditions.extend(terms(filter));
         if filter.since.is_some() || filter.until.is_some() {
@@ -72,17 +72,17 @@ impl<'a> Search<'a> {
 /// The conditions of the terms, the rarest first.
 fn terms(filter: &EventFilter) -> impl Iterator<Item = Vec<Blocks>> {
     let kinds = filter.kind.as_ref().map_or(Kind::ALL, std::slice::from_ref);
-    let resource = filter.resource.as_deref().map(|name| vec![Blocks::With(blocks::resource_term(name))]);
+    let resource = filter.resource.as_deref().map(|name| vec![Blocks::With(Term::Resource(name.into()))]);
     let agent = filter.agent.as_ref();
-    let agent = agent.map(|agent| with(kinds, |kind| blocks::agent_term(agent, kind)));
+    let agent = agent.map(|agent| with(kinds, |kind| Term::Agent(agent.clone(), kind)));
     let owner = filter.owner.as_ref();
-    let owner = owner.map(|owner| with(kinds, |kind| blocks::owner_term(owner, kind)));
-    let kind = filter.kind.map(|kind| vec![Blocks::With(blocks::kind_term(kind))]);
-    let outcome = filter.outcome.map(|outcome| vec![Blocks::With(blocks::outcome_term(outcome))]);
+    let owner = owner.map(|owner| with(kinds, |kind| Term::Owner(owner.clone(), kind)));
+    let kind = filter.kind.map(|kind| vec![Blocks::With(Term::Kind(kind))]);
+    let outcome = filter.outcome.map(|outcome| vec![Blocks::With(Term::Outcome(outcome))]);
     [resource, agent, owner, kind, outcome].into_iter().flatten()
 }
 
-fn with(kinds: &[Kind], term: impl Fn(Kind) -> blocks::Term) -> Vec<Blocks> {
+fn with(kinds: &[Kind], term: impl Fn(Kind) -> Term) -> Vec<Blocks> {
     kinds.iter().map(|&kind| Blocks::With(term(kind))).collect()
 }
 
@@ -156,7 +156,8 @@ fn names(seq: u64, bytes: &str, resource: &str) -> bool {
     // Far most events that say nothing like it need not be read.
     let spelled = serde_json::to_string(resource).unwrap_or_default();
     bytes.contains(&spelled)
-        && draft::parse(seq, bytes).is_ok_and(|event| event.resources().contains(&resource))
+        && draft::parse(seq, bytes)
+            .is_ok_and(|event| event.permissions.resources().iter().any(|name| **name == *resource))
 }
 
 pub(super) fn find(

@@ -1,6 +1,7 @@
 //! What an access token says (RFC 9068 §2.2, RFC 9396 §9.1), and the token itself.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -8,10 +9,10 @@ use zeroize::Zeroizing;
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, token_type};
 use crate::domain::digest::Digest;
-use crate::domain::grant::Grant;
+use crate::domain::grant::{Grant, Permissions};
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::{VerifiedIdentity, Workload};
-use crate::domain::permission::{GrantedPermission, Origin};
+use crate::domain::permission::Origin;
 use crate::domain::revocation::{Holder, Levels};
 use crate::domain::time::Timestamp;
 
@@ -64,7 +65,7 @@ pub struct Parent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
-    pub iss: String,
+    pub iss: Arc<str>,
     pub sub: Subject,
     pub client_id: AgentId,
     /// The origins in the grant; an array even of one.
@@ -76,10 +77,10 @@ pub struct Claims {
     pub exp: i64,
     pub jti: TokenId,
     pub owner: Owner,
-    pub scope: String,
-    pub authorization_details: Vec<GrantedPermission>,
+    pub scope: Arc<str>,
+    pub authorization_details: Permissions,
     /// `sha256:…` of the registry revision that decided.
-    pub registry: String,
+    pub registry: Arc<str>,
     #[serde(deserialize_with = "workload_with_issuer")]
     pub workload: Workload,
     /// Who acts, where the token was handed down (RFC 8693 §4.1): its holder, and those between it and `sub`.
@@ -96,29 +97,29 @@ pub struct Claims {
 impl Claims {
     /// The claims of a bearer token issued at `now` that lives as long as `grant` says.
     pub fn new(
-        issuer: &str,
+        issuer: &Arc<str>,
         agent: &Agent,
         identity: &VerifiedIdentity,
         grant: &Grant,
-        registry: &str,
+        registry: &Arc<str>,
         jti: TokenId,
         now: Timestamp,
     ) -> Self {
         let iat = now.seconds();
         let life = i64::try_from(grant.ttl.as_secs()).unwrap_or(i64::MAX);
         Self {
-            iss: issuer.to_owned(),
+            iss: Arc::clone(issuer),
             sub: Subject(agent.id.clone()),
             client_id: agent.id.clone(),
-            aud: grant.audience().into_iter().collect(),
+            aud: grant.permissions.audience(),
             iat,
             nbf: iat,
             exp: iat.saturating_add(life),
             jti,
             owner: agent.owner.clone(),
-            scope: grant.scope(),
+            scope: grant.permissions.scope(),
             authorization_details: grant.permissions.clone(),
-            registry: registry.to_owned(),
+            registry: Arc::clone(registry),
             workload: identity.workload(),
             act: None,
             parents: Vec::new(),

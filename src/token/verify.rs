@@ -60,7 +60,7 @@ pub(super) fn verify(
     }
     let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenError::Malformed)?;
     let claims: Claims = serde_json::from_slice(&json).map_err(|_| TokenError::Claims)?;
-    if claims.iss != issuer {
+    if *claims.iss != *issuer {
         Err(TokenError::Issuer)
     } else if now.seconds() >= claims.exp {
         Err(TokenError::Expired)

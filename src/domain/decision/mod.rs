@@ -46,12 +46,23 @@ pub fn decide(
     request: &TokenRequest,
     stopped: Option<&Target>,
 ) -> Result<Grant, Refusal> {
-    if let Some(target) = stopped {
-        return Err(Refusal::new(
+    refuse_stopped(agent, stopped)?;
+    grant(agent, guardrails, request)
+}
+
+/// The first half of a decision: refuses what the kill switch stops.
+pub fn refuse_stopped(agent: &Agent, stopped: Option<&Target>) -> Result<(), Refusal> {
+    match stopped {
+        None => Ok(()),
+        Some(target) => Err(Refusal::new(
             Reason::Revoked,
             format!("{target} is stopped; {} or an admin can lift the stop", agent.owner),
-        ));
+        )),
     }
+}
+
+/// The other half, which is the same for as long as file, guardrails and request are.
+pub fn grant(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -> Result<Grant, Refusal> {
     let selection = Selection::of(agent, &request.resources)?;
     let wanted = if request.scope.is_empty() && request.details.is_empty() {
         selection.everything_free(guardrails)?
@@ -66,7 +77,7 @@ pub fn decide(
     selection.every_resource_used(&wanted)?;
     let limit = guardrails.lifetime(agent.max_ttl);
     let ttl = request.ttl.map_or(limit, |ttl| limit.min(Duration::from_secs(u64::from(ttl))));
-    Ok(Grant { permissions: wanted, ttl })
+    Ok(Grant { permissions: wanted.into(), ttl })
 }
 
 /// Adds an element unless it is there already, and drops what it makes superfluous.

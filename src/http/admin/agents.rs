@@ -155,6 +155,6 @@ pub(super) async fn show(
         may_delegate_to: status.agent.may_delegate_to.iter().map(ToString::to_string).collect(),
         identities: status.agent.identities.iter().map(Identity::from).collect(),
         permissions: status.agent.permissions.iter().map(Registered::from).collect(),
-        registry: gate.broker.registry_revision(),
+        registry: gate.broker.registry_revision().to_string(),
     }))
 }

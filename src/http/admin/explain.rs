@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 
 use crate::broker::{Call, Denied, Explained, Miss, Supposed};
 use crate::domain::decision::Ruling;
-use crate::domain::grant::Grant;
+use crate::domain::grant::{Grant, Permissions};
 use crate::domain::id::IssuerName;
-use crate::domain::permission::{GrantedPermission, Tier};
+use crate::domain::permission::Tier;
 use crate::domain::reason::Reason;
 use crate::domain::request::{DetailRequest, TokenRequest};
 use crate::domain::revocation::Stop;
@@ -99,7 +99,7 @@ pub(super) struct Answer {
 pub(super) struct Granted {
     scope: String,
     #[schema(value_type = Vec<Object>)]
-    authorization_details: Vec<GrantedPermission>,
+    authorization_details: Permissions,
     /// Seconds.
     ttl: u64,
 }
@@ -179,7 +179,11 @@ fn unknown_agent(call: Call) -> Problem {
 
 impl From<Grant> for Granted {
     fn from(grant: Grant) -> Self {
-        Self { scope: grant.scope(), ttl: grant.ttl.as_secs(), authorization_details: grant.permissions }
+        Self {
+            scope: grant.permissions.scope().to_string(),
+            ttl: grant.ttl.as_secs(),
+            authorization_details: grant.permissions,
+        }
     }
 }
 
@@ -225,7 +229,7 @@ impl From<Explained> for Answer {
             stops: explained.stops,
             nearest: explained.nearest.into_iter().map(Near::from).collect(),
             ambiguous: explained.several.iter().map(ToString::to_string).collect(),
-            registry: explained.registry,
+            registry: explained.registry.to_string(),
         }
     }
 }

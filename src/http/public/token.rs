@@ -1,5 +1,7 @@
 //! `POST /oauth/token`: a proof in, a token out (RFC 8693, RFC 7523, RFC 6749 §4.4).
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -10,7 +12,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::broker::{Call, Denied, Issued, Presented, Proof};
-use crate::domain::permission::GrantedPermission;
+use crate::domain::grant::Permissions;
 use crate::domain::reason::{OAuthError, Reason};
 use crate::domain::request::{DetailRequest, TokenRequest};
 use crate::http::Gate;
@@ -59,8 +61,8 @@ struct Answer<'a> {
     issued_token_type: &'static str,
     token_type: &'static str,
     expires_in: u64,
-    scope: String,
-    authorization_details: &'a [GrantedPermission],
+    scope: Arc<str>,
+    authorization_details: &'a Permissions,
 }
 
 pub(super) async fn token(
@@ -123,7 +125,7 @@ fn released(issued: &Issued) -> Response {
         issued_token_type: ACCESS_TOKEN,
         token_type: issued.token_type,
         expires_in: issued.grant.ttl.as_secs(),
-        scope: issued.grant.scope(),
+        scope: issued.grant.permissions.scope(),
         authorization_details: &issued.grant.permissions,
     };
     ([(CACHE_CONTROL, "no-store")], Json(answer)).into_response()

@@ -146,7 +146,7 @@ proptest! {
             .filter(|agent| agent.identities.iter().any(|rule| rule.matches(&identity)))
             .map(|agent| agent.id.clone())
             .collect();
-        let registry = Registry::new(agents, String::new());
+        let registry = Registry::new(agents, "".into());
         let found = match registry.find(&identity) {
             Found::None => Vec::new(),
             Found::One(agent) => vec![agent.id.clone()],
@@ -179,7 +179,7 @@ proptest! {
         let mistakes = Mistakes::default();
         clash::report(&located(&agents), &mistakes);
         prop_assume!(mistakes.is_empty());
-        let registry = Registry::new(agents, String::new());
+        let registry = Registry::new(agents, "".into());
         prop_assert!(!matches!(registry.find(&identity), Found::Several(_)));
     }
 }

@@ -84,7 +84,7 @@ fn a_bad_revision_is_told_once_and_the_next_good_one_too() {
     assert!(looks(&mut watcher).is_none(), "told once");
     fs::write(dir.path().join("a.toml"), GOOD).unwrap();
     // The content is what was served all along, and still it must be told: the refusal is over.
-    assert_eq!(looks(&mut watcher).unwrap().unwrap().revision(), before);
+    assert_eq!(*looks(&mut watcher).unwrap().unwrap().revision(), before);
     assert!(looks(&mut watcher).is_none());
 }
 

@@ -109,10 +109,10 @@ fn issued(n: u64, millis: i64) -> Event {
     Event {
         agent: Some(agent(n % 5)),
         owner: Some(format!("team-{}", n % 2).parse().unwrap()),
-        workload: Some(Workload(format!("github|repo:acme/\"repo\"-{n}:ref:refs/heads/main"))),
+        workload: Some(Workload(format!("github|repo:acme/\"repo\"-{n}:ref:refs/heads/main").into())),
         token: Some(token(n)),
         token_sha256: Some(Digest::of(&bytes(n))),
-        permissions: permissions(n % 3),
+        permissions: permissions(n % 3).into(),
         ttl: Some(600),
         registry: Some("sha256:00".into()),
         request: Some(request(n)),

@@ -14,7 +14,10 @@ fn means(filter: &EventFilter, event: &Event) -> bool {
         && holds(&filter.outcome, &Some(event.outcome))
         && holds(&filter.token, &event.token)
         && holds(&filter.request, &event.request)
-        && filter.resource.as_ref().is_none_or(|wanted| event.resources().contains(&wanted.as_str()))
+        && filter
+            .resource
+            .as_ref()
+            .is_none_or(|wanted| event.permissions.resources().iter().any(|name| **name == **wanted))
         && filter.since.is_none_or(|since| event.at >= since)
         && filter.until.is_none_or(|until| event.at < until)
 }

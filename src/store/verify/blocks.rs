@@ -56,7 +56,7 @@ impl Tally {
             return Err(named(block, "the times by which they are found are not theirs".to_owned()));
         }
         for term in entry.terms() {
-            self.terms.add(term, block);
+            self.terms.add(&term, block);
         }
         self.full += 1;
         Ok(())
@@ -117,13 +117,14 @@ fn first_wrong(connection: &Connection, walked: &Tally, whole: bool) -> Result<V
     let mut exists = connection.prepare("SELECT count(*) FROM terms WHERE term = ?1 AND block = ?2")?;
     for (block, entered) in (0..).zip(entered) {
         let entry = Entry::of(connection, block, u64::MAX - 1)?;
-        for term in entry.terms() {
+        let terms = entry.terms();
+        for term in &terms {
             let count: i64 = exists.query_row((term, sql_int(block)), |row| row.get(0))?;
             if count == 0 {
                 return Ok(named(block, format!("not to be found by «{term}», which is said there")));
             }
         }
-        if entered > entry.terms().count() as u64 {
+        if entered > terms.len() as u64 {
             return Ok(named(block, "found by what is not said there".to_owned()));
         }
     }

@@ -91,9 +91,17 @@ fn claims() -> Claims {
         paths: all(&["/v1/entries/**"]),
         environment: Some("staging".into()),
     };
-    let grant = Grant { permissions: vec![payments, ledger], ttl: Duration::from_secs(600) };
+    let grant = Grant { permissions: vec![payments, ledger].into(), ttl: Duration::from_secs(600) };
     let jti = TokenId::new(NOW, &[7; 10]);
-    Claims::new(ISSUER, &agent, &identity, &grant, "sha256:00ff", jti, NOW + Duration::from_millis(999))
+    Claims::new(
+        &ISSUER.into(),
+        &agent,
+        &identity,
+        &grant,
+        &"sha256:00ff".into(),
+        jti,
+        NOW + Duration::from_millis(999),
+    )
 }
 
 /// The claims of a token that is issued at `now` and lives `life`.

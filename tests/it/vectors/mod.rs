@@ -185,7 +185,7 @@ async fn every_credential_meets_its_verdict() {
     for vector in &vectors {
         let found = broker.judge(vector.parameter, &vector.credential(), vector.now).await;
         let (found, detail) = match found {
-            Ok(identity) => (Ok(identity.workload().0), String::new()),
+            Ok(identity) => (Ok(identity.workload().to_string()), String::new()),
             Err(error) => (Err(error.reason), error.detail.into_owned()),
         };
         let expected = match vector.reason() {

@@ -108,7 +108,7 @@ proptest! {
                 }
             }
         }
-        let audience = grant.audience();
+        let audience = grant.permissions.audience();
         for resource in &request.resources {
             prop_assert!(audience.contains(&resource.parse().unwrap()), "{resource} is served");
         }
@@ -158,7 +158,7 @@ proptest! {
         let by_details = decide(&agent, &rails, &TokenRequest { details: vec![detail], ..TokenRequest::default() }, None);
         prop_assert_eq!(&by_scope, &by_details);
         if let Ok(grant) = by_scope {
-            let scope: Vec<String> = grant.scope().split(' ').map(str::to_owned).collect();
+            let scope: Vec<String> = grant.permissions.scope().split(' ').map(str::to_owned).collect();
             let again = decide(&agent, &rails, &TokenRequest { scope, ..TokenRequest::default() }, None);
             prop_assert_eq!(again, Ok(grant), "a grant's scope asks for the grant");
         }

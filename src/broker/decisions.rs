@@ -1,0 +1,116 @@
+//! Decisions that were made lately. An agent asks for the same at each start, and what it is granted is a pure
+//! function of its file, the guardrails and its request; so the same question has its answer at hand.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
+
+use crate::domain::agent::Agent;
+use crate::domain::decision::{Refusal, grant, refuse_stopped};
+use crate::domain::grant::Grant;
+use crate::domain::guardrails::Guardrails;
+use crate::domain::request::TokenRequest;
+use crate::domain::revocation::Target;
+
+/// What remembered grants may take of memory, bytes.
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+const CACHE_ITEMS: usize = 4096;
+
+/// Decides, and remembers what it granted. Refusals are rare and are made anew.
+pub(super) struct Decisions {
+    guardrails: Guardrails,
+    granted: Cache<Asked, Grant, ByBytes>,
+}
+
+/// Who asked for what. An agent's file is the one that it was read from: a changed one is another agent here.
+struct Asked {
+    agent: Arc<Agent>,
+    request: TokenRequest,
+}
+
+/// The same, of a caller that may be told its answer at once.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    agent: &'a Arc<Agent>,
+    request: &'a TokenRequest,
+}
+
+impl Asked {
+    fn asking(&self) -> Asking<'_> {
+        Asking { agent: &self.agent, request: &self.request }
+    }
+}
+
+impl Hash for Asking<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(self.agent).hash(state);
+        self.request.hash(state);
+    }
+}
+
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.asking().hash(state);
+    }
+}
+
+impl PartialEq for Asking<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.agent, other.agent) && self.request == other.request
+    }
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        self.asking() == other.asking()
+    }
+}
+
+impl Eq for Asked {}
+
+impl Equivalent<Asked> for Asking<'_> {
+    fn equivalent(&self, key: &Asked) -> bool {
+        *self == key.asking()
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Asked, Grant> for ByBytes {
+    fn weight(&self, asked: &Asked, grant: &Grant) -> u64 {
+        let TokenRequest { scope, details, resources, ttl: _ } = &asked.request;
+        let words: usize = scope.iter().chain(resources).map(|word| 32 + word.len()).sum();
+        // About what an element takes, in the request and in the grant, with its JSON.
+        (512 + words + 1024 * details.len() + 1024 * grant.permissions.len()) as u64
+    }
+}
+
+impl Decisions {
+    pub(super) fn new(guardrails: Guardrails) -> Self {
+        Self { guardrails, granted: Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes) }
+    }
+
+    pub(super) fn guardrails(&self) -> &Guardrails {
+        &self.guardrails
+    }
+
+    /// As [`decide`](crate::domain::decision::decide).
+    pub(super) fn decide(
+        &self,
+        agent: &Arc<Agent>,
+        request: &TokenRequest,
+        stopped: Option<&Target>,
+    ) -> Result<Grant, Refusal> {
+        refuse_stopped(agent, stopped)?;
+        if let Some(granted) = self.granted.get(&Asking { agent, request }) {
+            return Ok(granted);
+        }
+        let granted = grant(agent, &self.guardrails, request)?;
+        let asked = Asked { agent: Arc::clone(agent), request: request.clone() };
+        self.granted.insert(asked, granted.clone());
+        Ok(granted)
+    }
+}
