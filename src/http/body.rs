@@ -1,5 +1,7 @@
 //! Request bodies: bounded in size and time, and forms in which nothing is repeated or unknown.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -34,7 +36,16 @@ pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
 const CREDENTIALS: [&str; 5] = ["subject_token", "actor_token", "assertion", "client_assertion", "token"];
 
 /// A form whose parameters are all known to its endpoint.
-pub(super) struct Form(Vec<(&'static str, Zeroizing<String>)>);
+pub(super) struct Form {
+    body: Zeroizing<String>,
+    parameters: Vec<(&'static str, Value)>,
+}
+
+enum Value {
+    /// Where in the body it stands as it is, which is so of most tokens.
+    Verbatim(Range<usize>),
+    Decoded(Zeroizing<String>),
+}
 
 impl Form {
     /// `known`: the names that may be given, and whether more than once.
@@ -42,34 +53,47 @@ impl Form {
         if !is_form(request.headers()) {
             return Err(Reason::BodyInvalid.into());
         }
-        let body = read(request).await?;
-        Self::parse(&body, known)
+        Self::parse(&read(request).await?, known)
     }
 
     fn parse(body: &[u8], known: &[(&'static str, bool)]) -> Result<Self, Denied> {
-        std::str::from_utf8(body).map_err(|_| Reason::BodyInvalid)?;
-        let mut form = Self(Vec::new());
-        for (name, value) in form_urlencoded::parse(body) {
-            let value = Zeroizing::new(value.into_owned());
+        let text = std::str::from_utf8(body).map_err(|_| Reason::BodyInvalid)?;
+        let mut parameters: Vec<(&'static str, Value)> = Vec::with_capacity(4);
+        let mut end = 0;
+        for pair in text.split('&') {
+            let start = end;
+            end = start + pair.len() + 1;
+            if pair.is_empty() {
+                continue;
+            }
+            let (name, value) = if is_verbatim(pair) {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                let value = Value::Verbatim(start + pair.len() - value.len()..start + pair.len());
+                (Cow::Borrowed(name), value)
+            } else {
+                let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else { continue };
+                (name, Value::Decoded(Zeroizing::new(value.into_owned())))
+            };
             let Some(&(name, many)) = known.iter().find(|(known, _)| *known == name) else {
                 let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
                 let description = format!("an unknown parameter; known are {}", names.join(", "));
                 return Err(said(Reason::ParameterUnknown, description));
             };
             // Percent-encoded bytes that are no UTF-8 come as the replacement character.
-            let plain = !value.chars().any(|c| c == char::REPLACEMENT_CHARACTER || c.is_control());
-            if !plain && !CREDENTIALS.contains(&name) {
+            let is_odd = |c: char| c == char::REPLACEMENT_CHARACTER || c.is_control();
+            let odd = matches!(&value, Value::Decoded(text) if text.chars().any(is_odd));
+            if odd && !CREDENTIALS.contains(&name) {
                 return Err(said(Reason::ParameterInvalid, format!("{name} is not plain UTF-8 text")));
             }
-            if !many && form.get(name).is_some() {
+            if !many && parameters.iter().any(|(given, _)| *given == name) {
                 return Err(said(Reason::ParameterRepeated, format!("{name} was given more than once")));
             }
             // RFC 6749 §3.1: parameters sent without a value are treated as if they were omitted.
-            if !value.is_empty() {
-                form.0.push((name, value));
+            if !value.of(text).is_empty() {
+                parameters.push((name, value));
             }
         }
-        Ok(form)
+        Ok(Self { body: Zeroizing::new(text.to_owned()), parameters })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -77,12 +101,28 @@ impl Form {
     }
 
     pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+        let named = self.parameters.iter().filter(move |(known, _)| *known == name);
+        named.map(|(_, value)| value.of(&self.body))
     }
 
     pub(super) fn required(&self, name: &'static str) -> Result<&str, Denied> {
         self.get(name).ok_or_else(|| said(Reason::ParameterMissing, format!("{name} is required")))
     }
+}
+
+impl Value {
+    fn of<'a>(&'a self, body: &'a str) -> &'a str {
+        match self {
+            Self::Decoded(text) => text,
+            Self::Verbatim(place) => &body[place.clone()],
+        }
+    }
+}
+
+/// Whether decoding would change nothing of it, and it is plain text: all of it printable ASCII, without the two
+/// characters of the encoding. Without a way out of the loop, so that many bytes are looked at together.
+fn is_verbatim(pair: &str) -> bool {
+    pair.bytes().fold(true, |so_far, b| so_far & (b' '..=b'~').contains(&b) & (b != b'%') & (b != b'+'))
 }
 
 /// A refusal with words that name parameters and nothing a caller wrote.

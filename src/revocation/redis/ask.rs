@@ -1,20 +1,18 @@
 //! Asking the authority: questions that arrive while one is on its way go together in the next.
 //!
-//! An answer is as exact as if each had asked alone, for a round is closed before it is sent: whoever is
-//! in it asked before. A thousand agents at once cost a handful of round trips.
+//! The question is how far the authority is. Where this broker's view has followed it just as far, the view says
+//! all there is to know; else the authority is asked about the targets themselves. Either answer is as exact as
+//! if each had asked alone, for a round is closed before it is sent: whoever is in it asked before. A thousand
+//! agents at once cost a handful of round trips.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
 use super::Redis;
-use super::wire::{self, LINEAGE, REVISION, STOPS};
+use super::wire::{self, LINEAGE, Lineage, REVISION, STOPS};
 use crate::domain::revocation::{Levels, Target, Verdict};
 use crate::revocation::RevocationError;
-
-/// More targets would make one round slow for everyone in it.
-const LARGEST: usize = 256;
 
 /// The round that is open for questions, and the turn to send one.
 #[derive(Debug, Default)]
@@ -23,70 +21,60 @@ pub(super) struct Asking {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// The targets that somebody asks about, and what is stored of them.
-#[derive(Debug, Default)]
-struct Round {
-    targets: Mutex<BTreeSet<Target>>,
-    answer: OnceCell<Result<Stored, RevocationError>>,
-}
-
-/// The text of each standing that the authority has.
-type Stored = HashMap<Target, Vec<u8>>;
+/// Whether the view holds all that the authority does, asked once for everyone in it.
+type Round = OnceCell<Result<bool, RevocationError>>;
 
 impl Asking {
-    fn join(&self, targets: &[Target]) -> Arc<Round> {
+    fn join(&self) -> Arc<Round> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let round = Arc::clone(open.get_or_insert_default());
-        let mut asked = round.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.extend(targets.iter().cloned());
-        if asked.len() >= LARGEST {
-            *open = None;
-        }
-        drop(asked);
-        round
+        Arc::clone(open.get_or_insert_default())
     }
 
-    /// From now on nobody joins `round`; what it asks about.
-    fn close(&self, round: &Arc<Round>) -> Vec<Target> {
+    /// From now on nobody joins `round`.
+    fn close(&self, round: &Arc<Round>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_some_and(|open| Arc::ptr_eq(open, round)) {
             *open = None;
         }
-        drop(open);
-        round.targets.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
 impl Redis {
     pub(in crate::revocation) async fn ask(&self, levels: &Levels) -> Result<Verdict, RevocationError> {
-        let targets = levels.targets();
-        let round = self.asking.join(&targets);
+        let round = self.asking.join();
         // Whoever sends it may be broken off; then another of the round does.
-        let answer = round.answer.get_or_init(|| async {
+        let answer = round.get_or_init(|| async {
             let _turn = self.asking.turn.lock().await;
-            self.stored(self.asking.close(&round)).await
+            // Whoever is ready to ask joins; with nobody ready it costs nothing.
+            tokio::task::yield_now().await;
+            self.asking.close(&round);
+            self.followed_all().await
         });
-        let stored = answer.await.as_ref().map_err(Clone::clone)?;
-        let mut standings = Vec::new();
-        for target in targets {
-            let theirs = match stored.get(&target) {
-                Some(text) => Some(wire::standing_of(&target, &String::from_utf8_lossy(text))?),
-                None => None,
-            };
-            let standing = match (theirs, self.view.get(&target)) {
-                (Some(theirs), Some(ours)) => theirs.merge(ours),
-                (Some(one), None) | (None, Some(one)) => one,
-                (None, None) => continue,
-            };
-            standings.push((target, standing));
+        match answer.await {
+            Ok(true) => Ok(self.view.verdict(levels)),
+            Ok(false) => self.standings(levels.targets()).await,
+            Err(error) => Err(error.clone()),
         }
-        Ok(Verdict::of(standings))
     }
 
-    /// What the authority has of `targets`, if it can be trusted.
-    async fn stored(&self, targets: Vec<Target>) -> Result<Stored, RevocationError> {
+    /// Whether the view holds every change that the authority does, if that can be trusted.
+    async fn followed_all(&self) -> Result<bool, RevocationError> {
         let session = self.link.session()?;
         // Before the question: what is learnt meanwhile must not make its answer look old.
+        let trust = self.trusted(&session).ok_or(RevocationError::Amnesia)?;
+        let mut pipe = redis::pipe();
+        pipe.cmd("HGET").arg(STOPS).arg(LINEAGE).cmd("GET").arg(REVISION);
+        let (lineage, counter): (Option<Vec<u8>>, Option<Vec<u8>>) =
+            pipe.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))?;
+        self.check(&trust, lineage.as_deref(), counter.as_deref())?;
+        let now = lineage.and_then(|text| Lineage::parse(std::str::from_utf8(&text).ok()?));
+        // What `followed` tells of is in the view already.
+        Ok(now.is_some() && now.as_ref() == self.followed.load().as_deref())
+    }
+
+    /// What the authority says of each of `targets`, joined with the view.
+    async fn standings(&self, targets: Vec<Target>) -> Result<Verdict, RevocationError> {
+        let session = self.link.session()?;
         let trust = self.trusted(&session).ok_or(RevocationError::Amnesia)?;
         let mut pipe = redis::pipe();
         pipe.cmd("HMGET").arg(STOPS).arg(LINEAGE);
@@ -102,6 +90,19 @@ impl Redis {
             return Err(RevocationError::Broken("an answer of the wrong length".into()));
         }
         self.check(&trust, lineage.as_deref(), counter.as_deref())?;
-        Ok(targets.into_iter().zip(fields).filter_map(|(target, text)| Some((target, text?))).collect())
+        let mut standings = Vec::new();
+        for (target, text) in targets.into_iter().zip(fields) {
+            let theirs = match text {
+                Some(text) => Some(wire::standing_of(&target, &String::from_utf8_lossy(&text))?),
+                None => None,
+            };
+            let standing = match (theirs, self.view.get(&target)) {
+                (Some(theirs), Some(ours)) => theirs.merge(ours),
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => continue,
+            };
+            standings.push((target, standing));
+        }
+        Ok(Verdict::of(standings))
     }
 }
