@@ -25,7 +25,7 @@ use servers::{Baseline, Broker, Process, Redis};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Rounds of each row; the median is reported.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const CONNECTIONS: usize = 64;
 
 fn main() {
@@ -48,24 +48,22 @@ fn wanted(row: &str) -> bool {
 async fn run() {
     let platform = Platform::new();
     let n = requests();
-    let mut report = Report::default();
     let baseline = Baseline::start(&platform).await;
-    let empty = rounds(&baseline.process, |_| Load::get(baseline.address, "/empty", n)).await;
+    let es256 = Proofs::es256(&platform, n * ROUNDS * 2);
+    let bare = Bare { baseline: &baseline, proofs: es256.slice(0, n) };
+    let mut report = Report::default();
+    let empty = rounds(&baseline.process, None, |_| Load::get(baseline.address, "/empty", n)).await;
     report.row("empty handler", &empty);
-    let es256 = Proofs::es256(&platform, n * ROUNDS * 3);
-    let bare =
-        rounds(&baseline.process, |round| Load::exchange(baseline.address, es256.slice(round * n, n))).await;
-    report.row("bare ES256 verify + sign", &bare);
-    report.bare = median(&bare, |round| round.measured.rate);
-    drop(baseline);
+    report.row("bare ES256 verify + sign", &rounds(&baseline.process, None, |_| bare.round()).await);
 
     let embedded = Broker::start(&platform, None).await;
     println!("start to ready, embedded: {:.0} ms\n", embedded.ready_after.as_secs_f64() * 1000.0);
-    broker_rows("embedded", &embedded, &platform, &es256, ROUNDS * n, &mut report).await;
+    broker_rows("embedded", &embedded, &platform, &bare, es256.slice(0, n * ROUNDS), &mut report).await;
     drop(embedded);
     let redis = Redis::start().await;
     let with_redis = Broker::start(&platform, Some(&redis)).await;
-    broker_rows("Redis", &with_redis, &platform, &es256, 2 * ROUNDS * n, &mut report).await;
+    let proofs = es256.slice(n * ROUNDS, n * ROUNDS);
+    broker_rows("Redis", &with_redis, &platform, &bare, proofs, &mut report).await;
     if wanted("light load, memory") {
         light_load(&with_redis, &platform).await;
         memory(&with_redis, &platform).await;
@@ -76,34 +74,46 @@ async fn broker_rows(
     name: &str,
     broker: &Broker,
     platform: &Platform,
-    es256: &Proofs,
-    from: usize,
+    bare: &Bare<'_>,
+    es256: Proofs,
     report: &mut Report,
 ) {
     let n = requests();
-    let process = &broker.process;
+    let (process, bare) = (&broker.process, Some(bare));
     let row = format!("{name}: ES256 proof, seen first");
     if wanted(&row) {
-        let one = |round| Load::exchange(broker.public, es256.slice(from + round * n, n));
-        report.row(&row, &rounds(process, one).await);
+        let one = |round| Load::exchange(broker.public, es256.slice(round * n, n));
+        report.row(&row, &rounds(process, bare, one).await);
     }
     let row = format!("{name}: ES256 proof, repeated");
     if wanted(&row) {
         let fleet = Proofs::es256(platform, 500).repeated(n);
-        report.row(&row, &rounds(process, |_| Load::exchange(broker.public, fleet.clone())).await);
+        report.row(&row, &rounds(process, bare, |_| Load::exchange(broker.public, fleet.clone())).await);
     }
     let row = format!("{name}: RS256 proof, seen first");
     if wanted(&row) {
         let few = (n / 4).max(1);
         let rs256 = Proofs::rs256(platform, few * ROUNDS);
         let one = |round| Load::exchange(broker.public, rs256.slice(round * few, few));
-        report.row(&row, &rounds(process, one).await);
+        report.row(&row, &rounds(process, bare, one).await);
     }
     let row = format!("{name}: introspection");
     if wanted(&row) {
-        let token = load::first_token(broker.public, &es256.slice(from, 1)).await;
+        let token = load::first_token(broker.public, &es256).await;
         let one = |_| Load::introspect(broker.public, &token, &broker.operator, n);
-        report.row(&row, &rounds(process, one).await);
+        report.row(&row, &rounds(process, bare, one).await);
+    }
+}
+
+/// The limit that a row of the broker is compared with.
+struct Bare<'a> {
+    baseline: &'a Baseline,
+    proofs: Proofs,
+}
+
+impl Bare<'_> {
+    async fn round(&self) -> Measured {
+        Load::exchange(self.baseline.address, self.proofs.clone()).await
     }
 }
 
@@ -112,15 +122,26 @@ struct Round {
     measured: Measured,
     /// Microseconds of processor time a call.
     cost: f64,
+    /// Of the rate of the bare round right before it: the speed of a shared machine changes by the minute.
+    to_bare: Option<f64>,
 }
 
-async fn rounds<F: Future<Output = Measured>>(server: &Process, round: impl Fn(usize) -> F) -> Vec<Round> {
+async fn rounds<F: Future<Output = Measured>>(
+    server: &Process,
+    bare: Option<&Bare<'_>>,
+    round: impl Fn(usize) -> F,
+) -> Vec<Round> {
     let mut all = Vec::with_capacity(ROUNDS);
     for number in 0..ROUNDS {
+        let bare = match bare {
+            Some(bare) => Some(bare.round().await.rate),
+            None => None,
+        };
         let before = server.processor_time();
         let measured = round(number).await;
         let used = server.processor_time().saturating_sub(before);
-        all.push(Round { cost: used.as_secs_f64() * 1e6 / measured.calls as f64, measured });
+        let cost = used.as_secs_f64() * 1e6 / measured.calls as f64;
+        all.push(Round { cost, to_bare: bare.map(|bare| measured.rate / bare), measured });
     }
     all
 }
@@ -133,7 +154,6 @@ fn median(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
 
 #[derive(Default)]
 struct Report {
-    bare: f64,
     begun: bool,
 }
 
@@ -149,7 +169,9 @@ impl Report {
         let of = |value: fn(&Measured) -> f64| median(rounds, |round| value(&round.measured));
         let (rate, p50, p99) = (of(|m| m.rate), of(|m| m.p50), of(|m| m.p99));
         let cost = median(rounds, |round| round.cost);
-        let ratio = if self.bare > 0.0 { format!("{:.0} %", 100.0 * rate / self.bare) } else { "-".into() };
+        let compared = rounds.iter().all(|round| round.to_bare.is_some());
+        let ratio = compared.then(|| 100.0 * median(rounds, |round| round.to_bare.unwrap_or_default()));
+        let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.0} %"));
         println!("{name:34} {rate:9.0} {p50:9.2} {p99:9.2} {ratio:>8} {cost:8.1}");
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::broker::{Broker, Parts};
 use crate::config::{Checked, Config};
 use crate::domain::time::Clock;
-use crate::http::{Callers, Gate, admin, listener, public};
+use crate::http::{Callers, Reachable, admin, listener, public};
 use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
@@ -72,12 +72,12 @@ impl App {
             random: ambient.random,
         }));
         broker.started().await.context("the first event of this broker")?;
-        let gate = Gate {
+        let gate = Arc::new(Reachable {
             broker: Arc::clone(&broker),
             callers,
             tls: tls.all(),
             asks_certificates: tls.public.is_some(),
-        };
+        });
         let addresses = (public.local_addr()?, admin.local_addr()?);
         let listeners = vec![
             tokio::spawn(listener::serve(public, tls.public, public::router(gate.clone()), stopping.clone())),

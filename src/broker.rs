@@ -175,7 +175,7 @@ impl Broker {
 
     /// A fresh id for one call.
     pub fn call(&self, peer: IpAddr) -> Result<Call, Denied> {
-        let random = self.random.bytes().map_err(|_| Reason::Internal)?;
+        let random = self.random.for_id().map_err(|_| Reason::Internal)?;
         Ok(Call { request: RequestId::new(self.now(), &random), peer })
     }
 

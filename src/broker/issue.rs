@@ -91,7 +91,7 @@ impl Broker {
             self.still_lives(parent).await?;
         }
         let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
-        let levels = levels(&agent, &identity, parent.as_ref());
+        let levels = Arc::new(levels(&agent, &identity, parent.as_ref()));
         let verdict = self.verdict(&levels).await?;
         let grant = self.decisions.decide(&agent, &request, verdict.stopped.as_ref())?;
         let grant = match &parent {
@@ -204,7 +204,7 @@ impl Broker {
     ) -> Result<(AccessToken, Event), Denied> {
         let Settled { agent, identity, registry, cnf, .. } = settled;
         let (cnf, parent) = (*cnf, settled.parent.as_ref().map(|parent| &parent.claims));
-        let random = self.random.bytes().map_err(|_| Reason::Internal)?;
+        let random = self.random.for_id().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
         let claims = Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, now) };
         let claims = match parent {

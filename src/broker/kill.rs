@@ -172,7 +172,7 @@ impl Broker {
     ) -> Result<Killed, KillError> {
         let (agent, owner) = self.whose(&target).await?;
         let now = self.now();
-        let id = StopId::new(now, &self.random.bytes().map_err(|_| KillError::Random)?);
+        let id = StopId::new(now, &self.random.for_id().map_err(|_| KillError::Random)?);
         let stop = Stop { id, target, at: now, reason, operator, lift: None };
         let event = Event {
             at: now,

@@ -26,7 +26,7 @@ pub(super) struct Settled<'a> {
     pub(super) certificate: Option<ClientCertificate>,
     pub(super) cnf: Option<Confirmation>,
     /// What covers the token.
-    pub(super) levels: Levels,
+    pub(super) levels: Arc<Levels>,
     pub(super) registry: &'a Arc<str>,
 }
 

@@ -1,12 +1,21 @@
 //! Where a layer that needs it takes randomness. Made once by `app`, or by a test with a seed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::rand::SecureRandom;
+use zeroize::Zeroizing;
 
 /// The source of every nonce, key and id.
 #[derive(Clone)]
-pub struct Random(Arc<dyn SecureRandom + Send + Sync>);
+pub struct Random(Arc<Source<dyn SecureRandom + Send + Sync>>);
+
+struct Source<S: ?Sized> {
+    ahead: Mutex<Ahead>,
+    system: S,
+}
+
+/// Random bytes that were fetched and not used yet: the first so many of the array.
+struct Ahead(usize, Zeroizing<[u8; 512]>);
 
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,18 +24,34 @@ pub struct NoRandomness;
 
 impl Random {
     pub fn new(source: impl SecureRandom + 'static + Send + Sync) -> Self {
-        Self(Arc::new(source))
+        let ahead = Mutex::new(Ahead(0, Zeroizing::new([0; 512])));
+        Self(Arc::new(Source { ahead, system: source }))
     }
 
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N], NoRandomness> {
         let mut bytes = [0; N];
-        self.0.fill(&mut bytes).map_err(|_| NoRandomness)?;
+        self.0.system.fill(&mut bytes).map_err(|_| NoRandomness)?;
         Ok(bytes)
+    }
+
+    /// For an id, which is unique and no secret: of bytes that are fetched many ids at a time, for a call of the
+    /// operating system costs more than the rest of an id.
+    pub fn for_id(&self) -> Result<[u8; 10], NoRandomness> {
+        let mut ahead = self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ahead(left, bytes) = &mut *ahead;
+        if *left < 10 {
+            self.0.system.fill(&mut bytes[..]).map_err(|_| NoRandomness)?;
+            *left = bytes.len();
+        }
+        let mut id = [0; 10];
+        id.copy_from_slice(&bytes[*left - 10..*left]);
+        *left -= 10;
+        Ok(id)
     }
 
     /// As ring's own functions take it.
     pub fn source(&self) -> &dyn SecureRandom {
-        &*self.0
+        &self.0.system
     }
 }
 

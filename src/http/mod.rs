@@ -21,9 +21,11 @@ use crate::broker::Broker;
 use crate::http::settings::{Operator, ResourceServer};
 use crate::http::tls::Tls;
 
+/// What every handler gets, shared by all.
+pub type Gate = Arc<Reachable>;
+
 /// What every handler can reach.
-#[derive(Clone)]
-pub struct Gate {
+pub struct Reachable {
     pub broker: Arc<Broker>,
     pub callers: Arc<Callers>,
     /// What the listeners serve TLS with, for readiness; empty where a proxy ends it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 
 use super::blocks::{self, Entry};
 use super::draft::Draft;
@@ -17,17 +17,24 @@ use crate::domain::revocation::{Levels, Lift, Stop};
 
 /// The writes of one commit, in the order in which they were asked for.
 pub(super) struct Batch<'a> {
+    /// Before `transaction`, for it must be dropped first.
+    insert: CachedStatement<'a>,
     transaction: Transaction<'a>,
     tip: Tip,
 }
+
+const INSERT: &str =
+    "INSERT INTO events(seq, leaf, at, kind, outcome, agent, owner, issuer, token, request, expires,
+     bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 /// The changes of one target never share an instant.
 const TICK: std::time::Duration = std::time::Duration::from_millis(1);
 
 impl<'a> Batch<'a> {
-    pub(super) fn begin(connection: &'a mut Connection, tip: Tip) -> rusqlite::Result<Self> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Self { transaction, tip })
+    /// The writer has no other transaction on `connection`.
+    pub(super) fn begin(connection: &'a Connection, tip: Tip) -> rusqlite::Result<Self> {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        Ok(Self { insert: connection.prepare_cached(INSERT)?, transaction, tip })
     }
 
     /// Makes the batch durable and gives the new end of the log.
@@ -35,6 +42,7 @@ impl<'a> Batch<'a> {
         if changed {
             self.tip.save(&self.transaction)?;
         }
+        drop(self.insert);
         self.transaction.commit()?;
         Ok(self.tip)
     }
@@ -51,11 +59,7 @@ impl<'a> Batch<'a> {
         let seq = self.tip.frontier.size() + 1;
         let (bytes, row) = (draft.bytes(seq), &draft.columns);
         let leaf = leaf_hash(bytes.as_bytes());
-        let mut insert = self.transaction.prepare_cached(
-            "INSERT INTO events(seq, leaf, at, kind, outcome, agent, owner, issuer, token, request, expires,
-                 bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?;
-        insert.execute(params![
+        self.insert.execute(params![
             sql_int(seq),
             &leaf.0[..],
             row.at,

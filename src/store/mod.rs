@@ -171,13 +171,13 @@ impl Store {
     pub async fn append_issuance(
         &self,
         event: Event,
-        levels: &Levels,
+        levels: &Arc<Levels>,
         parent: Option<(Levels, i64)>,
     ) -> Result<Issuance, StoreError> {
         if event.kind != Kind::TokenIssued {
             return Err(StoreError::Misplaced(event.kind));
         }
-        let (draft, levels, iat) = (Draft::of(&event), levels.clone(), event.at.seconds());
+        let (draft, levels, iat) = (Draft::of(&event), Arc::clone(levels), event.at.seconds());
         self.write(move |batch| batch.issue(&draft, &levels, iat, parent.as_ref())).await
     }
 

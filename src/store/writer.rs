@@ -183,7 +183,7 @@ impl Writer {
     /// Nothing of the batch is in memory before all of it is on disk, in the files that bear its name.
     fn commit(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
         self.files.check()?;
-        let connection = self.connection.as_mut().ok_or(StoreError::Closed)?;
+        let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
         let tip = self.tip.clone();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let before = tip.frontier.size();

@@ -12,6 +12,9 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -66,11 +69,15 @@ impl Server {
             })
         };
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        let mut deadline = pin!(tokio::time::sleep(self.patience.header));
+        // Polled when it has news and not with the connection, which is polled some times for each request.
+        let mut beside = FuturesUnordered::<BoxFuture<'_, Beside>>::new();
+        let due = |after| tokio::time::sleep(after).map(|()| Beside::Due).boxed();
         let mut stopping = self.stopping.clone();
+        beside.push(async move { stopping.wait_for(|stop| *stop).map(|_| Beside::Stop).await }.boxed());
+        beside.push(due(self.patience.header));
         let mut ending = false;
         loop {
-            tokio::select! {
+            let news = tokio::select! {
                 biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
@@ -78,23 +85,33 @@ impl Server {
                     }
                     return;
                 }
-                _ = stopping.wait_for(|stop| *stop), if !ending => {}
-                () = deadline.as_mut() => match activity.idle() {
-                    _ if ending => return,
-                    // Not one whole head of a request, for which HTTP/1.1 alone has a time-out.
-                    None => return,
-                    Some(idle) if idle < self.patience.stall => {
-                        deadline.as_mut().reset(Instant::now() + (self.patience.stall - idle));
-                        continue;
-                    }
-                    Some(_) => tracing::debug!(%peer, "nothing came or went on a connection"),
-                },
+                Some(news) = beside.next() => news,
+            };
+            match (news, activity.idle()) {
+                (Beside::Stop, _) => {}
+                (Beside::Due, _) if ending => return,
+                // Not one whole head of a request, for which HTTP/1.1 alone has a time-out.
+                (Beside::Due, None) => return,
+                (Beside::Due, Some(idle)) if idle < self.patience.stall => {
+                    beside.push(due(self.patience.stall - idle));
+                    continue;
+                }
+                (Beside::Due, Some(_)) => tracing::debug!(%peer, "nothing came or went on a connection"),
             }
             ending = true;
             connection.as_mut().graceful_shutdown();
-            deadline.as_mut().reset(Instant::now() + self.patience.grace);
+            beside.clear();
+            beside.push(due(self.patience.grace));
         }
     }
+}
+
+/// What happens beside a connection.
+enum Beside {
+    /// The order to stop.
+    Stop,
+    /// It was given so much time.
+    Due,
 }
 
 /// When something last came of a connection: a request arrived, or a piece of an answer was taken.

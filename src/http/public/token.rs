@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -55,9 +54,9 @@ const KNOWN: &[(&str, bool)] = &[
 ];
 
 /// RFC 6749 §5.1 with RFC 8693 §2.2.1 and RFC 9396 §7.
+/// `access_token` stands before these.
 #[derive(Serialize)]
 struct Answer<'a> {
-    access_token: &'a str,
     issued_token_type: &'static str,
     token_type: &'static str,
     expires_in: u64,
@@ -70,7 +69,9 @@ pub(super) async fn token(
     Current(call): Current,
     request: Request<Body>,
 ) -> Response {
-    let mut response = answer(&gate, call, request).await.unwrap_or_else(IntoResponse::into_response);
+    // It holds all that an issuance needs: in a place of its own, that it is not moved with each layer around it.
+    let answer = Box::pin(answer(&gate, call, request));
+    let mut response = answer.await.unwrap_or_else(IntoResponse::into_response);
     // With every answer, as the client needs it for its next proof (RFC 9449 §8.2).
     let nonce = gate.broker.dpop_nonce().and_then(|nonce| HeaderValue::try_from(nonce).ok());
     if let Some(nonce) = nonce {
@@ -121,14 +122,18 @@ fn dpop(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, Denied> {
 
 fn released(issued: &Issued) -> Response {
     let answer = Answer {
-        access_token: issued.token.expose(),
         issued_token_type: ACCESS_TOKEN,
         token_type: issued.token_type,
         expires_in: issued.grant.ttl.as_secs(),
         scope: issued.grant.permissions.scope(),
         authorization_details: &issued.grant.permissions,
     };
-    ([(CACHE_CONTROL, "no-store")], Json(answer)).into_response()
+    // A token is base64url and dots: text that stands in JSON as it is, and is most of the answer.
+    let (token, rest) = (issued.token.expose(), serde_json::to_string(&answer));
+    let rest = rest.expect("an answer is strings and numbers, which have a JSON");
+    let rest = rest.trim_start_matches('{');
+    let body = [r#"{"access_token":""#, token, r#"","#, rest].concat();
+    ([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// A bad proof has the name that its grant gives it: `invalid_grant` for an assertion (RFC 7521 §4.1.1),

@@ -14,7 +14,10 @@
 //! [`RevocationError::Amnesia`] follows. The refill that finds the break begins a new epoch, by which every
 //! other broker notices too. The refill always writes, so a replica is never trusted.
 //!
-//! **Exactness.** An answer is merged with this broker's own view. What this broker confirmed to refuse, it
+//! **Exactness.** A broker asks how far the authority is. Where its view has followed the log as far, by number,
+//! epoch and chain, the view holds all that is there; else it asks about the targets themselves. What was written
+//! around hallpass, without a place in the lineage, it sees when it next loads the stops.
+//! An answer is merged with this broker's own view. What this broker confirmed to refuse, it
 //! refuses, even in the instant before a loss is noticed.
 //!
 //! **Confirmation.** A report of another broker confirms a change if it is of the same epoch and as far, was

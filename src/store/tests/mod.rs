@@ -121,14 +121,14 @@ fn issued(n: u64, millis: i64) -> Event {
     }
 }
 
-fn levels(n: u64) -> Levels {
-    Levels {
+fn levels(n: u64) -> Arc<Levels> {
+    Arc::new(Levels {
         tokens: vec![token(n)],
         agent: agent(n % 5),
         owner: format!("team-{}", n % 2).parse().unwrap(),
         issuer: "github".parse().unwrap(),
         above: Vec::new(),
-    }
+    })
 }
 
 fn refused(n: u64, millis: i64) -> Event {

@@ -152,12 +152,13 @@ async fn no_issuance_is_ordered_after_the_stop_that_covers_it() {
 async fn nothing_is_handed_down_from_a_token_that_died_meanwhile() {
     let place = Place::new();
     let store = place.open().await;
-    let parent = levels(0);
+    let parent = Levels::clone(&levels(0));
     let child = parent.clone().handed_to(crate::domain::revocation::Holder {
         agent: agent(1),
         owner: "team-1".parse().unwrap(),
         issuer: "gitlab".parse().unwrap(),
     });
+    let child = Arc::new(child);
     let stop = stop_of(1, Target::Agent(parent.agent.clone()), 1_000);
     let stop = store.stop(stop, stopped(1_000)).await.unwrap();
     store.lift(stop.id, lift_at(1_500), lifted).await.unwrap();

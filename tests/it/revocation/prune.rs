@@ -139,6 +139,9 @@ async fn what_cannot_be_read_is_not_removed() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(fields(&server), before);
     assert!(before.contains(&spent));
-    let asked = broker.revocation.ask(&levels()).await;
+    // One that follows nothing asks about the targets themselves.
+    let asking = connect("broker-b", &redis_at(server.port)).await;
+    asking.refill(&StopBook::default()).await.unwrap();
+    let asked = asking.ask(&levels()).await;
     assert!(matches!(asked, Err(RevocationError::Broken(_))), "{asked:?}");
 }

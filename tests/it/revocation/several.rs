@@ -167,6 +167,27 @@ async fn many_changes_at_once_arrive_without_a_gap() {
     }
 }
 
+/// Whether or not its view has heard of it: issuance asks what is so now.
+#[tokio::test]
+async fn a_stop_is_in_the_next_answer_of_every_broker() {
+    let server = RedisServer::start();
+    let a = Broker::ready("broker-a", &redis_at(server.port)).await;
+    let b = Arc::new(Broker::ready("broker-b", &redis_at(server.port)).await);
+    for round in 0..200 {
+        let target = Target::Token(token(round));
+        let covered = Levels { tokens: vec![token(round)], ..others() };
+        a.revocation.apply(&target, stopped(1, 10)).await.unwrap();
+        // Many ask at once, so that some go with the questions of others.
+        let asking = (0..8).map(|_| {
+            let (b, covered) = (Arc::clone(&b), covered.clone());
+            tokio::spawn(async move { b.revocation.ask(&covered).await.unwrap() })
+        });
+        for asked in asking.collect::<Vec<_>>() {
+            assert_eq!(asked.await.unwrap().stopped, Some(target.clone()), "round {round}");
+        }
+    }
+}
+
 /// One refills with what the store held before the stop, while the other stops.
 #[tokio::test]
 async fn a_refill_with_an_old_snapshot_races_a_stop() {
