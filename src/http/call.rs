@@ -3,14 +3,16 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
+use tower::{Layer, Service};
 
 use crate::broker::Call;
 use crate::http::Gate;
@@ -21,39 +23,71 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Names the call, and logs how it ended. Logs neither query nor headers nor body.
+/// Names each call, and logs how it ended. Logs neither query nor headers nor body.
 ///
 /// A panic in a handler is a fault of the broker like any other: its caller is answered, in the listener's
 /// own form, and whoever shares the connection goes on.
-pub(super) async fn identify(
-    State((gate, fault)): State<(Gate, Fault)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let Ok(call) = gate.broker.call(peer) else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    request.extensions_mut().insert(Current(call));
-    let begun = tokio::time::Instant::now();
-    let method = known(request.method());
-    let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
-    let mut response = answered(next.run(request)).await.unwrap_or_else(|| fault(call));
-    if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {
-        response.headers_mut().insert(REQUEST_ID, id);
+#[derive(Clone)]
+pub(super) struct Identify {
+    pub(super) gate: Gate,
+    pub(super) fault: Fault,
+}
+
+impl<S> Layer<S> for Identify {
+    type Service = Identified<S>;
+
+    fn layer(&self, inner: S) -> Identified<S> {
+        Identified { identify: self.clone(), inner }
     }
-    tracing::info!(
-        request = %call.request,
-        %peer,
-        method,
-        path = matched.as_ref().map_or("-", |path| path.as_str()),
-        status = response.status().as_u16(),
-        micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "call"
-    );
-    response
+}
+
+#[derive(Clone)]
+pub(super) struct Identified<S> {
+    identify: Identify,
+    inner: S,
+}
+
+impl<S> Service<Request> for Identified<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let Identify { gate, fault } = &self.identify;
+        let peer = request.extensions().get::<Peer>().map(|Peer(peer)| *peer);
+        let Some(call) = peer.and_then(|peer| gate.broker.call(peer).ok()) else {
+            return future::ready(Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())).boxed();
+        };
+        request.extensions_mut().insert(Current(call));
+        let begun = tokio::time::Instant::now();
+        let method = known(request.method());
+        let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
+        let (answering, fault) = (self.inner.call(request), *fault);
+        Box::pin(async move {
+            let mut response = answered(answering).await.unwrap_or_else(|| fault(call));
+            if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {
+                response.headers_mut().insert(REQUEST_ID, id);
+            }
+            tracing::info!(
+                request = %call.request,
+                peer = %call.peer,
+                method,
+                path = matched.as_ref().map_or("-", |path| path.as_str()),
+                status = response.status().as_u16(),
+                micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+                "call"
+            );
+            Ok(response)
+        })
+    }
 }
 
 /// The name of a method that HTTP knows: any other is words that the caller chose.
@@ -66,8 +100,8 @@ fn known(method: &Method) -> &'static str {
 pub(super) type Fault = fn(Call) -> Response;
 
 /// None where the handler panicked. What it panicked with is dropped: it may hold what the caller sent.
-async fn answered(handler: impl Future<Output = Response>) -> Option<Response> {
-    AssertUnwindSafe(handler).catch_unwind().await.ok()
+async fn answered(handler: impl Future<Output = Result<Response, Infallible>>) -> Option<Response> {
+    AssertUnwindSafe(handler).catch_unwind().await.ok().and_then(Result::ok)
 }
 
 /// The call that a handler answers.
@@ -85,7 +119,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Current {
 impl Current {
     pub(super) fn of(parts: &Parts) -> Self {
         let current = parts.extensions.get::<Self>().copied();
-        current.expect("`identify` is the outermost layer of both listeners")
+        current.expect("`Identify` is the outermost layer of both listeners")
     }
 }
 
@@ -95,9 +129,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_handler_is_an_answer() {
-        async fn handler(panics: bool) -> Response {
+        async fn handler(panics: bool) -> Result<Response, Infallible> {
             assert!(!panics, "canary");
-            StatusCode::OK.into_response()
+            Ok(StatusCode::OK.into_response())
         }
         assert_eq!(answered(handler(false)).await.unwrap().status(), 200);
         assert!(answered(handler(true)).await.is_none());

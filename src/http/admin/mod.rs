@@ -21,9 +21,9 @@ use serde::de::DeserializeOwned;
 
 use crate::broker::Call;
 use crate::domain::reason::Reason;
-use crate::http::call::Current;
+use crate::http::call::{Current, Identify};
 use crate::http::problem::Problem;
-use crate::http::{Gate, body, call};
+use crate::http::{Gate, body};
 
 /// Every path of the admin listener.
 pub fn router(gate: Gate) -> Router {
@@ -41,7 +41,7 @@ pub fn router(gate: Gate) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_path)
-        .layer(axum::middleware::from_fn_with_state((gate.clone(), fault as call::Fault), call::identify))
+        .layer(Identify { gate: gate.clone(), fault })
         .with_state(gate)
 }
 

@@ -12,8 +12,9 @@ use axum::routing::{get, post};
 
 use crate::broker::Call;
 use crate::domain::reason::Reason;
+use crate::http::Gate;
+use crate::http::call::Identify;
 use crate::http::oauth_error::Refused;
-use crate::http::{Gate, call};
 
 /// Where agents get tokens, below the public URL: what a DPoP proof's `htu` must say.
 pub const TOKEN_PATH: &str = "/oauth/token";
@@ -28,7 +29,7 @@ pub fn router(gate: Gate) -> Router {
         .route("/.well-known/jwks.json", get(metadata::jwks))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .layer(axum::middleware::from_fn_with_state((gate.clone(), fault as call::Fault), call::identify))
+        .layer(Identify { gate: gate.clone(), fault })
         .with_state(gate)
 }
 
