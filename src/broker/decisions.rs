@@ -114,3 +114,81 @@ impl Decisions {
         Ok(granted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::decision::decide;
+    use crate::domain::permission::{Permission, ResourceKind, Tier};
+    use crate::domain::reason::Reason;
+
+    fn agent(free: &[&str]) -> Arc<Agent> {
+        let permission = Permission {
+            name: "payments".parse().unwrap(),
+            kind: ResourceKind::GitRepository,
+            location: "https://github.com/acme/payments".parse().unwrap(),
+            environment: None,
+            patterns: vec!["refs/heads/agent/*".parse().unwrap()],
+            free: free.iter().map(|action| action.parse().unwrap()).collect(),
+            gated: BTreeSet::new(),
+        };
+        Arc::new(Agent {
+            id: "a".parse().unwrap(),
+            purpose: String::new(),
+            owner: "team-a".parse().unwrap(),
+            max_ttl: None,
+            tokens_per_minute: None,
+            sender_constrained: false,
+            may_delegate_to: BTreeSet::new(),
+            identities: Vec::new(),
+            permissions: vec![permission],
+        })
+    }
+
+    fn decisions() -> Decisions {
+        Decisions::new(Guardrails {
+            ttl: Duration::from_secs(600),
+            max_ttl: Duration::from_secs(900),
+            protected_refs: Vec::new(),
+            always_gated: BTreeSet::new(),
+            never: BTreeSet::new(),
+            production: Tier::Gated,
+            max_delegation_depth: 3,
+        })
+    }
+
+    fn scope(words: &[&str]) -> TokenRequest {
+        TokenRequest { scope: words.iter().map(|&word| word.to_owned()).collect(), ..TokenRequest::default() }
+    }
+
+    #[test]
+    fn an_answer_at_hand_is_the_one_that_would_be_made() {
+        let decisions = decisions();
+        let short = TokenRequest { ttl: Some(60), ..TokenRequest::default() };
+        let requests =
+            [TokenRequest::default(), short, scope(&["payments:read"]), scope(&["payments:merge"])];
+        // The second has the id and the words of the first, and a file that allows less.
+        for agent in [agent(&["read", "push"]), agent(&["read"])] {
+            for request in requests.iter().chain(&requests) {
+                let expected = decide(&agent, decisions.guardrails(), request, None);
+                assert_eq!(decisions.decide(&agent, request, None), expected, "{request:?}");
+            }
+        }
+        assert_eq!(decisions.granted.len(), 6, "of each agent what was granted, and no refusal");
+        let everything = decisions.decide(&agent(&["read"]), &TokenRequest::default(), None).unwrap();
+        assert_eq!(everything.ttl, decisions.guardrails().lifetime(None));
+        assert!(everything.ttl > Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_is_stopped_is_refused_whatever_was_granted_before() {
+        let decisions = decisions();
+        let (agent, request) = (agent(&["read"]), TokenRequest::default());
+        decisions.decide(&agent, &request, None).unwrap();
+        let refusal = decisions.decide(&agent, &request, Some(&Target::Everything)).unwrap_err();
+        assert_eq!(refusal.reason, Reason::Revoked);
+    }
+}

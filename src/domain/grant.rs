@@ -136,3 +136,44 @@ impl<'de> Deserialize<'de> for Permissions {
         Vec::deserialize(deserializer).map(Self::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permissions() -> Vec<GrantedPermission> {
+        let text = r#"[{"type":"git_repository","identifier":"payments","locations":["https://github.com/acme/payments"],
+            "actions":["read","push"],"refs":["refs/heads/agent/*"]},
+            {"type":"http_endpoint","identifier":"ledger","locations":["https://ledger.acme.internal"],
+            "actions":["GET"],"paths":["/v1/**"],"environment":"staging"},
+            {"type":"git_repository","identifier":"payments","locations":["https://github.com/acme/payments"],
+            "actions":["read"],"refs":["refs/tags/*"]}]"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn they_are_written_as_the_list_is_once_and_again() {
+        for list in [Vec::new(), permissions()] {
+            let shared = Permissions::from(list.clone());
+            let expected = serde_json::to_string(&list).unwrap();
+            for _ in 0..2 {
+                assert_eq!(serde_json::to_string(&shared).unwrap(), expected);
+                assert_eq!(serde_json::to_value(shared.clone()).unwrap().to_string().len(), expected.len());
+            }
+            assert_eq!(serde_json::from_str::<Permissions>(&expected).unwrap(), shared);
+            assert_eq!(*shared, *list);
+        }
+    }
+
+    #[test]
+    fn scope_audience_and_resources_repeat_nothing() {
+        let shared = Permissions::from(permissions());
+        assert_eq!(*shared.scope(), *"payments:read payments:push ledger:GET");
+        let origins: Vec<String> = shared.audience().iter().map(ToString::to_string).collect();
+        assert_eq!(origins, ["https://github.com", "https://ledger.acme.internal"]);
+        let resources: Vec<&str> = shared.resources().iter().map(|name| &**name).collect();
+        let all = ["https://github.com/acme/payments", "https://ledger.acme.internal", "ledger", "payments"];
+        assert_eq!(resources, all);
+        assert_eq!(*Permissions::default().scope(), *"");
+    }
+}

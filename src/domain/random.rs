@@ -60,3 +60,28 @@ impl std::fmt::Debug for Random {
         f.write_str("Random")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_bytes_are_of_two_ids() {
+        let random = system();
+        let ids = |count: usize| -> Vec<[u8; 10]> { (0..count).map(|_| random.for_id().unwrap()).collect() };
+        let all: Vec<[u8; 10]> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| ids(500))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        // Halves too, so that no two overlap.
+        let halves: HashSet<&[u8]> = all.iter().flat_map(|id| [&id[..5], &id[5..]]).collect();
+        assert_eq!(halves.len(), 2 * all.len());
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the bytes of the machine are what is tried")]
+    fn system() -> Random {
+        Random::new(ring::rand::SystemRandom::new())
+    }
+}

@@ -139,6 +139,8 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const KNOWN: &[(&str, bool)] = &[("scope", false), ("resource", true)];
@@ -159,6 +161,32 @@ mod tests {
         assert_eq!(reason(b"scope=a%00"), Some(Reason::ParameterInvalid));
         assert_eq!(reason(b"scope=\xff"), Some(Reason::BodyInvalid));
         assert_eq!(reason(b"scope="), None);
+    }
+
+    proptest! {
+        /// Whether it is read where it lies or decoded, a form is what the standard's parser says.
+        #[test]
+        fn a_form_reads_as_the_standard_says(body in "(scope|resource|%73cope|r)?(=|%3D)?([a:+&=%]|%2[05bB]|%c3%a9|é|%00|~){0,12}(&(resource=?)?[a+%=]{0,4}){0,3}") {
+            let pairs: Vec<(String, String)> =
+                form_urlencoded::parse(body.as_bytes()).map(|(a, b)| (a.into(), b.into())).collect();
+            let known = pairs.iter().all(|(name, _)| KNOWN.iter().any(|(known, _)| known == name));
+            match Form::parse(body.as_bytes(), KNOWN) {
+                Ok(form) => {
+                    prop_assert!(known);
+                    for (name, _) in KNOWN {
+                        let given = pairs.iter().filter(|(given, value)| given == name && !value.is_empty());
+                        let expected: Vec<&str> = given.map(|(_, value)| value.as_str()).collect();
+                        prop_assert_eq!(form.all(name).collect::<Vec<_>>(), expected, "{}", body);
+                    }
+                }
+                Err(denied) if denied.reason == Reason::ParameterUnknown => prop_assert!(!known),
+                Err(denied) if denied.reason == Reason::ParameterInvalid => {
+                    let odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+                    prop_assert!(pairs.iter().any(|(_, value)| value.contains(odd)), "{}", body);
+                }
+                Err(denied) => prop_assert_eq!(denied.reason, Reason::ParameterRepeated),
+            }
+        }
     }
 
     #[test]

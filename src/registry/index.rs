@@ -80,8 +80,9 @@ impl Index {
             }
         };
         if let Some(by_name) = self.claims.get(&identity.issuer) {
-            for (name, value) in &identity.claims {
-                if let Some(by_value) = by_name.get(name) {
+            // Few claims tell agents apart; an identity has many more.
+            for (name, by_value) in by_name {
+                if let Some(value) = identity.claims.get(name) {
                     by_value.candidates(value).for_each(&mut hit);
                 }
             }
