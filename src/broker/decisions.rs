@@ -11,7 +11,7 @@ use crate::domain::agent::Agent;
 use crate::domain::decision::{Refusal, grant, refuse_stopped};
 use crate::domain::grant::Grant;
 use crate::domain::guardrails::Guardrails;
-use crate::domain::request::TokenRequest;
+use crate::domain::request::{DetailRequest, TokenRequest};
 use crate::domain::revocation::Target;
 
 /// What remembered grants may take of memory, bytes.
@@ -80,11 +80,22 @@ impl Equivalent<Asked> for Asking<'_> {
 struct ByBytes;
 
 impl Weighter<Asked, Grant> for ByBytes {
+    /// About what both take. A caller decides how long its words are, so each of them counts.
     fn weight(&self, asked: &Asked, grant: &Grant) -> u64 {
         let TokenRequest { scope, details, resources, ttl: _ } = &asked.request;
-        let words: usize = scope.iter().chain(resources).map(|word| 32 + word.len()).sum();
-        // About what an element takes, in the request and in the grant, with its JSON.
-        (512 + words + 1024 * details.len() + 1024 * grant.permissions.len()) as u64
+        let of_details = details.iter().flat_map(|detail| {
+            let DetailRequest { kind, identifier, locations, actions, refs, paths, environment } = detail;
+            let lists = [locations, actions, refs, paths].into_iter().flatten().flatten();
+            [kind, identifier].into_iter().chain(environment).chain(lists)
+        });
+        let asked: usize = scope.iter().chain(resources).chain(of_details).map(|word| 32 + word.len()).sum();
+        let granted: usize = grant
+            .permissions
+            .iter()
+            // Twice each pattern: as it is and in the JSON.
+            .map(|p| 512 + p.patterns().iter().map(|pattern| 64 + 2 * pattern.as_str().len()).sum::<usize>())
+            .sum();
+        (512 + asked + granted) as u64
     }
 }
 
@@ -181,6 +192,32 @@ mod tests {
         let everything = decisions.decide(&agent(&["read"]), &TokenRequest::default(), None).unwrap();
         assert_eq!(everything.ttl, decisions.guardrails().lifetime(None));
         assert!(everything.ttl > Duration::from_secs(60));
+    }
+
+    #[test]
+    fn long_requests_take_no_more_memory_than_they_may() {
+        let decisions = decisions();
+        let agent = agent(&["read", "push"]);
+        let request = |n: usize| {
+            let refs = (0..250).map(|at| format!("refs/heads/agent/{n}-{at}-{}", "x".repeat(150))).collect();
+            let detail = DetailRequest {
+                kind: "git_repository".to_owned(),
+                identifier: "payments".to_owned(),
+                locations: None,
+                actions: Some(vec!["push".to_owned()]),
+                refs: Some(refs),
+                paths: None,
+                environment: None,
+            };
+            TokenRequest { details: vec![detail], ..TokenRequest::default() }
+        };
+        let grant = decisions.decide(&agent, &request(0), None).unwrap();
+        let weight = ByBytes.weight(&Asked { agent: Arc::clone(&agent), request: request(0) }, &grant);
+        assert!(weight > 150_000, "the request, the patterns and their JSON: {weight}");
+        for n in 1..60 {
+            decisions.decide(&agent, &request(n), None).unwrap();
+        }
+        assert!(decisions.granted.len() < 30, "{}", decisions.granted.len());
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::rand::SecureRandom;
-use zeroize::Zeroizing;
 
 /// The source of every nonce, key and id.
 #[derive(Clone)]
@@ -15,7 +14,7 @@ struct Source<S: ?Sized> {
 }
 
 /// Random bytes that were fetched and not used yet: the first so many of the array.
-struct Ahead(usize, Zeroizing<[u8; 512]>);
+struct Ahead(usize, [u8; 512]);
 
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +23,7 @@ pub struct NoRandomness;
 
 impl Random {
     pub fn new(source: impl SecureRandom + 'static + Send + Sync) -> Self {
-        let ahead = Mutex::new(Ahead(0, Zeroizing::new([0; 512])));
+        let ahead = Mutex::new(Ahead(0, [0; 512]));
         Self(Arc::new(Source { ahead, system: source }))
     }
 

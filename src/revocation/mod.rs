@@ -130,7 +130,8 @@ impl Revocation {
         }
     }
 
-    /// What the authority says now of `levels`, joined with what this broker knows itself. One round trip.
+    /// What the authority says now of `levels`, joined with what this broker knows itself. One round trip, or two
+    /// where this broker's view is behind.
     ///
     /// # Errors
     /// [`RevocationError::Amnesia`] when it must be refilled first; any other: nothing is known.

@@ -17,8 +17,8 @@ const APPLICATION_ID: i64 = 0x6861_6c6c;
 /// How long a connection waits for a lock that only a program other than hallpass would hold.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Bytes. Each commit writes its pages whole: some events, and three that are always the same. Seven events fill a
-/// page, where one of the usual 4096 has two and a rest.
+/// Bytes. Each commit writes its pages whole, with two calls each: half as many as of the usual 4096. Seven events
+/// fill a page.
 const PAGE: i64 = 8192;
 
 /// Inner nodes are kept at every eighth level, so that any node is made of at most 256 others.

@@ -45,7 +45,7 @@ impl Redis {
         // Whoever sends it may be broken off; then another of the round does.
         let answer = round.get_or_init(|| async {
             let _turn = self.asking.turn.lock().await;
-            // Whoever is ready to ask joins; with nobody ready it costs nothing.
+            // Whoever is ready to ask joins.
             tokio::task::yield_now().await;
             self.asking.close(&round);
             self.followed_all().await

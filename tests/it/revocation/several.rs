@@ -188,6 +188,21 @@ async fn a_stop_is_in_the_next_answer_of_every_broker() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_is_not_behind_with_the_view() {
+    let server = RedisServer::start();
+    let settings = RevocationSettings { max_staleness: Duration::from_secs(60), ..redis_at(server.port) };
+    let a = Broker::ready("broker-a", &settings).await;
+    let mut b = Broker::ready("broker-b", &settings).await;
+    a.revocation.apply(&Target::Token(token(1)), stopped(1, 10)).await.unwrap();
+    eventually("the view", || b.revocation.view(&levels()).unwrap().stopped.is_some()).await;
+    // From here on it holds what it has followed so far.
+    b.shut_down().await;
+    a.revocation.apply(&Target::Token(token(3)), stopped(1, 10)).await.unwrap();
+    assert_eq!(b.revocation.view(&others()).unwrap().stopped, None);
+    assert_eq!(b.revocation.ask(&others()).await.unwrap().stopped, Some(Target::Token(token(3))));
+}
+
 /// One refills with what the store held before the stop, while the other stops.
 #[tokio::test]
 async fn a_refill_with_an_old_snapshot_races_a_stop() {
