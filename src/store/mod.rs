@@ -26,6 +26,7 @@ mod tip;
 mod tree;
 mod upgrade;
 mod verify;
+mod wal;
 mod writer;
 
 use std::collections::HashMap;

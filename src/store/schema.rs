@@ -81,6 +81,14 @@ pub(super) fn open_or_create(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// A connection that moves the write-ahead log beside the writer. It has read once, so that it knows of the log.
+pub(super) fn open_mover(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    version(&connection, path)?;
+    Ok(connection)
+}
+
 /// A connection that cannot write, for queries beside the writer.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

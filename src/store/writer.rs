@@ -20,6 +20,7 @@ use super::pool::Pool;
 use super::published::Published;
 use super::schema;
 use super::tip::Tip;
+use super::wal::{Wal, checkpoint};
 use crate::domain::time::{Clock, Timestamp};
 
 /// At most so many writes share a commit, so that the first of them does not wait for a crowd.
@@ -31,10 +32,6 @@ const GATHER: Duration = Duration::from_micros(150);
 
 /// How long the thread waits before it looks after its files, its health and the write-ahead log.
 const IDLE: Duration = Duration::from_millis(250);
-
-/// The write-ahead log is moved into the database after so many commits, about 4 MiB of pages, or when
-/// nothing waits. Small steps: a long one would hold up everyone who waits for a commit.
-const COMMITS_BETWEEN_CHECKPOINTS: u32 = 64;
 
 /// One write that waits: done within a batch, and answered once the batch is durable or is not.
 pub(super) trait Work: Send {
@@ -88,7 +85,7 @@ pub(super) struct Writer {
     clock: Clock,
     published: Arc<Published>,
     pool: Arc<Pool>,
-    commits_since_checkpoint: u32,
+    wal: Wal,
     trimmed: Timestamp,
 }
 
@@ -103,8 +100,9 @@ impl Writer {
         files.note_wal();
         let published = Arc::new(Published::new(&tip));
         let pool = Arc::new(Pool::new(files.database.clone()));
+        let wal = Wal::new(&files.database);
         let connection = Some(connection);
-        Ok(Self { files, connection, tip, clock, published, pool, commits_since_checkpoint: 0, trimmed })
+        Ok(Self { files, connection, tip, clock, published, pool, wal, trimmed })
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -161,12 +159,11 @@ impl Writer {
         for work in batch.drain(..) {
             work.settle(committed.clone());
         }
-        if committed.is_ok() {
-            self.commits_since_checkpoint += 1;
-            if self.commits_since_checkpoint >= COMMITS_BETWEEN_CHECKPOINTS {
-                self.checkpoint();
-                self.trim();
-            }
+        // Nobody waits for this any more.
+        if let (Ok(()), Some(connection)) = (committed, &self.connection)
+            && self.wal.committed(connection)
+        {
+            self.trim();
         }
     }
 
@@ -207,6 +204,7 @@ impl Writer {
             tracing::error!(%error, "the journal cannot be written");
         }
         self.published.set_fault(Some(error));
+        self.wal.halt();
         if let Some(connection) = self.connection.take() {
             // Where the write-ahead log lost its name, this is the last chance to save what it holds.
             let _ = checkpoint(&connection, "TRUNCATE");
@@ -243,39 +241,23 @@ impl Writer {
     }
 
     fn idle(&mut self) {
-        let state = match self.connection {
-            Some(_) => self.files.check(),
-            None => self.reopen(),
-        };
-        match state {
-            Err(error) if self.connection.is_some() => self.fail(&error),
-            Err(error) => self.published.set_fault(Some(&error)),
-            Ok(()) if self.commits_since_checkpoint > 0 => self.checkpoint(),
-            Ok(()) => {}
-        }
-    }
-
-    /// Moves the write-ahead log into the database, without waiting for readers. A failure is no fault
-    /// yet: what is in the log is durable there.
-    fn checkpoint(&mut self) {
-        self.commits_since_checkpoint = 0;
-        if let Some(connection) = &self.connection
-            && let Err(error) = checkpoint(connection, "PASSIVE")
-        {
-            tracing::warn!(%error, "the write-ahead log could not be checkpointed");
+        match (&self.connection, self.files.check()) {
+            (Some(connection), Ok(())) => self.wal.idle(connection),
+            (Some(_), Err(error)) => self.fail(&error),
+            (None, _) => {
+                if let Err(error) = self.reopen() {
+                    self.published.set_fault(Some(&error));
+                }
+            }
         }
     }
 
     fn finish(mut self) {
         self.pool.clear();
+        self.wal.halt();
         if let Some(connection) = self.connection.take() {
             let _ = checkpoint(&connection, "TRUNCATE");
         }
         self.published.set_fault(Some(&StoreError::Closed));
     }
-}
-
-/// How many frames the write-ahead log has and how many of them are in the database.
-fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<(i64, i64)> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok((row.get(1)?, row.get(2)?)))
 }
