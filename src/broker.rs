@@ -201,7 +201,7 @@ impl Broker {
             },
             asked => asked,
         };
-        let durable = self.store.verdict(levels).join(self.unjournaled.verdict(levels));
+        let durable = self.durable(levels);
         match asked {
             Ok(live) => Ok(live.join(durable)),
             Err(error) if self.store.healthy() => {
@@ -212,6 +212,21 @@ impl Broker {
                 tracing::error!(%error, "neither the kill switch nor the store can be asked");
                 Err(Reason::RevocationUnavailable.into())
             }
+        }
+    }
+
+    /// The durable store's word, and that of stops which it could not take yet. Touches no disk.
+    fn durable(&self, levels: &Levels) -> Verdict {
+        self.store.verdict(levels).join(self.unjournaled.verdict(levels))
+    }
+
+    /// What this broker knows of `levels` without asking anybody: every stop that it has confirmed is in it.
+    fn known(&self, levels: &Levels) -> Verdict {
+        let durable = self.durable(levels);
+        match self.revocation.view(levels) {
+            Ok(view) => view.join(durable),
+            // Too old to say that nothing is stopped; then it has confirmed nothing either.
+            Err(_) => durable,
         }
     }
 

@@ -42,7 +42,7 @@ impl Broker {
     pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
         let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else { return Ok(()) };
         let levels = claims.levels();
-        let known = self.store.verdict(&levels).join(self.unjournaled.verdict(&levels));
+        let known = self.durable(&levels);
         if known.kills(claims.iat) {
             return Ok(());
         }

@@ -129,9 +129,9 @@ impl Broker {
             let (token, event) = self.sign(call, settled, &grant, now)?;
             match self.journal(event, settled).await? {
                 Issuance::Recorded(_) => {
-                    // A stop that the store could not take since the verdict: its answer may be out.
-                    let waiting = self.unjournaled.verdict(&settled.levels);
-                    decide_anew(waiting.stopped.as_ref())?;
+                    // A stop since the verdict that is in no store of ours, as of another broker: its answer
+                    // may be out.
+                    decide_anew(self.known(&settled.levels).stopped.as_ref())?;
                     return Ok(Issued { token, token_type: token_type(settled.cnf), grant });
                 }
                 // A stop came between the decision and the commit. What was signed is dropped here.

@@ -75,7 +75,9 @@ impl Wal {
 
 fn moved(result: Result<(i64, i64), impl std::fmt::Display>) -> bool {
     result
-        .inspect_err(|error| tracing::warn!(%error, "the write-ahead log could not be moved into the database"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "the write-ahead log could not be moved into the database"),
+        )
         .is_ok_and(|(in_log, moved)| in_log == moved)
 }
 

@@ -1,8 +1,10 @@
 //! Stop, lift, and what they do to tokens: over HTTP, on both revocation stores.
 
-use serde_json::json;
+use std::time::Duration;
 
-use crate::support::broker::{BOTH, Backend, TestApp, decode};
+use serde_json::{Value, json};
+
+use crate::support::broker::{BOTH, Backend, Hands, PAYMENTS, TestApp, configuration, decode};
 
 #[tokio::test]
 async fn every_kind_of_target_stops_issuance_and_kills_tokens() {
@@ -164,7 +166,7 @@ async fn redis_never_un_revokes() {
     app.redis.as_ref().unwrap().lose_data();
     app.redis.as_mut().unwrap().restart();
     stays_refused(&app, &token).await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     stays_refused(&app, &token).await;
     // The other agents' tokens were never in question: readiness says what is degraded, and recovers.
     let ready = app.send(app.http().get(format!("{}/readyz", app.public))).await;
@@ -179,16 +181,46 @@ async fn without_redis_the_store_answers() {
     app.redis.as_mut().unwrap().kill();
     let begun = std::time::Instant::now();
     let token = app.issue().await;
-    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     let stop = app.revoke("agent:payments-refactorer").await;
     assert!(!app.active(&token).await);
     assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");
     let ready = app.send(app.http().get(format!("{}/readyz", app.public))).await;
     assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")), "{}", ready.text);
     app.redis.as_mut().unwrap().restart();
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");
     app.lift(&stop).await;
     app.issue().await;
     app.finish().await;
+}
+
+/// Its proof was good and its verdict clean, but its event waits for a disk that is busy, and meanwhile another
+/// broker's `revoke` returns: no token comes out any more.
+#[tokio::test]
+async fn a_stop_of_another_broker_overtakes_a_slow_commit() {
+    let a = TestApp::start(Backend::Redis).await;
+    let url = a.redis.as_ref().unwrap().url().to_string();
+    let configure = |_: &str, issuer: &str| configuration(&url, issuer, "").replace("broker-a", "broker-b");
+    let agents = [("payments-refactorer", PAYMENTS.to_owned())];
+    let b = TestApp::made(Backend::Memory, Hands::default(), configure, &agents).await;
+    a.issue().await;
+    let thief = rusqlite::Connection::open(a.file("hallpass.db")).unwrap();
+    thief.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let proof = a.proof();
+    let revoke = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let body = json!({"target": "agent:payments-refactorer", "reason": "leaked"});
+        let answer = b.admin_post("/v1/revocations", &body).await.json();
+        assert_eq!(answer["confirmed"], json!(["broker-a", "broker-b"]), "{answer}");
+        thief.execute_batch("ROLLBACK").unwrap();
+    };
+    let (answer, ()) = tokio::join!(a.exchange(&proof, &[]), revoke);
+    assert_eq!((answer.status, answer.reason().as_str()), (400, "revoked"), "{}", answer.text);
+    // It was recorded before anybody could know, and so was its refusal.
+    let events = a.events("agent=payments-refactorer").await;
+    let kinds: Vec<&Value> = events.iter().map(|event| &event["kind"]).collect();
+    assert_eq!(kinds, ["token.refused", "token.issued", "token.issued"]);
+    b.finish().await;
+    a.finish().await;
 }

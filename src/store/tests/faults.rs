@@ -136,6 +136,36 @@ async fn a_deleted_write_ahead_log_loses_nothing_that_was_promised() {
     assert_eq!(place.verify().unwrap().size, 51);
 }
 
+/// Whatever the thread that moves it is at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_ahead_log_deleted_under_load_loses_nothing_that_was_promised() {
+    let place = Place::new();
+    let store = place.open().await;
+    let wal = place.folder.path().join("data/hallpass.db-wal");
+    let mut promised = 0;
+    for round in 0..4u64 {
+        // Each is a commit of its own, and the log is moved every 128 of them.
+        for n in 0..120 + 5 * round {
+            promised = promised.max(issue(&store, n, 0).await);
+        }
+        std::fs::remove_file(&wal).unwrap();
+        let tasks = (0..8).map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.append_issuance(issued(n, 0), &levels(0), None).await })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            if let Ok(Issuance::Recorded(seq)) = task.await.unwrap() {
+                promised = promised.max(seq);
+            }
+        }
+        until(|| store.healthy()).await;
+    }
+    assert!(promised > 400);
+    assert!(store.head().size >= promised);
+    store.close().await;
+    assert!(place.verify().unwrap().size >= promised);
+}
+
 #[tokio::test]
 async fn a_log_that_lost_events_is_not_taken_for_the_log() {
     let place = Place::new();

@@ -238,3 +238,19 @@ async fn what_was_acknowledged_survives_a_crash() {
         assert_eq!(issue(&again, 1_000, 0).await, seq + 1);
     }
 }
+
+/// A writer that never pauses has its log moved all the same, and it starts over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_small_under_load() {
+    let place = Place::new();
+    let store = place.open().await;
+    let size = |file: &str| std::fs::metadata(place.folder.path().join("data").join(file)).unwrap().len();
+    let mut largest = 0;
+    for n in 0..1_500 {
+        issue(&store, n, 0).await;
+        largest = largest.max(size("hallpass.db-wal"));
+    }
+    // Two or three pages of 8 KiB a commit: 1,500 would be over 24 MiB.
+    assert!(largest < 8 << 20, "{largest} bytes");
+    assert!(size("hallpass.db") > 1 << 20, "nothing was moved");
+}
