@@ -20,6 +20,7 @@ use crate::cli::broker_url::BrokerUrl;
 use crate::cli::problem::Problem;
 use crate::cli::{Failure, Outcome, link};
 
+const FORM: &str = "application/x-www-form-urlencoded";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -98,19 +99,24 @@ impl Client {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let mut url = self.base.join(path);
         url.set_query(query);
-        self.post(url, "application/json", body.to_string()).await
+        self.send(post(url, "application/json", body.to_string())).await
     }
 
     /// # Errors
     /// See [`Client::send`].
     pub async fn post_form(&self, path: &str, body: String) -> Outcome<Answer> {
-        self.post(self.base.join(path), "application/x-www-form-urlencoded", body).await
+        self.send(post(self.base.join(path), FORM, body)).await
     }
 
-    async fn post(&self, url: Url, media_type: &'static str, body: String) -> Outcome<Answer> {
-        let mut request = Request::new(Method::POST, url);
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        *request.body_mut() = Some(body.into());
+    /// The same, with a DPoP proof (RFC 9449 §5).
+    ///
+    /// # Errors
+    /// See [`Client::send`].
+    pub async fn post_form_with_dpop(&self, path: &str, body: String, proof: &str) -> Outcome<Answer> {
+        let mut request = post(self.base.join(path), FORM, body);
+        let header = HeaderValue::from_str(proof);
+        let header = header.map_err(|_| Failure::failed("the DPoP proof does not fit into a header"))?;
+        request.headers_mut().insert("dpop", header);
         self.send(request).await
     }
 
@@ -190,6 +196,13 @@ impl Client {
     }
 }
 
+fn post(url: Url, media_type: &'static str, body: String) -> Request {
+    let mut request = Request::new(Method::POST, url);
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    *request.body_mut() = Some(body.into());
+    request
+}
+
 /// One answer of the broker, whatever its status.
 #[derive(Debug)]
 pub struct Answer {
@@ -222,6 +235,12 @@ impl Answer {
     /// How long to wait at least before asking again helps: of 429 and 503 alone.
     pub fn passes_after(&self) -> Option<Duration> {
         matches!(self.status, 429 | 503).then(|| retry_after::wait(&self.headers))
+    }
+
+    /// The nonce that the next DPoP proof has to bring, where this answer refuses one without (RFC 9449 §8).
+    pub fn demands_nonce(&self) -> Option<&str> {
+        let demands = self.status == 400 && Problem::read(&self.body).is("use_dpop_nonce");
+        self.header("dpop-nonce").filter(|_| demands)
     }
 
     /// # Errors

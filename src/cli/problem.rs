@@ -24,6 +24,11 @@ impl Problem {
         serde_json::from_slice(body).unwrap_or_default()
     }
 
+    /// Whether `error` is this code.
+    pub fn is(&self, error: &str) -> bool {
+        self.error.as_deref() == Some(error)
+    }
+
     /// The failure to end with. `url` is what was asked.
     pub fn failure(self, status: u16, retry_after: Option<&str>, url: &Url) -> Failure {
         let reason = self.reason.as_deref();
@@ -104,10 +109,12 @@ const fn remedy(reason: Reason) -> &'static str {
         Reason::LifetimeTooLong => "make assertions that live at most 5 minutes",
         Reason::NoAgent => "ask whoever registers agents to look up the request_id in the audit log",
         Reason::SenderConstraintRequired | Reason::DpopNonceRequired => {
-            "use an OAuth client that sends DPoP proofs (RFC 9449), nonces included"
+            "bind the token to a key: --dpop-key FILE, or an OAuth client that sends DPoP proofs (RFC 9449)"
         }
         Reason::ParentInvalid => "get the parent's token anew; it may have ended, or been stopped",
-        Reason::ParentBound => "send the proof of the key that the parent's token is bound to",
+        Reason::ParentBound => {
+            "prove the key that the parent's token is bound to (--dpop-key FILE, for one that is bound by DPoP)"
+        }
         Reason::DelegationNotRegistered => "have the parent's file list this agent in may_delegate_to",
         Reason::DelegationTooDeep => "let an agent that is nearer to the first one delegate",
         Reason::BeyondParent => "ask for less, or have the parent ask for more first",

@@ -1,29 +1,20 @@
 //! How `hallpass token` finds this workload's identity by itself, and how patient it is: the real program,
 //! a real broker, and a runner's token endpoint.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::broker::{AUDIENCE, Backend, TestApp, decode};
+use crate::support::broker::{Backend, TestApp, decode};
 use crate::support::command::{HALLPASS, Ran, bare, hallpass, proven, ran};
 use crate::support::github::{GitHub, REQUEST_TOKEN};
 use crate::support::proxy::Proxy;
 use crate::support::signer::Signer;
 
-/// A broker that calls itself by the address it is asked at, and trusts the runner's issuer.
+/// A broker that trusts the runner's issuer.
 async fn world() -> (GitHub, TestApp) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let own = format!("http://127.0.0.1:{port}");
-    let rename = |folder: &Path| {
-        let file = folder.join("hallpass.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        let text = text.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""), 1);
-        std::fs::write(file, text.replace(AUDIENCE, &own)).unwrap();
-    };
-    let mut app = TestApp::prepared(Backend::Memory, "", rename).await;
+    let mut app = TestApp::at_its_own_address(Backend::Memory, "").await;
     app.issuer.rotate(vec![Signer::rs256("runner")]);
     let claims = app.claims();
     (GitHub::start(Signer::rs256("runner"), claims).await, app)

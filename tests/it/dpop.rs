@@ -9,6 +9,7 @@ use crate::support::broker::{AUDIENCE, Answer, BOTH, Backend, PAYMENTS, TestApp,
 use crate::support::signer::{Signer, base64url, der};
 
 mod attacks;
+mod command;
 
 const ENDPOINT: &str = "https://hallpass.test/oauth/token";
 

@@ -147,7 +147,7 @@ async fn token_for(
 /// `None` where the broker says that there is nothing for this agent there: git asks its next helper.
 async fn issued(asker: &Asker, asked: &Parameters, host: &mut Host<'_>) -> Outcome<Option<Issued>> {
     match asker.ask(asked, host).await {
-        Ok(answer) => Issued::read(&answer).map(Some),
+        Ok(answer) => Issued::read(&answer, asker.scheme()).map(Some),
         Err(failure) if failure.exit == Exit::Refused && failure.is_of_target() => Ok(None),
         Err(failure) => Err(failure),
     }

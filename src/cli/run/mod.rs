@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 
 use crate::cli::client::wait;
 use crate::cli::token::ask::{AskArgs, Asker, Issued};
+use crate::cli::token::dpop::DpopArgs;
 use crate::cli::token::narrow::{NarrowArgs, Parameters};
 use crate::cli::{Failure, Host, Outcome};
 use renew::Kept;
@@ -50,6 +51,8 @@ pub struct RunArgs {
     #[command(flatten)]
     narrow: NarrowArgs,
     #[command(flatten)]
+    dpop: DpopArgs,
+    #[command(flatten)]
     ask: AskArgs,
 }
 
@@ -57,12 +60,13 @@ pub struct RunArgs {
 /// As `hallpass token` before the command is started; then however the command ends, if not with 0.
 pub fn run(args: &RunArgs, host: &mut Host<'_>) -> Outcome {
     let asked = args.narrow.parameters()?;
-    let asker = Asker::new(&args.ask, host)?;
+    let key = args.dpop.key(host)?;
+    let asker = Asker::new(&args.ask, host)?.bound_to(key);
     wait(with_token(&args.command, &asker, &asked, host))
 }
 
 async fn with_token(command: &[OsString], asker: &Asker, asked: &Parameters, host: &mut Host<'_>) -> Outcome {
-    let issued = Issued::read(&asker.ask(asked, host).await?)?;
+    let issued = Issued::read(&asker.ask(asked, host).await?, asker.scheme())?;
     // From here on a signal does not end this process, so that nothing is left behind.
     let listening =
         Signals::listen().map_err(|error| Failure::failed(format!("cannot hear signals: {error}")));

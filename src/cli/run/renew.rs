@@ -91,7 +91,7 @@ impl Kept {
         file: &TokenFile,
         host: &mut Host<'_>,
     ) -> Outcome {
-        let issued = Issued::read(&asker.ask_once(asked, host).await?)?;
+        let issued = Issued::read(&asker.ask_once(asked, host).await?, asker.scheme())?;
         let written = file.replace(&issued.token);
         // Kept in any case, so that it is ended with the others.
         self.take(issued, host.clock.now());

@@ -33,6 +33,8 @@ struct Seen {
     /// `METHOD /path?query`
     line: String,
     authorization: Option<String>,
+    host: String,
+    dpop: Option<String>,
     body: String,
 }
 
@@ -66,10 +68,12 @@ impl Canned {
         let app = axum::Router::new().fallback(move |request: Request<Body>| async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            let authorization = head.headers.get("authorization");
+            let header = |name| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
             let seen = Seen {
                 line: format!("{} {}", head.method, head.uri),
-                authorization: authorization.map(|value| value.to_str().unwrap().to_owned()),
+                authorization: header("authorization"),
+                host: header("host").unwrap(),
+                dpop: header("dpop"),
                 body: String::from_utf8(body.to_vec()).unwrap(),
             };
             let (status, headers, body) = answer(&seen);

@@ -239,6 +239,49 @@ fn a_token_that_could_start_a_line_of_its_own_is_not_printed() {
     }
 }
 
+/// A broker that answers the token endpoint with this.
+fn binding(answer: impl Fn(&Seen) -> Answer + Clone + Send + Sync + 'static) -> Canned {
+    Canned::new(move |seen| match seen.line.starts_with("GET") {
+        true => ok(format!(r#"{{"issuer":"http://{}"}}"#, seen.host)),
+        false => answer(seen),
+    })
+}
+
+#[test]
+fn a_token_that_should_be_bound_and_is_not_is_not_printed() {
+    let broker = binding(|_| ok(ISSUED));
+    let mut machine = Machine::new();
+    machine.env.insert("HALLPASS_IDENTITY_TOKEN", PROOF.into());
+    let (key, _) = keygen(&machine, "dpop.key");
+    for format in ["token", "env", "header", "json"] {
+        let ran = machine.run(&["token", "--url", &broker.url, "--dpop-key", &key, "--format", format]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{format}");
+        assert!(ran.err.contains("it holds no DPoP token"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_nonce_is_brought_once_and_another_one_is_a_refusal() {
+    let refusal = r#"{"error":"use_dpop_nonce","reason":"dpop_nonce_required"}"#;
+    let broker = binding(move |_| (400, vec![("dpop-nonce", "a\"nonce".into())], refusal.into()));
+    let mut machine = Machine::new();
+    machine.env.insert("HALLPASS_IDENTITY_TOKEN", PROOF.into());
+    let (key, _) = keygen(&machine, "dpop.key");
+    let ran = machine.run(&["token", "--url", &broker.url, "--dpop-key", &key]);
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{}", ran.err);
+    let claims = |seen: &Seen| -> serde_json::Value {
+        let payload = seen.dpop.as_ref().unwrap().split('.').nth(1).unwrap().to_owned();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    };
+    let seen: Vec<Seen> = broker.seen().into_iter().filter(|seen| seen.dpop.is_some()).collect();
+    assert_eq!(seen.len(), 2);
+    let (first, second) = (claims(&seen[0]), claims(&seen[1]));
+    assert_eq!((first.get("nonce"), &second["nonce"]), (None, &"a\"nonce".into()));
+    assert_eq!(second["htu"], format!("{}/oauth/token", broker.url));
+    assert_ne!(first["jti"], second["jti"]);
+    assert_eq!(seen[0].body, seen[1].body);
+}
+
 #[test]
 fn a_refusal_says_why_and_what_to_do_and_never_the_proof() {
     let refusal = r#"{"error":"access_denied","error_description":"agent:a is stopped\u001b[2J",

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ring::signature::Ed25519KeyPair;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded;
@@ -13,10 +14,11 @@ use crate::cli::client::{Answer, Client, is_bearer_token};
 use crate::cli::token::narrow::Parameters;
 use crate::cli::token::patience::patiently;
 use crate::cli::token::proof::{PROJECTED, Proof, ProofArgs, Source};
-use crate::cli::token::{assertion, github, workload_api};
+use crate::cli::token::{assertion, dpop, github, workload_api};
 use crate::cli::{Failure, Host, Outcome, moment};
 use crate::domain::permission::GrantedPermission;
 
+const TOKEN_ENDPOINT: &str = "/oauth/token";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -77,7 +79,26 @@ pub struct Asker {
     spiffe_id: Option<spiffe::SpiffeId>,
     /// The file of the token that is handed down.
     parent: Option<PathBuf>,
+    /// What the tokens are to be bound to.
+    dpop: Option<Ed25519KeyPair>,
     patience: Duration,
+}
+
+/// How a token is shown to who takes it: its `token_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+impl Scheme {
+    /// As it stands in `Authorization`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
 }
 
 /// A successful answer (RFC 8693 §2.2.1).
@@ -99,7 +120,16 @@ impl Asker {
         let parent = args.parent_token_file.clone();
         let ProofArgs { audience, spiffe_id, .. } = &args.proof;
         let (audience, spiffe_id) = (audience.clone(), spiffe_id.clone());
-        Ok(Self { client, source, audience, spiffe_id, parent, patience: args.timeout })
+        Ok(Self { client, source, audience, spiffe_id, parent, dpop: None, patience: args.timeout })
+    }
+
+    /// The same, whose tokens are bound to `key`, if there is one.
+    pub fn bound_to(self, key: Option<Ed25519KeyPair>) -> Self {
+        Self { dpop: key, ..self }
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        if self.dpop.is_some() { Scheme::Dpop } else { Scheme::Bearer }
     }
 
     /// A token for what is `asked`, with new tries while waiting helps.
@@ -151,7 +181,26 @@ impl Asker {
             }
         }
         form.extend_pairs(asked);
-        self.client.post_form("/oauth/token", form.finish()).await?.success()
+        let answer = match &self.dpop {
+            None => self.client.post_form(TOKEN_ENDPOINT, form.finish()).await?,
+            Some(key) => self.ask_bound(key, form.finish(), host).await?,
+        };
+        answer.success()
+    }
+
+    /// Once more where the broker wants a nonce: the rest of the request was not looked at then.
+    async fn ask_bound(&self, key: &Ed25519KeyPair, form: String, host: &Host<'_>) -> Outcome<Answer> {
+        let endpoint = format!("{}{TOKEN_ENDPOINT}", issuer(&self.client).await?.trim_end_matches('/'));
+        let ask = async |nonce: Option<&str>| {
+            let proof = dpop::sign(key, &endpoint, nonce, host.clock.now(), &host.random);
+            let proof = proof.map_err(|error| Failure::failed(error.to_string()))?;
+            self.client.post_form_with_dpop(TOKEN_ENDPOINT, form.clone(), &proof).await
+        };
+        let answer = ask(None).await?;
+        match answer.demands_nonce() {
+            Some(nonce) => ask(Some(nonce)).await,
+            None => Ok(answer),
+        }
     }
 
     async fn prove(&self, host: &mut Host<'_>) -> Outcome<Proof> {
@@ -190,9 +239,10 @@ impl Asker {
 
 impl Issued {
     /// # Errors
-    /// When the answer holds no bearer token. What holds other characters could start a line of its own
-    /// in a header, an environment file or git's protocol.
-    pub fn read(answer: &Answer) -> Outcome<Self> {
+    /// When the answer holds no token of the `scheme` that was asked for: one that is bound to another key is of no
+    /// use, and one that should be bound and is not could be anybody's. What holds other characters could start a
+    /// line of its own in a header, an environment file or git's protocol.
+    pub fn read(answer: &Answer, scheme: Scheme) -> Outcome<Self> {
         #[derive(Deserialize)]
         struct Members<'a> {
             access_token: &'a str,
@@ -202,8 +252,9 @@ impl Issued {
             authorization_details: Vec<GrantedPermission>,
         }
         let members: Members<'_> = answer.json()?;
-        if !members.token_type.eq_ignore_ascii_case("bearer") || !is_bearer_token(members.access_token) {
-            return Err(answer.foreign("it holds no bearer token"));
+        let scheme = scheme.as_str();
+        if !members.token_type.eq_ignore_ascii_case(scheme) || !is_bearer_token(members.access_token) {
+            return Err(answer.foreign(&format!("it holds no {scheme} token")));
         }
         Ok(Self {
             token: members.access_token.into(),

@@ -1,10 +1,10 @@
 //! The proof of a registered key: a signed assertion (RFC 7523 §3), made for one request.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::Ed25519KeyPair;
+use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::cli::token::jws;
 use crate::domain::id::AgentId;
 use crate::domain::random::{NoRandomness, Random};
 use crate::domain::time::Timestamp;
@@ -23,19 +23,13 @@ pub fn sign(
     now: Timestamp,
     random: &Random,
 ) -> Result<Zeroizing<String>, NoRandomness> {
-    let claims = serde_json::json!({
+    let claims = json!({
         "iss": agent,
         "sub": agent,
         "aud": issuer,
         "iat": now.seconds(),
         "exp": now.seconds() + LIFETIME,
-        "jti": URL_SAFE_NO_PAD.encode(random.bytes::<16>()?),
+        "jti": jws::id(random)?,
     });
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","typ":"JWT"}"#);
-    let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
-    let mut jwt = Zeroizing::new(format!("{header}.{claims}"));
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(jwt.as_bytes()));
-    jwt.push('.');
-    jwt.push_str(&signature);
-    Ok(jwt)
+    Ok(jws::sign(key, &json!({"alg": "EdDSA", "typ": "JWT"}), &claims))
 }

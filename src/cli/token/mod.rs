@@ -2,7 +2,9 @@
 
 pub mod ask;
 pub mod assertion;
+pub mod dpop;
 pub mod github;
+pub mod jws;
 pub mod narrow;
 pub mod patience;
 pub mod proof;
@@ -15,7 +17,8 @@ use crate::cli::client::{Answer, wait};
 use crate::cli::show::json_line;
 use crate::cli::{Failure, Host, Outcome};
 pub use ask::BrokerArgs;
-use ask::{AskArgs, Asker, Issued};
+use ask::{AskArgs, Asker, Issued, Scheme};
+use dpop::DpopArgs;
 use narrow::NarrowArgs;
 
 pub const AFTER_HELP: &str = "\
@@ -39,7 +42,11 @@ Formats:
   token   the token and a newline (the default, where standard output is not a terminal)
   json    the broker's whole answer
   env     HALLPASS_TOKEN=… and HALLPASS_TOKEN_EXPIRES_AT=… (Unix seconds)
-  header  Authorization: Bearer …
+  header  Authorization: Bearer …, or Authorization: DPoP …
+
+With --dpop-key the token is bound to that key (token_type DPoP, cnf.jkt). Each request that uses it
+brings a proof of its own by the same key in its DPoP header (RFC 9449 §7), which an OAuth library
+makes. An agent whose file says require = \"sender-constrained\" gets no other token by a token or a key.
 
 Examples:
   hallpass token --identity-token-file /var/run/secrets/tokens/hallpass --scope payments:read
@@ -47,6 +54,7 @@ Examples:
   curl -H \"$(hallpass token --format header)\" https://ledger.staging.acme.internal/v1/entries/7
   hallpass token -v --format env >> \"$GITHUB_ENV\"
   hallpass token --parent-token-file \"$PARENT_TOKEN_FILE\" --scope code:read
+  hallpass keygen --out dpop.key && hallpass token --dpop-key dpop.key --format json
   hallpass token --authorization-details @narrow.json --resource https://github.com";
 
 #[derive(Debug, clap::Args)]
@@ -56,6 +64,8 @@ pub struct TokenArgs {
     /// The form to print the token in
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    dpop: DpopArgs,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -78,18 +88,19 @@ pub fn run(args: &TokenArgs, host: &mut Host<'_>) -> Outcome {
             ));
     }
     let asked = args.narrow.parameters()?;
-    let asker = Asker::new(&args.ask, host)?;
+    let key = args.dpop.key(host)?;
+    let asker = Asker::new(&args.ask, host)?.bound_to(key);
     let answer = wait(asker.ask(&asked, host))?;
-    print(&answer, args.format.unwrap_or(Format::Token), host)
+    print(&answer, asker.scheme(), args.format.unwrap_or(Format::Token), host)
 }
 
-fn print(answer: &Answer, format: Format, host: &mut Host<'_>) -> Outcome {
-    let issued = Issued::read(answer)?;
+fn print(answer: &Answer, scheme: Scheme, format: Format, host: &mut Host<'_>) -> Outcome {
+    let issued = Issued::read(answer, scheme)?;
     let token = issued.token.expose_secret();
     let text = Zeroizing::new(match format {
         Format::Token => format!("{token}\n"),
         Format::Json => format!("{}\n", json_line(answer.text()?.trim(), host.terminal)),
-        Format::Header => format!("Authorization: Bearer {token}\n"),
+        Format::Header => format!("Authorization: {} {token}\n", scheme.as_str()),
         Format::Env => {
             let expires = (host.clock.now() + issued.lifetime).seconds();
             format!("HALLPASS_TOKEN={token}\nHALLPASS_TOKEN_EXPIRES_AT={expires}\n")

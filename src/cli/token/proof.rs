@@ -143,7 +143,9 @@ impl Source {
                 identity_token(key_file::read(file, Readers::Anyone, host)?, &file.display().to_string())?
             }
             Self::Text(token) => identity_token(token.clone(), IDENTITY_TOKEN)?,
-            Self::Key { agent, file, .. } => registered_key(file, agent.clone(), host)?,
+            Self::Key { agent, file, .. } => {
+                Proof::Key { agent: agent.clone(), key: Box::new(ed25519(file, host)?) }
+            }
             Self::GitHub { .. } | Self::WorkloadApi { .. } => return Ok(None),
         }))
     }
@@ -199,16 +201,19 @@ fn agent(args: &ProofArgs, host: &Host<'_>) -> Outcome<AgentId> {
     }
 }
 
-fn registered_key(file: &Path, agent: AgentId, host: &mut Host<'_>) -> Outcome<Proof> {
+/// A private key as `hallpass keygen` writes it.
+///
+/// # Errors
+/// When the file cannot be read or holds something else.
+pub(super) fn ed25519(file: &Path, host: &mut Host<'_>) -> Outcome<Ed25519KeyPair> {
     let pem = key_file::read(file, Readers::Owner, host)?;
     let unusable = |why: &dyn fmt::Display| {
         Failure::failed(format!("{} is not an Ed25519 key in PKCS#8 PEM: {why}", file.display()))
-            .remedy("make one with `hallpass keygen`, and register its public half")
+            .remedy("make one with `hallpass keygen`")
     };
     let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose_secret().as_bytes()).map_err(|e| unusable(&e))?;
     // OpenSSL writes PKCS#8 without the public half; the broker finds out if it is not the registered one.
-    let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).map_err(|e| unusable(&e))?;
-    Ok(Proof::Key { agent, key: Box::new(key) })
+    Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).map_err(|e| unusable(&e))
 }
 
 fn nothing_found(args: &ProofArgs, projected: &Path, host: &Host<'_>) -> Failure {

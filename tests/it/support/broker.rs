@@ -129,6 +129,20 @@ impl TestApp {
         Self::raised(backend, Hands::default(), configure, &agents, change).await
     }
 
+    /// A broker that calls itself by the address it is asked at, as what its agents sign has to say it.
+    pub(crate) async fn at_its_own_address(backend: Backend, more: &str) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let own = format!("http://127.0.0.1:{port}");
+        let rename = |folder: &Path| {
+            let file = folder.join("hallpass.toml");
+            let text = fs::read_to_string(&file).unwrap();
+            let listen = format!("listen = \"127.0.0.1:{port}\"");
+            let text = text.replacen("listen = \"127.0.0.1:0\"", &listen, 1);
+            fs::write(file, text.replace(AUDIENCE, &own)).unwrap();
+        };
+        Self::prepared(backend, more, rename).await
+    }
+
     /// With a clock, a configuration (of the URLs of the kill switch and of the issuer) and agent files,
     /// each with its id, of the test's own.
     pub(crate) async fn made(
