@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use spiffe::transport::Endpoint;
 use spiffe::{SpiffeId, WorkloadApiClient, WorkloadApiError};
 
 use crate::cli::token::proof::Proof;
@@ -17,8 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// An SVID made out to `audience` alone: of the workload `id`, or without one the first that the API has for it.
 ///
 /// # Errors
-/// When the API is not there, or has no identity for this process.
+/// When the API is not there, is not on this machine, or has no identity for this process.
 pub async fn fetch(endpoint: &str, audience: &str, id: Option<&SpiffeId>) -> Outcome<Proof> {
+    if let Ok(Endpoint::Tcp { host, .. }) = Endpoint::parse(endpoint)
+        && !host.is_loopback()
+    {
+        // Whoever is on the way could read the SVID, or give another's: it is not encrypted.
+        return Err(Failure::usage(format!("the Workload API at {endpoint} is not on this machine"))
+            .remedy("name a unix socket, or tcp on a loopback address"));
+    }
     let asked = async {
         let client = WorkloadApiClient::connect_to(endpoint).await?;
         client.fetch_jwt_token([audience], id).await

@@ -79,6 +79,9 @@ async fn an_agent_that_misbehaves_gives_nobody_an_identity() {
     assert!(ran.code == Some(1) && ran.err.contains("is a SPIRE agent running here"), "{ran:?}");
     let ran = token(&app, &agent, &["--spiffe-socket", "/run/spire/agent.sock"]).await;
     assert!(ran.code == Some(2) && ran.err.contains("unix:///run/spire"), "{ran:?}");
+    // It is not encrypted, so nobody beyond this machine is asked.
+    let ran = token(&app, &agent, &["--spiffe-socket", "tcp://192.0.2.1:8081", "--timeout", "1s"]).await;
+    assert!(ran.code == Some(2) && ran.err.contains("is not on this machine"), "{ran:?}");
     app.finish().await;
 }
 
