@@ -27,24 +27,20 @@ impl Wal {
         Self { database: database.to_owned(), commits: 0, mover: None }
     }
 
-    /// After each commit: whether the log is moved to its end.
-    pub(super) fn committed(&mut self, connection: &Connection) -> bool {
+    /// After each commit.
+    pub(super) fn committed(&mut self, connection: &Connection) {
         self.commits += 1;
-        if self.mover.as_ref().is_some_and(JoinHandle::is_finished) {
-            self.halt();
-            return self.move_all(connection);
+        match &self.mover {
+            Some(mover) if mover.is_finished() => self.move_rest(connection),
+            None if self.commits >= COMMITS_BETWEEN_MOVES => self.begin(connection),
+            _ => {}
         }
-        if self.mover.is_none() && self.commits >= COMMITS_BETWEEN_MOVES {
-            return !self.begin() && self.move_all(connection);
-        }
-        false
     }
 
     /// While nothing waits to be written.
     pub(super) fn idle(&mut self, connection: &Connection) {
         if self.commits > 0 {
-            self.halt();
-            self.move_all(connection);
+            self.move_rest(connection);
         }
     }
 
@@ -57,28 +53,29 @@ impl Wal {
         }
     }
 
-    /// Without waiting for readers. A failure is no fault yet: what is in the log is durable there.
-    fn move_all(&mut self, connection: &Connection) -> bool {
+    /// Without waiting for readers.
+    fn move_rest(&mut self, connection: &Connection) {
+        self.halt();
         self.commits = 0;
-        moved(checkpoint(connection, "PASSIVE"))
+        told(checkpoint(connection, "PASSIVE"));
     }
 
-    fn begin(&mut self) -> bool {
+    /// Where there is no other thread to be had, the writer does it.
+    fn begin(&mut self, connection: &Connection) {
         let database = self.database.clone();
-        let run = move || {
-            moved(move_beside(&database));
-        };
-        self.mover = std::thread::Builder::new().name("journal-move".to_owned()).spawn(run).ok();
-        self.mover.is_some()
+        let thread = std::thread::Builder::new().name("journal-move".to_owned());
+        match thread.spawn(move || told(move_beside(&database))) {
+            Ok(mover) => self.mover = Some(mover),
+            Err(_) => self.move_rest(connection),
+        }
     }
 }
 
-fn moved(result: Result<(i64, i64), impl std::fmt::Display>) -> bool {
-    result
-        .inspect_err(
-            |error| tracing::warn!(%error, "the write-ahead log could not be moved into the database"),
-        )
-        .is_ok_and(|(in_log, moved)| in_log == moved)
+/// A failure is no fault yet: what is in the log is durable there.
+fn told(moved: Result<(i64, i64), impl std::fmt::Display>) {
+    if let Err(error) = moved {
+        tracing::warn!(%error, "the write-ahead log could not be moved into the database");
+    }
 }
 
 /// Moves what the log holds now, on a connection of its own.

@@ -160,9 +160,8 @@ impl Writer {
             work.settle(committed.clone());
         }
         // Nobody waits for this any more.
-        if let (Ok(()), Some(connection)) = (committed, &self.connection)
-            && self.wal.committed(connection)
-        {
+        if let (Ok(()), Some(connection)) = (committed, &self.connection) {
+            self.wal.committed(connection);
             self.trim();
         }
     }
