@@ -222,12 +222,7 @@ impl Broker {
 
     /// What this broker knows of `levels` without asking anybody: every stop that it has confirmed is in it.
     fn known(&self, levels: &Levels) -> Verdict {
-        let durable = self.durable(levels);
-        match self.revocation.view(levels) {
-            Ok(view) => view.join(durable),
-            // Too old to say that nothing is stopped; then it has confirmed nothing either.
-            Err(_) => durable,
-        }
+        self.revocation.known(levels).join(self.durable(levels))
     }
 
     async fn refill(&self) -> Result<(), RevocationError> {

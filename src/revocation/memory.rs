@@ -63,6 +63,10 @@ impl Memory {
         self.ask(levels).map_err(|_| Stale { age: self.view_age() })
     }
 
+    pub(super) fn known(&self, levels: &Levels) -> Verdict {
+        self.view.verdict(levels)
+    }
+
     pub(super) fn view_age(&self) -> Duration {
         if self.filled.load(Ordering::Acquire) { Duration::ZERO } else { Duration::MAX }
     }

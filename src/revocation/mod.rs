@@ -194,6 +194,14 @@ impl Revocation {
         }
     }
 
+    /// The same, however old the view is: what it holds is stopped, whatever else may be. No I/O.
+    pub fn known(&self, levels: &Levels) -> Verdict {
+        match self {
+            Self::Memory(memory) => memory.known(levels),
+            Self::Redis(redis) => redis.known(levels),
+        }
+    }
+
     /// The age of the view: how long ago the authority was asked the last question that brought it up to date.
     pub fn view_age(&self) -> Duration {
         match self {

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 //!
-//! It commits at once, and what queued meanwhile is the next commit: waiting to gather more would cost
-//! latency and gain little. A failed commit fails everyone in it, changes nothing in memory, and closes
+//! A lone write is committed at once, and what queued meanwhile is the next commit, for which under load it waits
+//! a moment. A failed commit fails everyone in it, changes nothing in memory, and closes
 //! the connection, for SQLite cannot always say whether the last bytes landed. The next write, or the
 //! next idle moment, opens it again and reads what truly is on disk.
 

@@ -26,7 +26,8 @@ impl DpopArgs {
     /// # Errors
     /// When the file holds no Ed25519 key.
     pub fn key(&self, host: &mut Host<'_>) -> Outcome<Option<Ed25519KeyPair>> {
-        self.dpop_key.as_deref().map(|file| proof::ed25519(file, host)).transpose()
+        let remedy = "make one with `hallpass keygen`";
+        self.dpop_key.as_deref().map(|file| proof::ed25519(file, remedy, host)).transpose()
     }
 }
 

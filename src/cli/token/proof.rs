@@ -144,7 +144,9 @@ impl Source {
             }
             Self::Text(token) => identity_token(token.clone(), IDENTITY_TOKEN)?,
             Self::Key { agent, file, .. } => {
-                Proof::Key { agent: agent.clone(), key: Box::new(ed25519(file, host)?) }
+                let key =
+                    ed25519(file, "make one with `hallpass keygen`, and register its public half", host)?;
+                Proof::Key { agent: agent.clone(), key: Box::new(key) }
             }
             Self::GitHub { .. } | Self::WorkloadApi { .. } => return Ok(None),
         }))
@@ -204,12 +206,12 @@ fn agent(args: &ProofArgs, host: &Host<'_>) -> Outcome<AgentId> {
 /// A private key as `hallpass keygen` writes it.
 ///
 /// # Errors
-/// When the file cannot be read or holds something else.
-pub(super) fn ed25519(file: &Path, host: &mut Host<'_>) -> Outcome<Ed25519KeyPair> {
+/// When the file cannot be read or holds something else, which `remedy` tells how to mend.
+pub(super) fn ed25519(file: &Path, remedy: &str, host: &mut Host<'_>) -> Outcome<Ed25519KeyPair> {
     let pem = key_file::read(file, Readers::Owner, host)?;
     let unusable = |why: &dyn fmt::Display| {
         Failure::failed(format!("{} is not an Ed25519 key in PKCS#8 PEM: {why}", file.display()))
-            .remedy("make one with `hallpass keygen`")
+            .remedy(remedy)
     };
     let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose_secret().as_bytes()).map_err(|e| unusable(&e))?;
     // OpenSSL writes PKCS#8 without the public half; the broker finds out if it is not the registered one.

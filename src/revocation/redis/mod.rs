@@ -178,6 +178,10 @@ impl Redis {
         if age > self.max_staleness { Err(Stale { age }) } else { Ok(self.view.verdict(levels)) }
     }
 
+    pub(super) fn known(&self, levels: &Levels) -> Verdict {
+        self.view.verdict(levels)
+    }
+
     pub(super) fn view_age(&self) -> Duration {
         self.view.age()
     }

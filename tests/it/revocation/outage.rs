@@ -300,6 +300,8 @@ async fn a_view_without_redis_grows_stale_and_fresh_again() {
     eventually("staleness", || broker.revocation.view(&others()).is_err()).await;
     assert!(started.elapsed() < Duration::from_millis(1_000), "{:?}", started.elapsed());
     assert!(broker.revocation.view_age() > Duration::from_millis(800));
+    let known = broker.revocation.known(&levels());
+    assert_eq!(known.stopped, Some(agent()), "what it has confirmed it does not forget by growing old");
     proxy.pass();
     eventually("a fresh view", || broker.revocation.view(&others()).is_ok()).await;
     assert!(in_view(&broker, &agent()));
