@@ -32,7 +32,7 @@ fn main() {
     if std::env::var_os(baseline::MARK).is_some() {
         return baseline::serve();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(run());
 }
 
