@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::broker_url::BrokerUrl;
 use crate::cli::problem::Problem;
+use crate::cli::token::certificate::Certificate;
 use crate::cli::{Failure, Outcome, link};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -48,18 +49,28 @@ pub struct Client {
 impl Client {
     /// # Errors
     /// When TLS cannot be set up.
-    #[expect(clippy::disallowed_methods, reason = "the one client of the command line, and its limits")]
     pub fn new(base: BrokerUrl, named_by: &'static str) -> Outcome<Self> {
-        let built = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let built = builder().build();
         let http = built.map_err(|e| Failure::failed(format!("cannot set up HTTP: {}", root_cause(&e))))?;
         Ok(Self { http, base, named_by, bearer: None })
+    }
+
+    /// The same, over connections of its own that show `certificate` to the broker.
+    ///
+    /// # Errors
+    /// When the broker is not asked over TLS, or the key is not the certificate's.
+    pub fn showing(&self, certificate: &Certificate) -> Outcome<Self> {
+        if self.base.join("/").scheme() != "https" {
+            let unseen = format!("a certificate is shown in TLS, and {} is asked without", self.base);
+            return Err(Failure::usage(unseen)
+                .remedy(format!("name the broker's https address with {}", self.named_by)));
+        }
+        let built = builder().identity(certificate.identity()?).build();
+        let http = built.map_err(|error| {
+            Failure::failed(format!("the X.509-SVID cannot be shown: {}", root_cause(&error)))
+                .remedy("give the key that belongs to the first certificate of the chain")
+        })?;
+        Ok(Self { http, base: self.base.clone(), named_by: self.named_by, bearer: self.bearer.clone() })
     }
 
     /// The same, with a credential in every request (RFC 6750 §2.1).
@@ -194,6 +205,17 @@ impl Client {
             .remedy(format!("start it (hallpass serve), or name another address with {}", self.named_by))
             .passing(Duration::ZERO)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one client of the command line, and its limits")]
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
 }
 
 fn post(url: Url, media_type: &'static str, body: String) -> Request {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ring::signature::Ed25519KeyPair;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
@@ -13,7 +14,7 @@ use crate::cli::broker_url::BrokerUrl;
 use crate::cli::client::{Answer, Client, is_bearer_token};
 use crate::cli::token::narrow::Parameters;
 use crate::cli::token::patience::patiently;
-use crate::cli::token::proof::{PROJECTED, Proof, ProofArgs, Source};
+use crate::cli::token::proof::{PROJECTED, Proof, ProofArgs, Source, SvidKind};
 use crate::cli::token::{assertion, dpop, github, workload_api};
 use crate::cli::{Failure, Host, Outcome, moment};
 use crate::domain::permission::GrantedPermission;
@@ -152,7 +153,13 @@ impl Asker {
             form.append_pair("subject_token_type", ACCESS_TOKEN);
             form.append_pair("subject_token", parent.expose_secret());
         }
-        match self.prove(host).await? {
+        let broker = Named { client: &self.client, issuer: OnceCell::new() };
+        let proof = self.prove(&broker, host).await?;
+        if parent.is_none() && !matches!(proof, Proof::IdentityToken(_)) {
+            form.append_pair("grant_type", "client_credentials");
+        }
+        let mut showing = None;
+        match proof {
             Proof::IdentityToken(token) if parent.is_some() => {
                 form.append_pair("actor_token_type", TOKEN_TYPE_JWT);
                 form.append_pair("actor_token", token.expose_secret());
@@ -163,53 +170,37 @@ impl Asker {
                 form.append_pair("subject_token", token.expose_secret());
             }
             Proof::JwtSvid(svid) => {
-                if parent.is_none() {
-                    form.append_pair("grant_type", "client_credentials");
-                }
                 form.append_pair("client_assertion_type", SVID_TYPE);
                 form.append_pair("client_assertion", svid.expose_secret());
             }
             Proof::Key { agent, key } => {
-                let issuer = issuer(&self.client).await?;
-                let assertion = assertion::sign(&key, &agent, &issuer, host.clock.now(), &host.random);
+                let issuer = broker.issuer().await?;
+                let assertion = assertion::sign(&key, &agent, issuer, host.clock.now(), &host.random);
                 let assertion = assertion.map_err(|error| Failure::failed(error.to_string()))?;
-                if parent.is_none() {
-                    form.append_pair("grant_type", "client_credentials");
-                }
                 form.append_pair("client_assertion_type", ASSERTION_TYPE);
                 form.append_pair("client_assertion", &assertion);
             }
+            Proof::Certificate(certificate) => showing = Some(self.client.showing(&certificate)?),
         }
         form.extend_pairs(asked);
+        let client = showing.as_ref().unwrap_or(&self.client);
         let answer = match &self.dpop {
-            None => self.client.post_form(TOKEN_ENDPOINT, form.finish()).await?,
-            Some(key) => self.ask_bound(key, form.finish(), host).await?,
+            None => client.post_form(TOKEN_ENDPOINT, form.finish()).await?,
+            Some(key) => ask_bound(client, broker.issuer().await?, key, form.finish(), host).await?,
         };
         answer.success()
     }
 
-    /// Once more where the broker wants a nonce: the rest of the request was not looked at then.
-    async fn ask_bound(&self, key: &Ed25519KeyPair, form: String, host: &Host<'_>) -> Outcome<Answer> {
-        let endpoint = format!("{}{TOKEN_ENDPOINT}", issuer(&self.client).await?.trim_end_matches('/'));
-        let ask = async |nonce: Option<&str>| {
-            let proof = dpop::sign(key, &endpoint, nonce, host.clock.now(), &host.random);
-            let proof = proof.map_err(|error| Failure::failed(error.to_string()))?;
-            self.client.post_form_with_dpop(TOKEN_ENDPOINT, form.clone(), &proof).await
-        };
-        let answer = ask(None).await?;
-        match answer.demands_nonce() {
-            Some(nonce) => ask(Some(nonce)).await,
-            None => Ok(answer),
-        }
-    }
-
-    async fn prove(&self, host: &mut Host<'_>) -> Outcome<Proof> {
+    async fn prove(&self, broker: &Named<'_>, host: &mut Host<'_>) -> Outcome<Proof> {
         match &self.source {
             Source::GitHub { url, bearer } => {
-                github::fetch(&self.client, url, bearer, &self.audience().await?).await
+                github::fetch(&self.client, url, bearer, self.audience(broker).await?).await
             }
-            Source::WorkloadApi { endpoint, .. } => {
-                workload_api::fetch(endpoint, &self.audience().await?, self.spiffe_id.as_ref()).await
+            Source::WorkloadApi { endpoint, kind: SvidKind::Jwt, .. } => {
+                workload_api::jwt_svid(endpoint, self.audience(broker).await?, self.spiffe_id.as_ref()).await
+            }
+            Source::WorkloadApi { endpoint, kind: SvidKind::X509, .. } => {
+                workload_api::x509_svid(endpoint, self.spiffe_id.as_ref()).await
             }
             source => {
                 let read = source.read(host)?;
@@ -219,10 +210,10 @@ impl Asker {
     }
 
     /// Whom a proof that is made for this call is made out to.
-    async fn audience(&self) -> Outcome<String> {
+    async fn audience<'a>(&'a self, broker: &'a Named<'_>) -> Outcome<&'a str> {
         match &self.audience {
-            Some(audience) => Ok(audience.clone()),
-            None => issuer(&self.client).await,
+            Some(audience) => Ok(audience),
+            None => broker.issuer().await,
         }
     }
 
@@ -264,6 +255,27 @@ impl Issued {
     }
 }
 
+/// Once more where the broker wants a nonce: the rest of the request was not looked at then.
+async fn ask_bound(
+    client: &Client,
+    issuer: &str,
+    key: &Ed25519KeyPair,
+    form: String,
+    host: &Host<'_>,
+) -> Outcome<Answer> {
+    let endpoint = format!("{}{TOKEN_ENDPOINT}", issuer.trim_end_matches('/'));
+    let ask = async |nonce: Option<&str>| {
+        let proof = dpop::sign(key, &endpoint, nonce, host.clock.now(), &host.random);
+        let proof = proof.map_err(|error| Failure::failed(error.to_string()))?;
+        client.post_form_with_dpop(TOKEN_ENDPOINT, form.clone(), &proof).await
+    };
+    let answer = ask(None).await?;
+    match answer.demands_nonce() {
+        Some(nonce) => ask(Some(nonce)).await,
+        None => Ok(answer),
+    }
+}
+
 /// Read anew for each token: whoever runs the parent keeps it fresh.
 fn parent_token(file: &Path) -> Outcome<SecretString> {
     let text = std::fs::read_to_string(file).map(Zeroizing::new);
@@ -274,6 +286,18 @@ fn parent_token(file: &Path) -> Outcome<SecretString> {
             .remedy("name a file with the parent's token alone, such as its HALLPASS_TOKEN_FILE"));
     }
     Ok(token.into())
+}
+
+/// The broker of one request, which is asked for its name where that is needed, and once.
+struct Named<'a> {
+    client: &'a Client,
+    issuer: OnceCell<String>,
+}
+
+impl Named<'_> {
+    async fn issuer(&self) -> Outcome<&str> {
+        self.issuer.get_or_try_init(|| issuer(self.client)).await.map(String::as_str)
+    }
 }
 
 /// The broker's own name, from its metadata (RFC 8414 §3): the audience of an assertion and of the

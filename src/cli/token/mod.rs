@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod assertion;
+pub mod certificate;
 pub mod dpop;
 pub mod github;
 pub mod jws;
@@ -25,15 +26,16 @@ pub const AFTER_HELP: &str = "\
 The proof is the first of these that is there; a proof that fails is never replaced by the next:
   1. --identity-token-file FILE       an OIDC token, as a platform mounts it
   2. --key-file FILE with --agent ID  a registered key (hallpass keygen)
-  3. HALLPASS_IDENTITY_TOKEN_FILE     as 1
-  4. HALLPASS_IDENTITY_TOKEN          the OIDC token itself: the name to use in GitLab's `id_tokens:`
-  5. GitHub Actions                   ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN, which a job with
+  3. --svid-file FILE                 an X.509-SVID with its --svid-key-file, shown in TLS
+  4. HALLPASS_IDENTITY_TOKEN_FILE     as 1
+  5. HALLPASS_IDENTITY_TOKEN          the OIDC token itself: the name to use in GitLab's `id_tokens:`
+  6. GitHub Actions                   ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN, which a job with
                                       `permissions: id-token: write` has; a token is made for this call
-  6. /var/run/secrets/hallpass/token  as 1: a projected service-account token of Kubernetes
-  7. SPIFFE_ENDPOINT_SOCKET           the SPIFFE Workload API: a JWT-SVID is asked for this call.
-                                      --spiffe-socket names it before 3
-  8. HALLPASS_KEY_FILE                as 2; the agent from --agent or HALLPASS_AGENT
--v says which it was. With --agent the proof is a key: 3 to 7 are passed over.
+  7. /var/run/secrets/hallpass/token  as 1: a projected service-account token of Kubernetes
+  8. SPIFFE_ENDPOINT_SOCKET           the SPIFFE Workload API: a JWT-SVID for this call, or
+                                      --x509-svid. --spiffe-socket names it before 4
+  9. HALLPASS_KEY_FILE                as 2; the agent from --agent or HALLPASS_AGENT
+-v says which it was. With --agent the proof is a key: 4 to 8 are passed over.
 
 A broker that is not reached, or answers 429 or 503, is asked again: the waits grow, are partly random
 and keep to its Retry-After, up to --timeout in all.
@@ -46,7 +48,8 @@ Formats:
 
 With --dpop-key the token is bound to that key (token_type DPoP, cnf.jkt). Each request that uses it
 brings a proof of its own by the same key in its DPoP header (RFC 9449 §7), which an OAuth library
-makes. An agent whose file says require = \"sender-constrained\" gets no other token by a token or a key.
+makes. An X.509-SVID binds it to the certificate (cnf.x5t#S256), which is shown wherever it is used
+(RFC 8705 §3). An agent whose file says require = \"sender-constrained\" gets no other token.
 
 Examples:
   hallpass token --identity-token-file /var/run/secrets/tokens/hallpass --scope payments:read
@@ -55,6 +58,7 @@ Examples:
   hallpass token -v --format env >> \"$GITHUB_ENV\"
   hallpass token --parent-token-file \"$PARENT_TOKEN_FILE\" --scope code:read
   hallpass keygen --out dpop.key && hallpass token --dpop-key dpop.key --format json
+  hallpass token --svid-file svid.pem --svid-key-file svid_key.pem --format header
   hallpass token --authorization-details @narrow.json --resource https://github.com";
 
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::key_file::{self, Readers};
+use crate::cli::token::certificate::Certificate;
 use crate::cli::token::github;
 use crate::cli::token::github::RequestUrl;
 use crate::cli::token::workload_api::ENDPOINT_SOCKET;
@@ -39,6 +40,13 @@ pub struct ProofArgs {
     /// The agent that the key is registered for [env: HALLPASS_AGENT]
     #[arg(long, value_name = "ID")]
     agent: Option<AgentId>,
+    /// A file with this workload's X.509-SVID in PEM, its intermediates after it: the client certificate of TLS
+    #[arg(long, value_name = "FILE", requires = "svid_key_file",
+        conflicts_with_all = ["identity_token_file", "key_file", "agent", "spiffe_socket", "spiffe_id", "x509_svid"])]
+    svid_file: Option<PathBuf>,
+    /// The private key of --svid-file in PEM
+    #[arg(long, value_name = "FILE", requires = "svid_file")]
+    svid_key_file: Option<PathBuf>,
     /// The SPIFFE Workload API's socket: unix:///run/spire/sockets/agent.sock [env: SPIFFE_ENDPOINT_SOCKET]
     #[arg(long, value_name = "ENDPOINT", conflicts_with_all = ["identity_token_file", "key_file", "agent"])]
     spiffe_socket: Option<String>,
@@ -46,6 +54,9 @@ pub struct ProofArgs {
     #[arg(long, value_name = "SPIFFE-ID", value_parser = spiffe_id,
         conflicts_with_all = ["identity_token_file", "key_file", "agent"])]
     pub spiffe_id: Option<spiffe::SpiffeId>,
+    /// Ask the Workload API for an X.509-SVID instead of a JWT-SVID, and show it in TLS
+    #[arg(long, conflicts_with_all = ["identity_token_file", "key_file", "agent"])]
+    x509_svid: bool,
     /// Whom GitHub Actions or the Workload API makes its token out to [default: the broker's own name, from its metadata]
     #[arg(long, value_name = "AUDIENCE")]
     pub audience: Option<String>,
@@ -63,6 +74,8 @@ pub enum Proof {
     IdentityToken(SecretString),
     /// A JWT-SVID, as client authentication.
     JwtSvid(SecretString),
+    /// An X.509-SVID, shown as the client certificate of TLS.
+    Certificate(Certificate),
     /// A key that signs a client assertion (RFC 7523 §2.2).
     Key { agent: AgentId, key: Box<Ed25519KeyPair> },
 }
@@ -73,8 +86,16 @@ pub enum Source {
     File { file: PathBuf, named_by: &'static str },
     Text(SecretString),
     GitHub { url: RequestUrl, bearer: SecretString },
-    WorkloadApi { endpoint: String, named_by: &'static str },
+    Svid { chain: PathBuf, key: PathBuf },
+    WorkloadApi { endpoint: String, named_by: &'static str, kind: SvidKind },
     Key { agent: AgentId, file: PathBuf, named_by: &'static str },
+}
+
+/// What the Workload API is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SvidKind {
+    Jwt,
+    X509,
 }
 
 impl fmt::Display for Source {
@@ -85,8 +106,13 @@ impl fmt::Display for Source {
             }
             Self::Text(_) => write!(f, "the identity token in {IDENTITY_TOKEN}"),
             Self::GitHub { url, .. } => write!(f, "an identity token of GitHub Actions, from {url}"),
-            Self::WorkloadApi { endpoint, named_by } => {
-                write!(f, "a JWT-SVID of the SPIFFE Workload API at {endpoint} ({named_by})")
+            Self::Svid { chain, .. } => write!(f, "the X.509-SVID in {} (--svid-file)", chain.display()),
+            Self::WorkloadApi { endpoint, named_by, kind } => {
+                let kind = match kind {
+                    SvidKind::Jwt => "a JWT-SVID",
+                    SvidKind::X509 => "an X.509-SVID",
+                };
+                write!(f, "{kind} of the SPIFFE Workload API at {endpoint} ({named_by})")
             }
             Self::Key { agent, file, named_by } => {
                 write!(f, "the key in {} ({named_by}), registered for {agent}", file.display())
@@ -107,18 +133,21 @@ impl Source {
         if let Some(file) = &args.key_file {
             return Ok(Self::Key { agent: agent(args, host)?, file: file.clone(), named_by: "--key-file" });
         }
-        if let Some(endpoint) = &args.spiffe_socket {
-            return Ok(Self::WorkloadApi { endpoint: endpoint.clone(), named_by: "--spiffe-socket" });
+        if let (Some(chain), Some(key)) = (&args.svid_file, &args.svid_key_file) {
+            return Ok(Self::Svid { chain: chain.clone(), key: key.clone() });
         }
-        // `--spiffe-id` names an identity that no other proof is of.
-        if args.spiffe_id.is_some() {
+        let kind = if args.x509_svid { SvidKind::X509 } else { SvidKind::Jwt };
+        if let Some(endpoint) = &args.spiffe_socket {
+            return Ok(Self::WorkloadApi { endpoint: endpoint.clone(), named_by: "--spiffe-socket", kind });
+        }
+        // They name an identity that no other proof is of.
+        if args.spiffe_id.is_some() || args.x509_svid {
             let endpoint = text(ENDPOINT_SOCKET, host)?.ok_or_else(|| {
-                Failure::usage(
-                    "--spiffe-id names an identity of the SPIFFE Workload API, and no socket is named",
-                )
-                .remedy("give --spiffe-socket or SPIFFE_ENDPOINT_SOCKET")
+                let flag = if args.x509_svid { "--x509-svid" } else { "--spiffe-id" };
+                Failure::usage(format!("{flag} asks the SPIFFE Workload API, and no socket is named"))
+                    .remedy("give --spiffe-socket or SPIFFE_ENDPOINT_SOCKET")
             })?;
-            return Ok(Self::WorkloadApi { endpoint, named_by: ENDPOINT_SOCKET });
+            return Ok(Self::WorkloadApi { endpoint, named_by: ENDPOINT_SOCKET, kind });
         }
         // `--agent` says that the proof is a key, so an identity token that lies about is not taken.
         if args.agent.is_none()
@@ -132,8 +161,8 @@ impl Source {
         }
     }
 
-    /// Reads a file or a key. GitHub's token is fetched by [`github::fetch`] instead, an SVID by
-    /// [`crate::cli::token::workload_api::fetch`].
+    /// Reads a file or a key. GitHub's token is fetched by [`github::fetch`] instead, an SVID of the Workload
+    /// API by [`workload_api`](crate::cli::token::workload_api).
     ///
     /// # Errors
     /// When what is there is not a proof.
@@ -148,6 +177,7 @@ impl Source {
                     ed25519(file, "make one with `hallpass keygen`, and register its public half", host)?;
                 Proof::Key { agent: agent.clone(), key: Box::new(key) }
             }
+            Self::Svid { chain, key } => Proof::Certificate(Certificate::read(chain, key, host)?),
             Self::GitHub { .. } | Self::WorkloadApi { .. } => return Ok(None),
         }))
     }
@@ -169,7 +199,8 @@ fn identity_token_of(projected: &Path, host: &Host<'_>) -> Outcome<Option<Source
         return Ok(Some(Source::File { file: projected.to_owned(), named_by: "a projected token" }));
     }
     let endpoint = text(ENDPOINT_SOCKET, host)?;
-    Ok(endpoint.map(|endpoint| Source::WorkloadApi { endpoint, named_by: ENDPOINT_SOCKET }))
+    let kind = SvidKind::Jwt;
+    Ok(endpoint.map(|endpoint| Source::WorkloadApi { endpoint, named_by: ENDPOINT_SOCKET, kind }))
 }
 
 fn text(name: &'static str, host: &Host<'_>) -> Outcome<Option<String>> {
@@ -238,6 +269,7 @@ fn nothing_found(args: &ProofArgs, projected: &Path, host: &Host<'_>) -> Failure
     Failure::failed("found no proof of this workload's identity; looked, in this order, for")
         .fact("--identity-token-file", "not given")
         .fact("--key-file", flag)
+        .fact("--svid-file", "not given")
         .fact(IDENTITY_TOKEN_FILE, variable(IDENTITY_TOKEN_FILE))
         .fact(IDENTITY_TOKEN, variable(IDENTITY_TOKEN))
         .fact("GitHub Actions", github)

@@ -110,12 +110,14 @@ fn signing_key(key: &Value) -> Option<Value> {
     Some(key.into())
 }
 
-/// An `x509-svid` element: one certificate in `x5c` (§4.2.3), of a CA.
+/// An `x509-svid` element: one certificate in `x5c` (§4.2.3), of a CA that may sign certificates.
 fn authority(key: &Value) -> Option<Authority> {
     let [only] = key.get("x5c")?.as_array()?.as_slice() else { return None };
     let der = CertificateDer::from(STANDARD.decode(only.as_str()?).ok()?);
     let (_, certificate) = X509Certificate::from_der(&der).ok().filter(|(rest, _)| rest.is_empty())?;
-    if !certificate.is_ca() {
+    // A certificate that does not say what its key is for may use it for anything (RFC 5280 §4.2.1.3).
+    let signs = certificate.key_usage().ok()?.is_none_or(|usage| usage.value.key_cert_sign());
+    if !certificate.is_ca() || !signs {
         return None;
     }
     let domain = match uri_names(&certificate)?.as_slice() {

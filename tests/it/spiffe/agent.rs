@@ -11,6 +11,7 @@ use axum::routing::post;
 use futures_util::stream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use rcgen::IsCa;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use tonic::{Response, Status};
 use tonic_prost::ProstCodec;
 
-use super::world::Domain;
+use super::world::{Domain, leaf_params};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Nothing {}
@@ -43,6 +44,24 @@ struct JwtSvid {
 struct JwtSvidResponse {
     #[prost(message, repeated, tag = "1")]
     svids: Vec<JwtSvid>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct X509Svid {
+    #[prost(string, tag = "1")]
+    spiffe_id: String,
+    #[prost(bytes, tag = "2")]
+    chain: Vec<u8>,
+    #[prost(bytes, tag = "3")]
+    key: Vec<u8>,
+    #[prost(bytes, tag = "4")]
+    bundle: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct X509SvidResponse {
+    #[prost(message, repeated, tag = "1")]
+    svids: Vec<X509Svid>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -162,6 +181,24 @@ fn svids(knows: &Knowledge, request: &JwtSvidRequest) -> Result<JwtSvidResponse,
     Ok(JwtSvidResponse { svids: vec![svid] })
 }
 
+/// One for each of its identities.
+fn certificates(knows: &Knowledge) -> X509SvidResponse {
+    let svid = |id: &String| {
+        let domain = knows.domains.iter().find(|domain| id.contains(domain.name)).unwrap();
+        let mut params = leaf_params(id);
+        params.is_ca = IsCa::ExplicitNoCa;
+        let chain = domain.leaf(params);
+        let certificates = chain.certificates.iter().flat_map(|certificate| certificate.to_vec());
+        X509Svid {
+            spiffe_id: id.clone(),
+            chain: if knows.mood == Mood::Babbles { b"none".to_vec() } else { certificates.collect() },
+            key: chain.key,
+            bundle: domain.authority_der(),
+        }
+    };
+    X509SvidResponse { svids: knows.ids.iter().map(svid).collect() }
+}
+
 fn bundles(knows: &Knowledge, of: impl Fn(&Domain) -> Vec<u8>) -> HashMap<String, Vec<u8>> {
     let known = knows.domains.iter().filter(|_| knows.mood != Mood::Forgets);
     let entry = |domain: &Arc<Domain>| {
@@ -172,7 +209,18 @@ fn bundles(knows: &Knowledge, of: impl Fn(&Domain) -> Vec<u8>) -> HashMap<String
 }
 
 fn router(knows: Arc<Mutex<Knowledge>>) -> Router {
-    let (jwt, x509, keys) = (Arc::clone(&knows), Arc::clone(&knows), knows);
+    let (jwt, svids_of, x509, keys) = (Arc::clone(&knows), Arc::clone(&knows), Arc::clone(&knows), knows);
+    let fetch_x509_svid = move |request: Request<Body>| async move {
+        let answer = tower::service_fn(move |request: tonic::Request<Nothing>| {
+            let knows = Arc::clone(&svids_of);
+            async move {
+                let knows = behave(&knows, is_marked(&request)).await?;
+                Ok::<_, Status>(Response::new(stream::iter([Ok(certificates(&knows))])))
+            }
+        });
+        let codec = ProstCodec::<X509SvidResponse, Nothing>::default();
+        tonic::server::Grpc::new(codec).server_streaming(answer, request).await.map(Body::new)
+    };
     let fetch_jwt_svid = move |request: Request<Body>| async move {
         let answer = tower::service_fn(move |request: tonic::Request<JwtSvidRequest>| {
             let knows = Arc::clone(&jwt);
@@ -211,6 +259,7 @@ fn router(knows: Arc<Mutex<Knowledge>>) -> Router {
     };
     Router::new()
         .route("/SpiffeWorkloadAPI/FetchJWTSVID", post(fetch_jwt_svid))
+        .route("/SpiffeWorkloadAPI/FetchX509SVID", post(fetch_x509_svid))
         .route("/SpiffeWorkloadAPI/FetchX509Bundles", post(fetch_x509_bundles))
         .route("/SpiffeWorkloadAPI/FetchJWTBundles", post(fetch_jwt_bundles))
 }

@@ -47,7 +47,7 @@ async fn a_rotated_bundle_is_taken_over_and_a_broken_one_never() {
     ask(&world.app, &old, &[]).await.token();
 
     // Rotated: who was vouched for by the old authority is not any more.
-    world.acme = Domain::new("acme.internal");
+    world.acme = Arc::new(Domain::new("acme.internal"));
     world.put_bundle("acme.internal", &world.acme.bundle(10));
     world.app.hands.push(3);
     let new = world.acme.svid(AGENT).client(&world.servers);

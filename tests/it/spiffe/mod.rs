@@ -2,12 +2,14 @@
 
 mod agent;
 mod bundles;
+mod command;
 mod jwt;
 mod workload_api;
 mod world;
 mod x509;
 
 use std::fs;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -24,7 +26,7 @@ pub(crate) fn agent() -> String {
 struct World {
     app: TestApp,
     servers: Authority,
-    acme: Domain,
+    acme: Arc<Domain>,
     other: Domain,
     _files: Files,
 }
@@ -37,14 +39,14 @@ impl World {
     async fn with(backend: Backend, agent: &str) -> Self {
         let servers = Authority::new();
         let files = Files::of(&servers.pair("127.0.0.1"));
-        let (acme, other) = (Domain::new("acme.internal"), Domain::new("other.internal"));
-        let domains = [&acme, &other].map(|domain| {
+        let (acme, other) = (Arc::new(Domain::new("acme.internal")), Domain::new("other.internal"));
+        let domains = [acme.as_ref(), &other].map(|domain| {
             format!("[[trust_domain]]\nname = \"{0}\"\nbundle_file = \"{0}.json\"\n", domain.name)
         });
         let more = format!("{}\n{}", files.section("server"), domains.concat());
         let app = TestApp::prepared(backend, &more, |folder| {
             fs::write(folder.join("agents/payments-refactorer.toml"), agent).unwrap();
-            for domain in [&acme, &other] {
+            for domain in [acme.as_ref(), &other] {
                 fs::write(folder.join(format!("{}.json", domain.name)), domain.bundle(7).to_string())
                     .unwrap();
             }

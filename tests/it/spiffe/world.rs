@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -119,6 +119,11 @@ impl Domain {
 }
 
 impl Chain {
+    /// What a token that is bound to it says (RFC 8705 §3.1).
+    pub(super) fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, &self.certificates[0]))
+    }
+
     /// A client that shows these certificates to a server of `servers`.
     pub(super) fn client(&self, servers: &Authority) -> reqwest::Client {
         let mut roots = rustls::RootCertStore::empty();

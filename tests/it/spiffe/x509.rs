@@ -1,17 +1,10 @@
 //! X.509-SVIDs as client certificates.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
 
 use super::World;
-use super::world::{AGENT, Chain, Domain, ask, authority_params, leaf_params, uri};
+use super::world::{AGENT, Domain, ask, ask_patiently, authority_params, leaf_params, uri};
 use crate::support::broker::{BOTH, Backend, decode};
-
-fn thumbprint(chain: &Chain) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, &chain.certificates[0]);
-    URL_SAFE_NO_PAD.encode(digest)
-}
 
 #[tokio::test]
 async fn a_certificate_gets_a_token_that_is_bound_to_it() {
@@ -24,13 +17,13 @@ async fn a_certificate_gets_a_token_that_is_bound_to_it() {
             let token = answer.token();
             assert_eq!(answer.json()["token_type"], "Bearer");
             let claims = decode(&token);
-            assert_eq!(claims["cnf"]["x5t#S256"], thumbprint(&chain), "{claims}");
+            assert_eq!(claims["cnf"]["x5t#S256"], chain.thumbprint(), "{claims}");
             assert_eq!(claims["workload"], format!("acme.internal|{AGENT}"));
             let told = world.introspect(&token).await;
             assert_eq!((&told["active"], &told["cnf"]), (&true.into(), &claims["cnf"]));
         }
         let event = &world.app.events("kind=token.issued").await[0];
-        assert_eq!(event["cnf"]["x5t#S256"], thumbprint(&chain));
+        assert_eq!(event["cnf"]["x5t#S256"], chain.thumbprint());
         // The kill switch knows the trust domain by its name.
         let token = ask(&world.app, &client, &[]).await.token();
         world.app.revoke("issuer:acme.internal").await;
@@ -66,6 +59,36 @@ async fn a_chain_may_have_an_intermediate_of_the_same_domain() {
         let chain = world.acme.by_intermediate(intermediate, leaf_params(AGENT));
         let answer = ask(&world.app, &chain.client(&world.servers), &[]).await;
         assert_eq!((answer.status, answer.reason()), (401, "signature_invalid".into()));
+    }
+    world.app.finish().await;
+}
+
+#[tokio::test]
+async fn an_authority_of_a_bundle_is_one_that_may_sign() {
+    let world = World::new(Backend::Memory).await;
+    let mut before = world.acme.svid(AGENT).client(&world.servers);
+    // Without key usage, a key may be used for anything (RFC 5280 §4.2.1.3).
+    for (sequence, usages, vouches) in [
+        (8, vec![KeyUsagePurpose::KeyCertSign], true),
+        (9, vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign], false),
+        (10, vec![], true),
+    ] {
+        let mut params = authority_params("acme.internal");
+        params.key_usages = usages;
+        let domain = Domain::with("acme.internal", params);
+        world.put_bundle("acme.internal", &domain.bundle(sequence));
+        world.app.hands.push(3);
+        let client = domain.svid(AGENT).client(&world.servers);
+        if vouches {
+            ask_patiently(&world.app, &client).await.token();
+            before = client;
+            continue;
+        }
+        // Once the bundle is the one in force, what it replaced vouches for nobody.
+        while ask(&world.app, &before, &[]).await.status == 200 {
+            world.app.hands.push(3);
+        }
+        assert_eq!(ask(&world.app, &client, &[]).await.reason(), "signature_invalid");
     }
     world.app.finish().await;
 }
