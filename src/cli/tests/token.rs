@@ -168,6 +168,7 @@ fn without_a_proof_it_lists_where_it_looked() {
 error: found no proof of this workload's identity; looked, in this order, for
   --identity-token-file: not given
   --key-file: not given
+  --svid-file: not given
   HALLPASS_IDENTITY_TOKEN_FILE: not set
   HALLPASS_IDENTITY_TOKEN: set, but empty
   GitHub Actions: ACTIONS_ID_TOKEN_REQUEST_URL not set, ACTIONS_ID_TOKEN_REQUEST_TOKEN not set
