@@ -10,6 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::KeyPair;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use crate::baseline::MARK;
 use crate::proofs::{AUDIENCE, ISSUER, Platform};
@@ -40,17 +42,26 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-async fn until_open(address: SocketAddr) {
+/// Asks every millisecond, until the answer begins with `answer`.
+async fn until_answers(address: SocketAddr, question: &str, answer: &str) {
     for _ in 0..2_000 {
-        // From another address: a socket that happens to get the port it calls would answer itself.
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).expect("a loopback address");
-        if socket.connect(address).await.is_ok() {
+        if asked(address, question).await.is_ok_and(|said| said.starts_with(answer.as_bytes())) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    panic!("{address} did not open");
+    panic!("{address} does not answer {answer}");
+}
+
+async fn asked(address: SocketAddr, question: &str) -> std::io::Result<Vec<u8>> {
+    let socket = TcpSocket::new_v4()?;
+    // From another address: a socket that happens to get the port it calls would answer itself.
+    socket.bind(SocketAddr::from(([127, 0, 0, 2], 0)))?;
+    let mut stream = socket.connect(address).await?;
+    stream.write_all(question.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_buf(&mut answer).await?;
+    Ok(answer)
 }
 
 pub(crate) struct Baseline {
@@ -83,13 +94,15 @@ impl Redis {
     pub(crate) async fn start() -> Self {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
         let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes", "--dir"])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--protected-mode", "no"])
+            .args(["--appendonly", "yes", "--dir"])
             .arg(folder.path())
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server; scripts/setup installs it");
-        until_open(SocketAddr::from(([127, 0, 0, 1], port))).await;
-        Self { port, _process: Process(child), _folder: folder }
+        let process = Process(child);
+        until_answers(SocketAddr::from(([127, 0, 0, 1], port)), "PING\r\n", "+PONG").await;
+        Self { port, _process: process, _folder: folder }
     }
 }
 
@@ -118,17 +131,11 @@ impl Broker {
         };
         let public = SocketAddr::from(([127, 0, 0, 1], public));
         let begun = Instant::now();
-        let child = command("warn");
-        until_open(public).await;
+        let process = Process(command("warn"));
+        until_answers(public, "GET /readyz HTTP/1.1\r\nhost: bench\r\n\r\n", "HTTP/1.1 200").await;
         let ready_after = begun.elapsed();
         let operator = std::fs::read_to_string(folder.path().join("operator.key")).expect("the key");
-        Self {
-            public,
-            operator: operator.trim().to_owned(),
-            ready_after,
-            process: Process(child),
-            _folder: folder,
-        }
+        Self { public, operator: operator.trim().to_owned(), ready_after, process, _folder: folder }
     }
 
     pub(crate) fn resident_mib(&self) -> f64 {

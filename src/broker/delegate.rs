@@ -1,5 +1,6 @@
 //! Delegation: the parent's token that a sub-agent's is handed down from (RFC 8693 §1.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::{Broker, Denied};
@@ -15,7 +16,7 @@ use crate::token::Claims;
 
 /// The parent's token, good but for what the kill switch says.
 pub(super) struct Parent {
-    pub(super) claims: Claims,
+    pub(super) claims: Arc<Claims>,
     permissions: Permissions,
 }
 

@@ -17,7 +17,7 @@ pub enum Audience<'a> {
 }
 
 pub enum Inspection {
-    Active(Box<Claims>),
+    Active(Arc<Claims>),
     /// Dead, expired, forged, or not meant for the one who asks: no difference is told.
     Inactive,
 }
@@ -35,7 +35,7 @@ impl Broker {
         if !meant || self.verdict(&claims.levels()).await?.kills(claims.iat) {
             return Ok(Inspection::Inactive);
         }
-        Ok(Inspection::Active(Box::new(claims)))
+        Ok(Inspection::Active(claims))
     }
 
     /// Ends `token` for its holder. A token that is dead already, or none of ours, is left as it is.

@@ -22,7 +22,7 @@ use crate::token::key::{self, Key, OperatorKey};
 use crate::token::rotation::{self, Schedule};
 use crate::token::seal::KeyEncryptionKey;
 use crate::token::settings::TokenSettings;
-use crate::token::verify::{self, MAX_TOKEN_LENGTH, TokenError};
+use crate::token::verify::{MAX_TOKEN_LENGTH, TokenError, Verified};
 
 /// What a key or a signature failed by. Names keys by `kid` alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +76,8 @@ struct Keys {
     /// In the order of `signs_from`, then of `kid`.
     keys: Vec<Arc<Key>>,
     jwks: Arc<str>,
+    /// By these keys.
+    verified: Verified,
     /// The key that the caller was last told of as signing.
     told: Option<String>,
 }
@@ -86,7 +88,7 @@ impl Keys {
         keys.dedup_by(|a, b| a.kid == b.kid);
         let jwks: Vec<&str> = keys.iter().map(|key| key.jwk.as_str()).collect();
         let jwks = format!(r#"{{"keys":[{}]}}"#, jwks.join(","));
-        Self { keys, jwks: jwks.into(), told }
+        Self { keys, jwks: jwks.into(), verified: Verified::new(), told }
     }
 }
 
@@ -187,8 +189,9 @@ impl KeyRing {
 
     /// The claims of `token`, if it is ours, of `issuer`, and alive at `now`: what introspection, checks
     /// and RFC 7009 ask first. Whether it was revoked is asked of `revocation`.
-    pub fn verify(&self, token: &str, issuer: &str, now: Timestamp) -> Result<Claims, TokenError> {
-        verify::verify(&self.keys.load().keys, token, issuer, now)
+    pub fn verify(&self, token: &str, issuer: &str, now: Timestamp) -> Result<Arc<Claims>, TokenError> {
+        let keys = self.keys.load();
+        keys.verified.claims(&keys.keys, token, issuer, now)
     }
 
     /// The JWK set (RFC 7517 §5) of every key that may still verify or will sign.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
+use crate::domain::digest::Digest;
 use crate::domain::time::Timestamp;
 use crate::token::claims::Claims;
 use crate::token::key::Key;
@@ -33,20 +36,64 @@ pub enum TokenError {
     NotYetValid,
 }
 
-/// Checks `token` against `keys`.
+/// What remembered tokens may take of memory, bytes; about 1,800 of them.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+const CACHE_ITEMS: usize = 4096;
+
+/// Tokens that one generation of the keys has verified lately, by the SHA-256 of each: a resource server asks for
+/// the same token again and again. A hit spares the signature and the reading. What changes with time is
+/// judged anew, and the next generation of keys begins with none.
+pub(super) struct Verified(Cache<Digest, Arc<Remembered>, ByBytes>);
+
+struct Remembered {
+    claims: Arc<Claims>,
+    token_bytes: usize,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Digest, Arc<Remembered>> for ByBytes {
+    /// About what the claims take: a permission is held as it is and in the JSON.
+    fn weight(&self, _: &Digest, remembered: &Arc<Remembered>) -> u64 {
+        (1024 + 3 * remembered.token_bytes) as u64
+    }
+}
+
+impl Verified {
+    pub(super) fn new() -> Self {
+        Self(Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes))
+    }
+
+    /// The claims of `token`, if one of `keys` signed it, it is of `issuer`, and alive at `now`.
+    pub(super) fn claims(
+        &self,
+        keys: &[Arc<Key>],
+        token: &str,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Claims>, TokenError> {
+        if token.len() > MAX_TOKEN_LENGTH {
+            return Err(TokenError::TooLarge);
+        }
+        let digest = Digest::of(token.as_bytes());
+        if let Some(remembered) = self.0.get(&digest) {
+            in_force(&remembered.claims, issuer, now)?;
+            return Ok(Arc::clone(&remembered.claims));
+        }
+        let claims = Arc::new(signed(keys, token)?);
+        in_force(&claims, issuer, now)?;
+        let remembered = Remembered { claims: Arc::clone(&claims), token_bytes: token.len() };
+        self.0.insert(digest, Arc::new(remembered));
+        Ok(claims)
+    }
+}
+
+/// Checks the signature of `token` by one of `keys`, and reads it.
 ///
 /// The header must be byte for byte what one of the keys writes. That settles `typ`, `alg`, `kid`,
-/// `crit`, embedded keys and repeated members at once: a header chooses nothing. There is no leeway,
-/// for the clock that set the times is the one that reads them.
-pub(super) fn verify(
-    keys: &[Arc<Key>],
-    token: &str,
-    issuer: &str,
-    now: Timestamp,
-) -> Result<Claims, TokenError> {
-    if token.len() > MAX_TOKEN_LENGTH {
-        return Err(TokenError::TooLarge);
-    }
+/// `crit`, embedded keys and repeated members at once: a header chooses nothing.
+fn signed(keys: &[Arc<Key>], token: &str) -> Result<Claims, TokenError> {
     let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
     let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
     if payload.contains('.') {
@@ -60,15 +107,18 @@ pub(super) fn verify(
     }
     let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenError::Malformed)?;
     let claims: Claims = serde_json::from_slice(&json).map_err(|_| TokenError::Claims)?;
+    if claims.is_consistent() { Ok(claims) } else { Err(TokenError::Claims) }
+}
+
+/// There is no leeway, for the clock that set the times is the one that reads them.
+fn in_force(claims: &Claims, issuer: &str, now: Timestamp) -> Result<(), TokenError> {
     if *claims.iss != *issuer {
         Err(TokenError::Issuer)
     } else if now.seconds() >= claims.exp {
         Err(TokenError::Expired)
     } else if now.seconds() < claims.nbf {
         Err(TokenError::NotYetValid)
-    } else if !claims.is_consistent() {
-        Err(TokenError::Claims)
     } else {
-        Ok(claims)
+        Ok(())
     }
 }

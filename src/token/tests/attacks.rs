@@ -38,7 +38,7 @@ impl Forge {
     }
 
     fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        self.ring.verify(token, ISSUER, NOW)
+        self.ring.verify(token, ISSUER, NOW).map(Arc::unwrap_or_clone)
     }
 }
 
@@ -73,6 +73,8 @@ fn any_changed_character_is_refused() {
     let forge = Forge::new();
     let token = forge.ring.sign(&claims(), NOW).unwrap();
     let token = token.expose();
+    // Also beside one that is known to be good.
+    forge.verify(token).unwrap();
     for at in 0..token.len() {
         for other in ['A', 'b', '.', '=', '+'] {
             let mut changed = token.to_owned();
@@ -84,6 +86,25 @@ fn any_changed_character_is_refused() {
     let (rest, last) = token.split_at(token.len() - 1);
     let spellings = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']);
     assert_eq!(spellings.filter(|c| forge.verify(&format!("{rest}{c}")).is_ok()).count(), 1, "{last}");
+}
+
+#[test]
+fn what_was_verified_before_is_judged_anew() {
+    let forge = Forge::new();
+    let token = forge.ring.sign(&claims(), NOW).unwrap();
+    let token = token.expose();
+    let (expiry, before) = (Timestamp::from_seconds(claims().exp), Timestamp::from_seconds(claims().nbf - 1));
+    let ask = |issuer: &str, now| forge.ring.verify(token, issuer, now).map(Arc::unwrap_or_clone);
+    for _ in 0..2 {
+        assert_eq!(ask(ISSUER, expiry), Err(TokenError::Expired));
+        assert_eq!(ask(ISSUER, before), Err(TokenError::NotYetValid));
+        assert_eq!(ask("https://other.internal", NOW), Err(TokenError::Issuer));
+        assert_eq!(ask(ISSUER, NOW), Ok(claims()));
+    }
+    // Its key is taken away: nothing that it vouched for counts any more.
+    let remove = vec![kid_of(token)];
+    forge.ring.adopt(Rotation { remove, ..Rotation::default() }).unwrap();
+    assert_eq!(ask(ISSUER, NOW), Err(TokenError::UnknownKey));
 }
 
 #[test]
@@ -177,7 +198,7 @@ fn a_key_signs_under_its_own_kid_and_algorithm_alone() {
         let header = format!(r#"{{"typ":"at+jwt","alg":"{alg}","kid":"{kid}"}}"#);
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload()));
         let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(ed.sign(message.as_bytes())));
-        assert_eq!(ring.verify(&token, ISSUER, NOW), expected, "{alg} {kid}");
+        assert_eq!(ring.verify(&token, ISSUER, NOW).map(Arc::unwrap_or_clone), expected, "{alg} {kid}");
     }
 }
 

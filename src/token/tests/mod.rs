@@ -6,6 +6,7 @@ mod rotation;
 mod sealing;
 mod signing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;

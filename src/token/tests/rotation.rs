@@ -64,7 +64,7 @@ impl World {
         let now = self.now;
         self.alive.retain(|(_, claims)| now.seconds() < claims.exp);
         for (token, claims) in &self.alive {
-            assert_eq!(self.ring.verify(token.expose(), ISSUER, now).as_ref(), Ok(claims));
+            assert_eq!(self.ring.verify(token.expose(), ISSUER, now).as_deref(), Ok(claims));
         }
         let signing = self.ring.signing_kid(now).expect("one key signs");
         assert!(kids(&self.ring).contains(&signing), "it is published");
@@ -216,7 +216,7 @@ fn a_replaced_rsa_key_signs_at_once_and_its_forerunners_tokens_verify() {
     world.restart(other);
     assert_ne!(world.sign(HOUR), world.first);
     for (token, claims) in &world.alive {
-        assert_eq!(world.ring.verify(token.expose(), ISSUER, world.now).as_ref(), Ok(claims));
+        assert_eq!(world.ring.verify(token.expose(), ISSUER, world.now).as_deref(), Ok(claims));
     }
     // The operator takes it back: the former key signs again, and is not removed while it does.
     world.restart(settings(SigningAlgorithm::Rs256));
