@@ -131,3 +131,26 @@ async fn the_broker_follows_the_bundle_of_its_socket() {
     assert_eq!(ask(&app, &client, &[]).await.reason(), "signature_invalid");
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_trust_domains_of_one_socket_vouch_each_for_its_own() {
+    let servers = Authority::new();
+    let files = Files::of(&servers.pair("127.0.0.1"));
+    let (acme, other) = (Arc::new(Domain::new("acme.internal")), Arc::new(Domain::new("other.internal")));
+    let agent = Agent::start(&[AGENT], &[Arc::clone(&acme), Arc::clone(&other)]);
+    let second =
+        format!("[[trust_domain]]\nname = \"other.internal\"\nworkload_api = \"{}\"\n", agent.endpoint());
+    let app = broker(&agent, &format!("{}{second}", files.section("server"))).await;
+    ask_patiently(&app, &acme.svid(AGENT).client(&servers)).await.token();
+    // Vouched for, and no agent.
+    let stranger = other.svid("spiffe://other.internal/agents/payments-refactorer").client(&servers);
+    assert_eq!(ask_patiently(&app, &stranger).await.reason(), "no_agent");
+    for (signer, id) in [(&other, AGENT), (&acme, "spiffe://other.internal/agents/payments-refactorer")] {
+        let forged = signer.svid(id).client(&servers);
+        assert_eq!(ask(&app, &forged, &[]).await.reason(), "signature_invalid", "{id}");
+    }
+    // A stop of one leaves the other's workloads alone.
+    app.revoke("issuer:other.internal").await;
+    ask(&app, &acme.svid(AGENT).client(&servers), &[]).await.token();
+    app.finish().await;
+}
