@@ -9,6 +9,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
 use super::World;
@@ -91,13 +94,43 @@ async fn serve(State(endpoint): State<Endpoint>) -> Response {
 
 impl Endpoint {
     async fn start(first: Next) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/bundle", listener.local_addr().unwrap());
-        let answer = Arc::new(std::sync::Mutex::new(first));
-        let endpoint = Self { answer, asked: Arc::default(), url };
-        let router = Router::new().route("/bundle", get(serve)).with_state(endpoint.clone());
+        let (listener, endpoint) = Self::bind("http", first).await;
+        let router = endpoint.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         endpoint
+    }
+
+    /// The same over TLS, with a certificate of `authority`.
+    async fn start_securely(first: Next, authority: &Authority) -> Self {
+        let (listener, endpoint) = Self::bind("https", first).await;
+        let router = endpoint.router();
+        let pair = authority.pair("127.0.0.1");
+        let config = rustls::ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(vec![pair.der()], pair.key_der()).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that does not trust the certificate ends the handshake.
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = TowerToHyperService::new(router.clone());
+                tokio::spawn(async move {
+                    let server = auto::Builder::new(TokioExecutor::new());
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        endpoint
+    }
+
+    async fn bind(scheme: &str, first: Next) -> (tokio::net::TcpListener, Self) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{scheme}://{}/bundle", listener.local_addr().unwrap());
+        let answer = Arc::new(std::sync::Mutex::new(first));
+        (listener, Self { answer, asked: Arc::default(), url })
+    }
+
+    fn router(&self) -> Router {
+        Router::new().route("/bundle", get(serve)).with_state(self.clone())
     }
 
     fn says(&self, next: Next) {
@@ -109,13 +142,18 @@ impl Endpoint {
     }
 }
 
-async fn broker(files: &Files, url: &str) -> TestApp {
+/// A broker that has the bundle from `url`, and trusts `ca` there.
+async fn broker(files: &Files, url: &str, ca: Option<&Authority>) -> TestApp {
+    let ca_line = if ca.is_some() { "ca_file = \"ca.pem\"\n" } else { "" };
     let more = format!(
-        "{}[[trust_domain]]\nname = \"acme.internal\"\nbundle_url = \"{url}\"\n",
+        "{}[[trust_domain]]\nname = \"acme.internal\"\nbundle_url = \"{url}\"\n{ca_line}",
         files.section("server")
     );
     let put = |folder: &std::path::Path| {
         std::fs::write(folder.join("agents/payments-refactorer.toml"), super::agent()).unwrap();
+        if let Some(ca) = ca {
+            std::fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
+        }
     };
     TestApp::prepared(Backend::Memory, &more, put).await
 }
@@ -127,7 +165,7 @@ async fn a_bundle_endpoint_is_asked_as_it_wishes_and_its_silence_survived() {
     let acme = Domain::new("acme.internal");
     // Not there at the start: the broker starts all the same, and answers once it is.
     let endpoint = Endpoint::start(Next::Status(500)).await;
-    let app = broker(&files, &endpoint.url).await;
+    let app = broker(&files, &endpoint.url, None).await;
     let client = acme.svid(AGENT).client(&servers);
     let answer = ask(&app, &client, &[]).await;
     assert_eq!((answer.status, answer.reason()), (503, "issuer_unavailable".into()));
@@ -165,5 +203,25 @@ async fn a_bundle_endpoint_is_asked_as_it_wishes_and_its_silence_survived() {
     // But not for ever: an hour after it became stale, nobody vouches.
     app.hands.push(2 * 3600);
     assert_eq!(ask(&app, &client, &[]).await.reason(), "issuer_unavailable");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_bundle_endpoint_is_believed_by_its_certificate_alone() {
+    let servers = Authority::new();
+    let files = Files::of(&servers.pair("127.0.0.1"));
+    let acme = Domain::new("acme.internal");
+    let (its_own, another) = (Authority::new(), Authority::new());
+    let endpoint = Endpoint::start_securely(Next::Bundle(acme.bundle(3)), &its_own).await;
+    let client = acme.svid(AGENT).client(&servers);
+    for ca in [None, Some(&another)] {
+        let app = broker(&files, &endpoint.url, ca).await;
+        assert_eq!(ask(&app, &client, &[]).await.reason(), "issuer_unavailable");
+        app.finish().await;
+    }
+    assert_eq!(endpoint.asked(), 0);
+    let app = broker(&files, &endpoint.url, Some(&its_own)).await;
+    ask_patiently(&app, &client).await.token();
+    assert_eq!(endpoint.asked(), 1);
     app.finish().await;
 }
