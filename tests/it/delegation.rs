@@ -12,7 +12,7 @@ pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_t
 pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// A sub-agent known by its repository id, that may do a part of what its parent may, under another name.
-fn sub_agent(repository: &str, owner: &str, more: &str) -> String {
+pub(crate) fn sub_agent(repository: &str, owner: &str, more: &str) -> String {
     format!(
         r#"purpose = "Runs the tests of the payments service."
 owner = "{owner}"

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::reboot_with;
+use crate::delegation::sub_agent;
 use crate::support::broker::{Backend, PAYMENTS, TestApp, decode};
 use crate::support::command::{HALLPASS, bare, hallpass, ran};
 use crate::support::signer::base64url;
@@ -28,7 +29,10 @@ fn cnf(x: &str) -> Value {
 
 /// With the proof of a CI job.
 fn in_a_job(app: &TestApp, args: &[&str]) -> Command {
-    let mut claims = app.claims();
+    in_a_job_of(app, app.claims(), args)
+}
+
+fn in_a_job_of(app: &TestApp, mut claims: Value, args: &[&str]) -> Command {
     claims["aud"] = json!(app.public);
     let mut command = hallpass(app, args);
     command.env("HALLPASS_IDENTITY_TOKEN", app.issuer.token(claims)).env("XDG_RUNTIME_DIR", app.file(""));
@@ -89,4 +93,39 @@ async fn what_is_no_key_is_told_before_anything_is_asked() {
     assert!(done.err.contains("is not an Ed25519 key in PKCS#8 PEM"), "{done:?}");
     assert!(done.err.contains("remedy: make one with `hallpass keygen`"), "{done:?}");
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_token_is_handed_down_by_proof_of_its_key() {
+    for more in ["", "[token]\ndpop_nonce = true"] {
+        let mut app = TestApp::at_its_own_address(Backend::Memory, more).await;
+        let (dpop, x) = keygen(&app, "dpop.key").await;
+        let (other, _) = keygen(&app, "other.key").await;
+        std::fs::write(app.file("agents/test-runner.toml"), sub_agent("1001", "team-qa", "")).unwrap();
+        reboot_with(&mut app, &format!("may_delegate_to = [\"test-runner\"]\n{PAYMENTS}")).await;
+        let parent = ran(in_a_job(&app, &["token", "--dpop-key", &dpop, "--format", "token"])).await;
+        assert_eq!(parent.code, Some(0), "{parent:?}");
+        let file = app.file("parent");
+        std::fs::write(&file, &parent.out).unwrap();
+        let mut child = app.claims();
+        child["repository_id"] = json!("1001");
+        child["sub"] = json!("repo:acme/tools-1001:ref:refs/heads/main");
+        let hand = async |more: &[&str]| {
+            let args = ["token", "--format", "json", "--parent-token-file", file.to_str().unwrap()];
+            ran(in_a_job_of(&app, child.clone(), &[&args[..], more].concat())).await
+        };
+        let handed = hand(&["--dpop-key", &dpop]).await;
+        assert_eq!(handed.code, Some(0), "{handed:?}");
+        let answer: Value = serde_json::from_str(&handed.out).unwrap();
+        let claims = decode(answer["access_token"].as_str().unwrap());
+        assert_eq!((&answer["token_type"], &claims["cnf"]), (&json!("DPoP"), &cnf(&x)));
+        assert_eq!(claims["act"], json!({"sub": "agent:test-runner"}));
+        // With another key, or none, the thief of the parent's token has nothing.
+        for more in [&["--dpop-key", other.as_str()][..], &[]] {
+            let refused = hand(more).await;
+            assert!(refused.code == Some(3) && refused.err.contains("parent_bound"), "{refused:?}");
+            assert!(refused.out.is_empty());
+        }
+        app.finish().await;
+    }
 }
