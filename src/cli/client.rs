@@ -68,7 +68,7 @@ impl Client {
         let built = builder().identity(certificate.identity()?).build();
         let http = built.map_err(|error| {
             Failure::failed(format!("the X.509-SVID cannot be shown: {}", root_cause(&error)))
-                .remedy("give the key that belongs to the first certificate of the chain")
+                .remedy("give the key that belongs to the first certificate of the chain; if both are just being renewed, ask again")
         })?;
         Ok(Self { http, base: self.base.clone(), named_by: self.named_by, bearer: self.bearer.clone() })
     }

@@ -108,12 +108,15 @@ const fn remedy(reason: Reason) -> &'static str {
         Reason::NotYetValid => "check the clocks of this machine and of the issuer",
         Reason::LifetimeTooLong => "make assertions that live at most 5 minutes",
         Reason::NoAgent => "ask whoever registers agents to look up the request_id in the audit log",
-        Reason::SenderConstraintRequired | Reason::DpopNonceRequired => {
+        Reason::SenderConstraintRequired => {
+            "bind the token to a key: --dpop-key FILE, an OAuth client that sends DPoP proofs (RFC 9449), or an X.509-SVID (--x509-svid)"
+        }
+        Reason::DpopNonceRequired => {
             "bind the token to a key: --dpop-key FILE, or an OAuth client that sends DPoP proofs (RFC 9449)"
         }
         Reason::ParentInvalid => "get the parent's token anew; it may have ended, or been stopped",
         Reason::ParentBound => {
-            "prove the key that the parent's token is bound to (--dpop-key FILE, for one that is bound by DPoP)"
+            "prove the key that the parent's token is bound to (--dpop-key FILE for one that is bound by DPoP, --x509-svid or --svid-file for a certificate)"
         }
         Reason::DelegationNotRegistered => "have the parent's file list this agent in may_delegate_to",
         Reason::DelegationTooDeep => "let an agent that is nearer to the first one delegate",

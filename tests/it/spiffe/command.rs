@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rcgen::KeyPair;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -68,6 +69,16 @@ async fn a_certificate_in_files_gets_a_token_that_is_bound_to_it() {
         assert_eq!(claims["cnf"]["x5t#S256"], chain.thumbprint());
         assert_eq!(claims["workload"], format!("acme.internal|{AGENT}"));
         assert!(ran.err.contains(&format!("proof: the X.509-SVID in {svid}")), "{}", ran.err);
+    }
+    // Keys as OpenSSL writes them too: SEC 1 and PKCS#1 stand in PKCS#8 behind its head.
+    let rsa = KeyPair::from_pem(include_str!("../../vectors/keys/rsa-2048.test-only.pem")).unwrap();
+    let rsa = world.acme.leaf_of(&rsa, leaf_params(AGENT));
+    for (chain, label, head) in [(&chains[0], "EC PRIVATE KEY", 29), (&rsa, "RSA PRIVATE KEY", 26)] {
+        let [svid, key] = put(folder.path(), chain);
+        fs::write(&key, pem(label, &chain.key[head..])).unwrap();
+        let ran = token(&world, folder.path(), &["--svid-file", &svid, "--svid-key-file", &key]).await;
+        assert_eq!(ran.code, Some(0), "{label}: {ran:?}");
+        assert_eq!(decode(ran.out.trim())["cnf"]["x5t#S256"], chain.thumbprint());
     }
     // `run` renews with it, and ends its token, for which no certificate is asked.
     let [svid, key] = put(folder.path(), &chains[0]);

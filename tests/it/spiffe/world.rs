@@ -69,8 +69,11 @@ impl Domain {
     }
 
     pub(super) fn leaf(&self, params: CertificateParams) -> Chain {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.authority).unwrap();
+        self.leaf_of(&KeyPair::generate().unwrap(), params)
+    }
+
+    pub(super) fn leaf_of(&self, key: &KeyPair, params: CertificateParams) -> Chain {
+        let certificate = params.signed_by(key, &self.authority).unwrap();
         Chain { certificates: vec![certificate.der().clone()], key: key.serialize_der() }
     }
 
