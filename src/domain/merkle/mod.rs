@@ -6,6 +6,9 @@
 
 use crate::domain::digest::Digest;
 
+/// Inner nodes are kept at every eighth level, so that any node is made of at most 256 others.
+pub const TILE_HEIGHT: u32 = 8;
+
 /// The hash of one leaf: SHA-256 of 0x00 ‖ bytes.
 pub fn leaf_hash(bytes: &[u8]) -> Digest {
     Digest::of_parts(&[&[0x00], bytes])

@@ -6,14 +6,15 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::error::StoreError;
-use super::{Head, Recorded, events, keys, schema, stops, tree};
+use super::{events, keys, schema, stops, tree};
 use crate::domain::digest::Digest;
 use crate::domain::event::EventFilter;
 use crate::domain::revocation::Stop;
 use crate::domain::signing::SealedKey;
+use crate::store::error::StoreError;
+use crate::store::write::{Head, Recorded};
 
-/// A store opened for reading alone. Each call sees one state of it; [`super::verify()`] sees one
+/// A store opened for reading alone. Each call sees one state of it; [`crate::store::verify()`] sees one
 /// throughout.
 #[derive(Debug)]
 pub struct Reader {
@@ -35,7 +36,7 @@ impl Reader {
         &self.connection
     }
 
-    /// As [`super::Store::events`].
+    /// As [`crate::store::Store::events`].
     pub fn events(
         &self,
         filter: &EventFilter,
@@ -66,13 +67,13 @@ impl Reader {
         stops::list(&self.connection, active_only)
     }
 
-    /// As [`super::Store::inclusion_proof`].
+    /// As [`crate::store::Store::inclusion_proof`].
     pub fn inclusion_proof(&self, seq: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
         let transaction = self.connection.unchecked_transaction()?;
         tree::inclusion_proof(&transaction, seq, size)
     }
 
-    /// As [`super::Store::consistency_proof`].
+    /// As [`crate::store::Store::consistency_proof`].
     pub fn consistency_proof(&self, first: u64, second: u64) -> Result<Vec<Digest>, StoreError> {
         let transaction = self.connection.unchecked_transaction()?;
         tree::consistency_proof(&transaction, first, second)

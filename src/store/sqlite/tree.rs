@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::error::StoreError;
-use super::schema::TILE_HEIGHT;
 use super::tip::{digest, sql_int};
 use crate::domain::digest::Digest;
+use crate::domain::merkle::TILE_HEIGHT;
 use crate::domain::merkle::{self, Frontier, Node};
+use crate::store::error::StoreError;
 
 /// A perfect inner node, of at most 255 rows of the nearest kept level below it.
 fn node(connection: &Connection, node: Node) -> Result<Digest, StoreError> {

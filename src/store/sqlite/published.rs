@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::Head;
-use super::error::StoreError;
 use super::tip::Tip;
 use crate::domain::revocation::StopBook;
+use crate::store::error::StoreError;
+use crate::store::write::Head;
 
 #[derive(Debug)]
 pub(super) struct Published {

@@ -14,7 +14,6 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::batch::Batch;
-use super::error::StoreError;
 use super::files::Files;
 use super::pool::Pool;
 use super::published::Published;
@@ -22,6 +21,7 @@ use super::schema;
 use super::tip::Tip;
 use super::wal::{Wal, checkpoint};
 use crate::domain::time::{Clock, Timestamp};
+use crate::store::error::StoreError;
 
 /// At most so many writes share a commit, so that the first of them does not wait for a crowd.
 const MAX_BATCH: usize = 256;

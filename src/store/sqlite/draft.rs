@@ -3,9 +3,7 @@
 use super::blocks::{self, Term};
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::{AgentId, IssuerName, Owner};
-
-/// What stands before `seq` in the stored bytes; the rest is the event's own JSON without its `{`.
-pub(super) const SEQ_MEMBER: &str = "{\"seq\":";
+use crate::store::record;
 
 /// An event without its `seq`.
 #[derive(Debug)]
@@ -50,31 +48,13 @@ impl Columns {
 
 impl Draft {
     pub(super) fn of(event: &Event) -> Self {
-        let mut tail =
-            serde_json::to_string(event).expect("an event is strings and numbers, which have a JSON");
-        tail.remove(0);
-        Self { tail, columns: Columns::of(event), terms: blocks::terms(event) }
+        Self { tail: record::tail(event), columns: Columns::of(event), terms: blocks::terms(event) }
     }
 
     /// The bytes that are stored and hashed.
     pub(super) fn bytes(&self, seq: u64) -> String {
-        format!("{SEQ_MEMBER}{seq},{}", self.tail)
+        record::bytes(seq, &self.tail)
     }
-}
-
-/// The event of stored bytes, if they are exactly what the log writes for it at `seq`.
-pub(super) fn parse(seq: u64, bytes: &str) -> Result<Event, String> {
-    let rest = bytes.strip_prefix(SEQ_MEMBER).ok_or("its first member is not seq")?;
-    let (number, tail) = rest.split_once(',').ok_or("it ends after seq")?;
-    if number != seq.to_string() {
-        return Err(format!("it says that its seq is {number}"));
-    }
-    let event: Event =
-        serde_json::from_str(&format!("{{{tail}")).map_err(|error| format!("it is not an event: {error}"))?;
-    if Draft::of(&event).tail != tail {
-        return Err("it is spelled otherwise than hallpass writes it".to_owned());
-    }
-    Ok(event)
 }
 
 /// Whether an event of this kind is recorded with something that must hold at the same moment.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::VerifyError;
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::OperatorName;
-use crate::store::tip::sql_int;
+use crate::store::sqlite::tip::sql_int;
 
 /// How many rows were met from the side of the events.
 #[derive(Debug, Default)]

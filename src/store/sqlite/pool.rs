@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::error::StoreError;
 use super::schema;
+use crate::store::error::StoreError;
 
 /// More readers at once would only take the processor from those who issue tokens.
 const READERS: usize = 4;

@@ -7,7 +7,8 @@ use super::VerifyError;
 use crate::domain::digest::Digest;
 use crate::domain::event::Event;
 use crate::domain::merkle::leaf_hash;
-use crate::store::draft::{self, Columns};
+use crate::store::record;
+use crate::store::sqlite::draft::Columns;
 
 pub(super) const SELECT: &str = "SELECT seq, leaf, at, kind, outcome, agent, owner, issuer, token, request,
     expires, bytes FROM events ORDER BY seq";
@@ -30,7 +31,7 @@ pub(super) fn check(row: &Row<'_>, seq: u64) -> Result<(Digest, Event), VerifyEr
     if row.get_ref(1)? != ValueRef::Blob(&leaf.0) {
         return Err(VerifyError::event(seq, "its bytes are not those that were hashed"));
     }
-    let event = draft::parse(seq, bytes).map_err(|problem| VerifyError::event(seq, problem))?;
+    let event = record::parse(seq, bytes).map_err(|problem| VerifyError::event(seq, problem))?;
     if let Some(column) = first_difference(row, &Columns::of(&event))? {
         let problem = format!("the column {column} differs from what the event says");
         return Err(VerifyError::event(seq, problem));

@@ -6,7 +6,6 @@ use rusqlite::Connection;
 use serde::Deserialize;
 
 use super::blocks::{self, Blocks, Term};
-use super::error::StoreError;
 use super::events;
 use super::tip::{read_head, sql_int};
 use crate::domain::event::Kind;
@@ -16,6 +15,7 @@ use crate::domain::identity::Workload;
 use crate::domain::permission::{GrantedPermission, ResourceKind};
 use crate::domain::revocation::{Holder, Levels, StopBook, Target};
 use crate::domain::time::Timestamp;
+use crate::store::error::StoreError;
 
 /// What an agent has had issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

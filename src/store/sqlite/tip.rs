@@ -5,12 +5,12 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::blocks::{self, Entry};
-use super::error::StoreError;
 use super::stops;
 use crate::domain::digest::Digest;
 use crate::domain::merkle::Frontier;
 use crate::domain::revocation::StopBook;
 use crate::domain::time::Timestamp;
+use crate::store::error::StoreError;
 
 /// What the writer holds in memory. A batch works on a copy, which becomes the tip once it is durable.
 #[derive(Debug, Clone)]

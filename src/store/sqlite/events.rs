@@ -6,12 +6,12 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::blocks::{self, Blocks, STRAY, Term};
-use super::draft;
-use super::error::StoreError;
 use super::tip::{HeadRow, read_head, sql_int};
-use super::{Head, Recorded};
 use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
+use crate::store::error::StoreError;
+use crate::store::record;
+use crate::store::write::{Head, Recorded};
 
 /// The blocks that a filter has to look into.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ fn names(seq: u64, bytes: &str, resource: &str) -> bool {
     // Far most events that say nothing like it need not be read.
     let spelled = serde_json::to_string(resource).unwrap_or_default();
     bytes.contains(&spelled)
-        && draft::parse(seq, bytes)
+        && record::parse(seq, bytes)
             .is_ok_and(|event| event.permissions.resources().iter().any(|name| **name == *resource))
 }
 

@@ -11,14 +11,15 @@ mod stops;
 
 use rusqlite::Connection;
 
-use super::error::StoreError;
-use super::reader::Reader;
-use super::schema::{self, TILE_HEIGHT};
-use super::tip::{self, Span};
-use super::tree;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::digest::Digest;
+use crate::domain::merkle::TILE_HEIGHT;
 use crate::domain::merkle::{Frontier, empty_root};
+use crate::store::error::StoreError;
+use crate::store::sqlite::Reader;
+use crate::store::sqlite::schema;
+use crate::store::sqlite::tip::{self, Span};
+use crate::store::sqlite::tree;
 
 /// A log that is what it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

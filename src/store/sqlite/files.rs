@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::error::StoreError;
+use crate::store::error::StoreError;
 
 /// The database of one writer. The lock is given up when this is dropped.
 #[derive(Debug)]

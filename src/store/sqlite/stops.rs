@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::error::StoreError;
 use super::tip::sql_int;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Lift, Stop, StopBook, Target};
 use crate::domain::time::Timestamp;
+use crate::store::error::StoreError;
 
 const COLUMNS: &str =
     "SELECT id, target, at, reason, operator, lift_at, lift_reason, lift_operator FROM stops";

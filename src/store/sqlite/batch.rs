@@ -6,14 +6,14 @@ use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, pa
 
 use super::blocks::{self, Entry};
 use super::draft::Draft;
-use super::schema::TILE_HEIGHT;
 use super::stops;
 use super::tip::{Tip, sql_int};
-use super::{Issuance, Lifted};
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::StopId;
+use crate::domain::merkle::TILE_HEIGHT;
 use crate::domain::merkle::leaf_hash;
 use crate::domain::revocation::{Levels, Lift, Stop};
+use crate::store::write::{Issuance, Lifted};
 
 /// The writes of one commit, in the order in which they were asked for.
 pub(super) struct Batch<'a> {

@@ -10,9 +10,9 @@ use rusqlite::Connection;
 
 use super::VerifyError;
 use crate::domain::event::Event;
-use crate::store::blocks::{self, Entry, SIZE};
 use crate::store::error::StoreError;
-use crate::store::tip::sql_int;
+use crate::store::sqlite::blocks::{self, Entry, SIZE};
+use crate::store::sqlite::tip::sql_int;
 
 /// A set of (term, block), without order.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ async fn a_stop_takes_effect_with_its_event_and_survives() {
     assert_eq!(dead, Issuance::Dead(store.verdict(&levels(1))));
     let events = store.events(&EventFilter::default(), 10, None).await.unwrap();
     assert_eq!(seqs(&events), [2, 1]);
-    let event = draft::parse(2, &events[0].bytes).unwrap();
+    let event = record::parse(2, &events[0].bytes).unwrap();
     assert_eq!((event.at, event.target), (stop.at, Some(stop.target.clone())));
     assert_eq!((event.reason.as_deref(), event.operator), (Some("leak 1"), stop.operator.clone()));
     store.close().await;
@@ -65,7 +65,7 @@ async fn changes_of_one_target_never_share_an_instant() {
     assert_eq!(store.stops(true).await.unwrap(), [other]);
     assert_eq!(store.head().size, 5);
     let events = store.events(&EventFilter::default(), 10, None).await.unwrap();
-    let times: Vec<_> = events.iter().map(|e| draft::parse(e.seq, &e.bytes).unwrap().at).collect();
+    let times: Vec<_> = events.iter().map(|e| record::parse(e.seq, &e.bytes).unwrap().at).collect();
     assert_eq!(times, [at(2_000), at(900), at(1_002), at(1_001), at(1_000)]);
     assert_eq!(place.verify().unwrap().size, 5);
 }

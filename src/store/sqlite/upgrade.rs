@@ -3,8 +3,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::blocks::{self, Entry};
-use super::error::StoreError;
 use super::tip::read_head;
+use crate::store::error::StoreError;
 
 /// Schema 1 found events by an index for each filter.
 const DROP_INDEXES: &str = "

@@ -13,7 +13,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 /// Whether the event whose request this is stands in the log.
-async fn stands(store: &Store, n: u64) -> bool {
+async fn stands(store: &Sqlite, n: u64) -> bool {
     let filter = EventFilter { request: Some(request(n)), ..EventFilter::default() };
     !store.events(&filter, 1, None).await.unwrap().is_empty()
 }

@@ -18,6 +18,7 @@ use crate::domain::event::Outcome;
 use crate::domain::id::RequestId;
 use crate::domain::identity::Workload;
 use crate::domain::permission::GrantedPermission;
+use crate::store::record;
 
 const START: i64 = 1_795_000_000_000;
 
@@ -58,11 +59,11 @@ impl Place {
         self.folder.path().join("data/hallpass.db")
     }
 
-    async fn try_open(&self) -> Result<Store, StoreError> {
-        Store::open(&StoreSettings { path: self.path() }, self.hands.clock()).await
+    async fn try_open(&self) -> Result<Sqlite, StoreError> {
+        Sqlite::open(&StoreSettings { path: self.path() }, self.hands.clock()).await
     }
 
-    async fn open(&self) -> Store {
+    async fn open(&self) -> Sqlite {
         self.try_open().await.unwrap()
     }
 
@@ -166,7 +167,7 @@ fn seqs(events: &[Recorded]) -> Vec<u64> {
     events.iter().map(|event| event.seq).collect()
 }
 
-async fn issue(store: &Store, n: u64, millis: i64) -> u64 {
+async fn issue(store: &Sqlite, n: u64, millis: i64) -> u64 {
     match store.append_issuance(issued(n, millis), &levels(n), None).await.unwrap() {
         Issuance::Recorded(seq) => seq,
         Issuance::Dead(verdict) => panic!("{verdict:?}"),
@@ -181,7 +182,7 @@ async fn poll_once<T>(future: &mut Waiting<'_, T>) -> std::task::Poll<T> {
 }
 
 /// Records many refusals in this order, sharing commits.
-async fn refuse(store: &Store, numbers: std::ops::Range<u64>) {
+async fn refuse(store: &Sqlite, numbers: std::ops::Range<u64>) {
     let waiting = numbers.map(|n| store.append(refused(n, n as i64)));
     for seq in futures_util::future::join_all(waiting).await {
         seq.unwrap();

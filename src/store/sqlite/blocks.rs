@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::draft;
-use super::error::StoreError;
-use super::schema::TILE_HEIGHT;
 use super::tip::sql_int;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
+use crate::domain::merkle::TILE_HEIGHT;
+use crate::store::error::StoreError;
+use crate::store::record;
 
 /// Events in a block, which are the leaves under one kept node of the tree.
 pub(super) const SIZE: u64 = 1 << TILE_HEIGHT;
@@ -145,7 +145,7 @@ impl Entry {
         let mut entry = Self::default();
         while let Some(row) = rows.next()? {
             let seq = row.get::<_, i64>(0)?.unsigned_abs();
-            let event = draft::parse(seq, row.get_ref(1)?.as_str().unwrap_or_default())
+            let event = record::parse(seq, row.get_ref(1)?.as_str().unwrap_or_default())
                 .map_err(|problem| StoreError::Damaged(format!("event {seq}: {problem}")))?;
             entry.note(event.at.millis(), &terms(&event));
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::error::StoreError;
 use super::{blocks, upgrade};
+use crate::store::error::StoreError;
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
 const VERSION: i64 = 2;
@@ -20,9 +20,6 @@ const BUSY: Duration = Duration::from_secs(2);
 /// Bytes. Each commit writes its pages whole, with two calls each: half as many as of the usual 4096. Seven events
 /// fill a page.
 const PAGE: i64 = 8192;
-
-/// Inner nodes are kept at every eighth level, so that any node is made of at most 256 others.
-pub(super) const TILE_HEIGHT: u32 = 8;
 
 /// Indexes of the events would cost on the path of every token; [`blocks::TABLES`] stand for them.
 const TABLES: &str = "

@@ -56,7 +56,7 @@ fn any_filter() -> impl Strategy<Value = EventFilter> {
 }
 
 /// Pages through everything the filter means, `page` at a time.
-async fn paged(store: &Store, filter: &EventFilter, page: u32) -> Vec<u64> {
+async fn paged(store: &Sqlite, filter: &EventFilter, page: u32) -> Vec<u64> {
     let mut all = Vec::new();
     loop {
         let events = store.events(filter, page, all.last().copied()).await.unwrap();

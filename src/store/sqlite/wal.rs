@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::error::StoreError;
 use super::schema;
+use crate::store::error::StoreError;
 
 /// About 8 MiB of pages under load.
 const COMMITS_BETWEEN_MOVES: u32 = 128;

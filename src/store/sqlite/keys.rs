@@ -3,9 +3,9 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
-use super::error::StoreError;
 use crate::domain::signing::{KeyPurpose, SealedKey};
 use crate::domain::time::Timestamp;
+use crate::store::error::StoreError;
 
 const TOKEN: &str = "token";
 const CHECKPOINT: &str = "checkpoint";
