@@ -14,14 +14,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, Parts};
+use crate::broker::{Broker, KillSwitch, Parts};
 use crate::config::{Checked, Config};
 use crate::domain::time::Clock;
 use crate::http::{Callers, Reachable, admin, listener, public};
 use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
-use crate::store::Store;
+use crate::store::{Spool, Store};
 
 pub use ambient::Ambient;
 pub use keys::checkpoint_key;
@@ -34,7 +34,8 @@ pub struct App {
     /// Where the admin listener is bound.
     pub admin: SocketAddr,
     broker: Arc<Broker>,
-    store: Store,
+    /// The store that this broker opened.
+    store: Option<Store>,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
@@ -50,10 +51,18 @@ impl App {
         let tls = certificates::open(&config, &ambient.clock)?;
         let watcher = Watcher::new(config.registry_path.clone(), config.rules(), &registry);
         let (stop, stopping) = watch::channel(false);
-        let store = Store::open(&config.store, ambient.clock.clone()).await?;
-        let revocation = revocation(&config, &ambient.clock).await?;
-        let follower = tasks::follow(Arc::clone(&revocation), store.clone(), stopping.clone());
+        let spool = Spool::open(&config.store.path)?;
+        let is_shared = ambient.store.is_some();
+        let store = match ambient.store.clone() {
+            Some(store) => store,
+            None => Store::open(&config.store).await?,
+        };
         let keys = keys::open(&config, &store, &ambient).await?;
+        let log = keys::log_verifier(&config, &store, &keys).await?;
+        let revocation = revocation(&config, &log.id(), &ambient.clock).await?;
+        let kill_switch =
+            Arc::new(KillSwitch::new(store.clone(), Arc::clone(&revocation), spool, ambient.clock.clone()));
+        let follower = tasks::follow(revocation, Arc::clone(&kill_switch), stopping.clone());
         let broker = Arc::new(Broker::new(Parts {
             name: config.broker_name.clone(),
             issuer: config.server.public_url.clone(),
@@ -63,10 +72,10 @@ impl App {
             dpop: dpop(&config, &ambient)?,
             registry,
             guardrails: config.guardrails.clone(),
-            log: keys::log_verifier(&config, &store, &keys).await?,
+            log,
             keys,
             store: store.clone(),
-            revocation,
+            kill_switch,
             limits: config.limits,
             clock: ambient.clock,
             random: ambient.random,
@@ -89,11 +98,15 @@ impl App {
             tasks::watch(Arc::clone(&broker), watcher, stopping.clone()),
             tasks::renew(tls.watches, stopping),
         ];
+        let store = Some(store).filter(|_| !is_shared);
         Ok(Self { public: addresses.0, admin: addresses.1, broker, store, stop, listeners, tasks })
     }
 
     /// Finishes what is in flight, journals the end, and closes the store.
-    pub async fn stop(self) {
+    ///
+    /// # Errors
+    /// When stops are lost with this process: neither the store nor the file beside it could be written.
+    pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         for listener in self.listeners {
             log_panic(listener.await);
@@ -101,9 +114,16 @@ impl App {
         for task in self.tasks {
             log_panic(task.await);
         }
-        self.broker.stopped().await;
+        let lost = self.broker.stopped().await;
         drop(self.broker);
-        self.store.close().await;
+        if let Some(store) = self.store {
+            store.close().await;
+        }
+        anyhow::ensure!(
+            lost == 0,
+            "{lost} stops are neither in the store nor in the file beside it: they end with this process"
+        );
+        Ok(())
     }
 }
 
@@ -138,7 +158,8 @@ fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {
     Ok(Dpop::new(endpoint, nonces))
 }
 
-async fn revocation(config: &Config, clock: &Clock) -> anyhow::Result<Arc<Revocation>> {
-    let connected = Revocation::connect(&config.revocation, config.broker_name.clone(), clock.clone());
+async fn revocation(config: &Config, origin: &str, clock: &Clock) -> anyhow::Result<Arc<Revocation>> {
+    let connected =
+        Revocation::connect(&config.revocation, config.broker_name.clone(), origin, clock.clone());
     Ok(Arc::new(connected.await?))
 }

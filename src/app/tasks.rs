@@ -6,21 +6,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, Change};
+use crate::broker::{Broker, KillSwitch, NewRegistry};
 use crate::http::tls::Watch;
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
-use crate::store::Store;
 
 /// How often the agent files and certificates are looked at, and what is due is done.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn follow(
     revocation: Arc<Revocation>,
-    store: Store,
+    kill_switch: Arc<KillSwitch>,
     stopping: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move { revocation.follow(stopping, move || store.book()).await })
+    tokio::spawn(async move { revocation.follow(stopping, &*kill_switch).await })
 }
 
 pub(super) fn tend(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
@@ -37,7 +36,7 @@ pub(super) fn watch(
     mut stopping: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut waiting: Option<Change> = None;
+        let mut waiting: Option<NewRegistry> = None;
         while !stopped_within(INTERVAL, &mut stopping).await {
             let looked = tokio::task::spawn_blocking(move || {
                 let change = watcher.changed();

@@ -47,10 +47,9 @@ impl Broker {
         Ok(Parent { claims, permissions })
     }
 
-    /// Asks the kill switch about the parent's token itself: what is handed down later would not be dead by a
-    /// stop that was lifted meanwhile, and the parent's is.
+    /// Asks the kill switch about the parent's token itself, so that the child is told that it is that one which is dead.
     pub(super) async fn still_lives(&self, parent: &Parent) -> Result<(), Denied> {
-        if self.verdict(&parent.claims.levels()).await?.kills(parent.claims.iat) {
+        if self.kill_switch.verdict(&parent.claims.levels()).await?.is_dead() {
             return Err(Reason::ParentInvalid.into());
         }
         Ok(())

@@ -138,7 +138,7 @@ impl Broker {
         for issuer in issuers {
             let levels = Levels::asked_by(agent.holder(issuer));
             targets.extend(levels.targets());
-            let stopped = self.verdict(&levels).await?.stopped;
+            let stopped = self.kill_switch.verdict(&levels).await?.stopped;
             stopped_by = Some(match stopped_by {
                 None => stopped,
                 Some(before) => before.and(stopped),

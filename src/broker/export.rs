@@ -22,7 +22,7 @@ pub enum Format {
 }
 
 /// The columns: every member of an event (DESIGN §11).
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 24] = [
     "seq",
     "at",
     "kind",
@@ -37,12 +37,15 @@ const COLUMNS: [&str; 21] = [
     "parent",
     "permissions",
     "ttl",
+    "as_of",
     "registry",
     "request",
     "peer",
     "operator",
     "approval",
     "target",
+    "stop",
+    "revision",
     "detail",
 ];
 
@@ -147,12 +150,15 @@ fn cells(seq: u64, event: &Event) -> [String; COLUMNS.len()] {
         text(event.parent.as_ref()),
         permissions,
         text(event.ttl.as_ref()),
+        text(event.as_of.as_ref()),
         text(event.registry.as_ref()),
         text(event.request.as_ref()),
         text(event.peer.as_ref()),
         text(event.operator.as_ref()),
         text(event.approval.as_ref()),
         text(event.target.as_ref()),
+        text(event.stop.as_ref()),
+        text(event.revision.as_ref()),
         text(event.detail.as_ref()),
     ]
 }

@@ -1,11 +1,10 @@
-//! What verifiers and holders ask about a token: introspection (RFC 7662) and its end (RFC 7009).
+//! What verifiers ask about a token: introspection (RFC 7662).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::broker::{Broker, Call, Denied, KillError};
+use crate::broker::{Broker, Denied};
 use crate::domain::permission::Origin;
-use crate::domain::revocation::Target;
 use crate::token::Claims;
 
 /// Whom the answer is for.
@@ -32,21 +31,9 @@ impl Broker {
             Audience::Operator => true,
             Audience::Origins(origins) => claims.aud.iter().any(|origin| origins.contains(origin)),
         };
-        if !meant || self.verdict(&claims.levels()).await?.kills(claims.iat) {
+        if !meant || self.kill_switch.verdict(&claims.levels()).await?.is_dead() {
             return Ok(Inspection::Inactive);
         }
         Ok(Inspection::Active(claims))
-    }
-
-    /// Ends `token` for its holder. A token that is dead already, or none of ours, is left as it is.
-    pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
-        let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else { return Ok(()) };
-        let levels = claims.levels();
-        let known = self.durable(&levels);
-        if known.kills(claims.iat) {
-            return Ok(());
-        }
-        let reason = "ended by its holder".to_owned();
-        self.revoke(call, None, Target::Token(claims.jti), reason).await.map(drop)
     }
 }

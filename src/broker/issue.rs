@@ -17,11 +17,11 @@ use crate::domain::id::TokenId;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
-use crate::domain::revocation::{Target, Verdict};
+use crate::domain::revocation::{Levels, Revision, Verdict};
 use crate::domain::time::Timestamp;
 use crate::registry::{Found, Registry};
 use crate::store::{Issuance, StoreError};
-use crate::token::{AccessToken, Claims, KeyError};
+use crate::token::{AccessToken, Claims, KeyError, UnreleasedToken};
 
 /// A released token. Its event is on disk.
 pub struct Issued {
@@ -30,9 +30,8 @@ pub struct Issued {
     pub grant: Grant,
 }
 
-/// After a lift the next token waits for the next second, so that its `iat` is later than any dead one's.
-/// A longer wait means that the clocks of brokers are apart.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// How often a token is decided anew because the kill switch changed while its event was written.
+const ATTEMPTS: usize = 8;
 
 /// Who asks, as far as it is known: what a refusal's event says.
 #[derive(Default)]
@@ -92,7 +91,7 @@ impl Broker {
         }
         let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
         let levels = Arc::new(levels(&agent, &identity, parent.as_ref()));
-        let verdict = self.verdict(&levels).await?;
+        let verdict = self.kill_switch.verdict(&levels).await?;
         let grant = self.decisions.decide(&agent, &request, verdict.stopped.as_ref())?;
         let grant = match &parent {
             Some(parent) => inherit(grant, &request, &parent.inheritance(self.now())?)?,
@@ -112,7 +111,7 @@ impl Broker {
         self.release(call, &settled, grant, verdict).await
     }
 
-    /// Signs and journals, again where a stop comes in between, until the event is on disk.
+    /// Signs and journals, again where the kill switch changes in between, until the event is on disk.
     async fn release(
         &self,
         call: &Call,
@@ -120,30 +119,34 @@ impl Broker {
         mut grant: Grant,
         mut verdict: Verdict,
     ) -> Result<Issued, Denied> {
-        let decide_anew = |stopped: Option<&Target>| {
-            self.decisions.decide(&settled.agent, &settled.request, stopped).map(drop)
-        };
-        loop {
-            let now = self.after(&verdict).await?;
+        for _ in 0..ATTEMPTS {
+            let now = self.now();
             grant.ttl = settled.ttl(grant.ttl, now)?;
-            let (token, event) = self.sign(call, settled, &grant, now)?;
-            match self.journal(event, settled).await? {
-                Issuance::Recorded(_) => {
-                    // A stop since the verdict that is in no store of ours, as of another broker: its answer
-                    // may be out.
-                    decide_anew(self.known(&settled.levels).stopped.as_ref())?;
-                    return Ok(Issued { token, token_type: token_type(settled.cnf), grant });
-                }
-                // A stop came between the decision and the commit. What was signed is dropped here.
-                Issuance::Dead(since) => {
-                    decide_anew(since.stopped.as_ref())?;
-                    if let Some(parent) = &settled.parent {
-                        self.still_lives(parent).await?;
-                    }
-                    verdict = since;
-                }
+            let (token, event) = self.sign(call, settled, &grant, verdict.as_of, now)?;
+            let levels = Levels::clone(&settled.levels).decided(token.id(), verdict.as_of);
+            let issuance = self.journal(event, levels.clone().into()).await?;
+            // A stop since the verdict that is not in this store, as of another node: its answer may be out.
+            let known = self.kill_switch.known(&levels);
+            if let (Issuance::Recorded(receipt), false) = (&issuance, known.is_dead())
+                && let Some(token) = token.release(receipt)
+            {
+                return Ok(Issued { token, token_type: token_type(settled.cnf), grant });
             }
+            // What was signed is dropped here.
+            verdict = self.decide_anew(settled).await?;
         }
+        tracing::error!(request = %call.request, "the kill switch changes without a pause");
+        Err(Reason::RevocationUnavailable.into())
+    }
+
+    /// Asks again whether the token may be issued, after a change of the kill switch.
+    async fn decide_anew(&self, settled: &Settled<'_>) -> Result<Verdict, Denied> {
+        if let Some(parent) = &settled.parent {
+            self.still_lives(parent).await?;
+        }
+        let verdict = self.kill_switch.verdict(&settled.levels).await?;
+        self.decisions.decide(&settled.agent, &settled.request, verdict.stopped.as_ref())?;
+        Ok(verdict)
     }
 
     /// What the token will be bound to, if the agent may have one that is bound to this or to nothing.
@@ -181,32 +184,20 @@ impl Broker {
         }
     }
 
-    /// The first instant whose second no stop of the past covers.
-    async fn after(&self, verdict: &Verdict) -> Result<Timestamp, Denied> {
-        let now = self.now();
-        let Some(through) = verdict.through.filter(|&through| through >= now.seconds()) else {
-            return Ok(now);
-        };
-        let wait = Timestamp::from_seconds(through.saturating_add(1)).since(now);
-        if wait > LONGEST_WAIT {
-            return Err(Denied { retry_after: Some(wait), ..Reason::RevocationUnavailable.into() });
-        }
-        tokio::time::sleep(wait).await;
-        Ok(self.now())
-    }
-
     fn sign(
         &self,
         call: &Call,
         settled: &Settled<'_>,
         grant: &Grant,
+        as_of: Revision,
         now: Timestamp,
-    ) -> Result<(AccessToken, Event), Denied> {
+    ) -> Result<(UnreleasedToken, Event), Denied> {
         let Settled { agent, identity, registry, cnf, .. } = settled;
         let (cnf, parent) = (*cnf, settled.parent.as_ref().map(|parent| &parent.claims));
         let random = self.random.for_id().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
-        let claims = Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, now) };
+        let claims =
+            Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, as_of, now) };
         let claims = match parent {
             Some(parent) => claims.handed_down(parent),
             None => claims,
@@ -232,6 +223,7 @@ impl Broker {
             detail,
             permissions: claims.authorization_details,
             ttl: Some(grant.ttl.as_secs()),
+            as_of: Some(as_of),
             registry: Some(claims.registry),
             request: Some(call.request),
             peer: Some(call.peer),
@@ -240,10 +232,9 @@ impl Broker {
         Ok((token, event))
     }
 
-    async fn journal(&self, event: Event, settled: &Settled<'_>) -> Result<Issuance, Denied> {
+    async fn journal(&self, event: Event, levels: Arc<Levels>) -> Result<Issuance, Denied> {
         let begun = tokio::time::Instant::now();
-        let parent = settled.parent.as_ref().map(|parent| (parent.claims.levels(), parent.claims.iat));
-        let recorded = self.store.append_issuance(event, &settled.levels, parent).await;
+        let recorded = self.store.append_issuance(event, levels).await;
         self.metrics.journaled(begun.elapsed());
         recorded.map_err(|error| {
             tracing::error!(%error, "no durable event, so no token");

@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     issued: Counter,
     refused: Family<[(&'static str, &'static str); 1], Counter>,
     journal: Histogram,
+    clock_steps: Counter,
     view_age: Seconds,
     key_age: Seconds,
     log_size: Gauge,
@@ -56,6 +57,7 @@ impl Metrics {
             refused: Family::default(),
             // 0.1 ms to 3.3 s.
             journal: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
+            clock_steps: Counter::default(),
             view_age: Seconds::default(),
             key_age: Seconds::default(),
             log_size: Gauge::default(),
@@ -71,6 +73,8 @@ impl Metrics {
         registry.register("tokens_refused", "Requests refused, by reason code", metrics.refused.clone());
         let journal = "From a signed token to its durable event";
         registry.register_with_unit("journal", journal, Unit::Seconds, metrics.journal.clone());
+        let steps = "How often the wall clock was set by more than 5 s";
+        registry.register("clock_steps", steps, metrics.clock_steps.clone());
         let age = "Age of the local view of revocations";
         registry.register_with_unit("revocation_view_age", age, Unit::Seconds, metrics.view_age.clone());
         let key = "Age of the key that signs now";
@@ -101,6 +105,10 @@ impl Metrics {
 
     pub(super) fn refused(&self, reason: Reason) {
         self.refused.get_or_create(&[("reason", reason.as_str())]).inc();
+    }
+
+    pub(super) fn clock_stepped(&self) {
+        self.clock_steps.inc();
     }
 
     pub(super) fn journaled(&self, took: Duration) {

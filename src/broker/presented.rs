@@ -129,7 +129,7 @@ impl Broker {
 
     /// Records that a proof is used, or refuses as `replayed` one that was used before.
     pub(super) async fn use_up(&self, once: SingleUse, replayed: Reason) -> Result<(), Denied> {
-        match self.revocation.use_once(once.key, once.until).await {
+        match self.kill_switch.revocation().use_once(once.key, once.until).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(replayed.into()),
             Err(error) => {

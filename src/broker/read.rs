@@ -44,7 +44,7 @@ impl Broker {
     pub async fn agents(&self) -> Result<Vec<AgentStatus>, StoreError> {
         let registry = self.registry.load_full();
         let ids: Vec<AgentId> = registry.agents().map(|agent| agent.id.clone()).collect();
-        let mut activity = self.store.activity(&ids, self.now()).await?;
+        let mut activity = self.store.activity(&ids, self.kill_switch.books(), self.now()).await?;
         let status = |agent: &Arc<Agent>| {
             let active = activity.remove(&agent.id).unwrap_or_default();
             AgentStatus {
@@ -65,7 +65,7 @@ impl Broker {
     fn stopped_by(&self, agent: &Agent) -> Option<Target> {
         let stopped = agent.issuers().into_iter().map(|issuer| {
             let levels = Levels::asked_by(agent.holder(issuer));
-            self.store.verdict(&levels).stopped
+            self.kill_switch.known(&levels).stopped
         });
         stopped.collect::<Option<Vec<Target>>>()?.into_iter().next()
     }
@@ -91,10 +91,13 @@ impl Broker {
     }
 
     /// A signed note of the log as it is now: it covers every event committed before the call.
-    pub fn checkpoint(&self) -> String {
-        let head = self.store.head();
+    ///
+    /// # Errors
+    /// `Unavailable` where the end of the log cannot be known.
+    pub async fn checkpoint(&self) -> Result<String, StoreError> {
+        let head = self.store.head().await?;
         let origin = self.log.name().to_owned();
-        Checkpoint { origin, size: head.size, root: head.root }.sign(self.keys.checkpoint_key())
+        Ok(Checkpoint { origin, size: head.size, root: head.root }.sign(self.keys.checkpoint_key()))
     }
 
     /// The proof that the event `seq` is in the log of the first `size` events.
@@ -119,7 +122,7 @@ impl Broker {
 
     /// How many events the log has.
     pub fn log_size(&self) -> u64 {
-        self.store.head().size
+        self.store.seen_head().size
     }
 
     /// The key that checkpoints are verified with.
@@ -143,7 +146,7 @@ impl Broker {
         if !store {
             degraded.push("store: the audit log cannot be written, so no token is issued".to_owned());
         }
-        if !self.revocation.usable() {
+        if !self.kill_switch.revocation().usable() {
             degraded.push("revocation: Redis cannot be used; the store answers in its place".to_owned());
         }
         if let Some(problem) = self.rejected.load().as_ref() {
@@ -156,7 +159,7 @@ impl Broker {
                 format!("issuer {}: its keys cannot be fetched, {serve}; the log says why", issuer.name)
             },
         ));
-        let waiting = self.unjournaled.len();
+        let waiting = self.kill_switch.waiting();
         if waiting > 0 {
             degraded.push(format!("audit: {waiting} stops are in effect and not yet in the log"));
         }
@@ -168,12 +171,12 @@ impl Broker {
     pub fn metrics(&self, certificates: Vec<(&'static str, Timestamp)>) -> Result<String, Denied> {
         let now = self.now();
         let gauges = crate::broker::metrics::Gauges {
-            revocation_view_age: self.revocation.view_age(),
+            revocation_view_age: self.kill_switch.revocation().view_age(),
             key_age: self.keys.age(now),
-            log_size: self.store.head().size,
+            log_size: self.store.seen_head().size,
             registry_rejected: self.rejected.load().is_some(),
             store_healthy: self.store.healthy(),
-            unjournaled: self.unjournaled.len(),
+            unjournaled: self.kill_switch.waiting(),
             issuers: self.authenticator.status(),
             certificates,
         };

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::token::KeyError;
 
 /// A new revision of the agent files, or every mistake in it.
-pub type Change = Result<Arc<Registry>, Vec<Diagnostic>>;
+pub type NewRegistry = Result<Arc<Registry>, Vec<Diagnostic>>;
 
 #[derive(Debug, thiserror::Error)]
 enum RotationError {
@@ -24,7 +24,7 @@ enum RotationError {
 impl Broker {
     /// Puts a changed registry in force, or keeps the last good one and tells why. The event is durable
     /// before the new revision decides anything; while it cannot be, the change is given back.
-    pub async fn registry_changed(&self, change: Change) -> Result<(), Change> {
+    pub async fn registry_changed(&self, change: NewRegistry) -> Result<(), NewRegistry> {
         let event = match &change {
             Ok(registry) => self.loaded(registry),
             Err(mistakes) => Event {
@@ -76,9 +76,10 @@ impl Broker {
         self.store.append(self.loaded(&self.registry.load())).await.map(drop)
     }
 
-    /// The last event, after which the store closes.
-    pub async fn stopped(&self) {
-        self.journal_pending().await;
+    /// The last event, after which the store closes. Gives how many stops would be lost with this process: they are
+    /// neither in the store nor in the file beside it.
+    pub async fn stopped(&self) -> usize {
+        self.kill_switch.journal_waiting().await;
         let event = Event {
             detail: Some(self.name.to_string()),
             ..self.event(Kind::BrokerStopped, Outcome::Done, None)
@@ -86,13 +87,19 @@ impl Broker {
         if let Err(error) = self.store.append(event).await {
             tracing::error!(%error, "the end of the broker is not journaled");
         }
+        self.kill_switch.unwritten()
     }
 
     /// Once a second or so: what is due.
     pub async fn tend(&self) {
         self.limits.forget_quiet();
-        if self.unjournaled.len() > 0 {
-            self.journal_pending().await;
+        if let Some(step) = self.clock_watch.look(self.now(), std::time::Instant::now()) {
+            tracing::warn!(step_ms = step, "the wall clock was set; the stops are read anew");
+            self.metrics.clock_stepped();
+            self.kill_switch.reread().await;
+        }
+        if self.kill_switch.waiting() > 0 {
+            self.kill_switch.journal_waiting().await;
         }
         if let Err(error) = self.rotate_keys().await {
             tracing::error!(%error, "rotation of the signing keys");
@@ -115,8 +122,8 @@ impl Broker {
             self.store.put_key(key.clone(), Some(rotated(detail))).await?;
         }
         for kid in &rotation.remove {
-            self.store.append(rotated(format!("{kid} is removed: its last token is dead"))).await?;
-            self.store.remove_key(kid).await?;
+            let removed = rotated(format!("{kid} is removed: its last token is dead"));
+            self.store.remove_key(kid, Some(removed)).await?;
         }
         if let Some(kid) = &rotation.signs {
             self.store.append(rotated(format!("{kid} signs from now on"))).await?;

@@ -117,6 +117,7 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
     lines.push(("end it with", format!("hallpass lift {} --reason TEXT", effect.revocation.id)));
     let shown = show(&answer, args.json, &headline, &lines, host);
     effect.warn_of_audit(host);
+    effect.outlives_the_broker()?;
     effect.proven("STOPPED, BUT NOT PROVEN EVERYWHERE").map_err(|failure| {
         failure.remedy(
             "no token is issued to it any more; whoever is pending refuses by itself once its view of the \
@@ -186,6 +187,16 @@ impl Effect {
         ];
         lines.extend(self.audit.clone().map(|audit| ("audit", audit)));
         lines
+    }
+
+    /// A stop that is in no file is gone with the broker's process.
+    fn outlives_the_broker(&self) -> Outcome {
+        if self.audit.as_deref() == Some("volatile") {
+            return Err(Failure::failed("STOPPED, BUT ONLY UNTIL THE BROKER RESTARTS: neither its store nor a file beside it can be written")
+                .fact("target", &*self.revocation.target)
+                .remedy("free the disk or repair the store while the broker runs: it then journals the stop by itself"));
+        }
+        Ok(())
     }
 
     /// The audit log being late makes nothing less dead, so it is said aloud but is no failure.

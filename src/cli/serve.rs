@@ -15,7 +15,7 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
     for warning in &checked.warnings {
         tracing::warn!(%warning, "configuration");
     }
-    let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone() };
+    let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone(), store: None };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
     let served: anyhow::Result<()> = runtime.block_on(async {
@@ -29,8 +29,7 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
-        app.stop().await;
-        Ok(())
+        app.stop().await
     });
     Ok(served?)
 }

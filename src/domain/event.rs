@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::digest::Digest;
 use crate::domain::grant::Permissions;
-use crate::domain::id::{AgentId, OperatorName, Owner, RequestId, TokenId};
+use crate::domain::id::{AgentId, OperatorName, Owner, RequestId, StopId, TokenId};
 use crate::domain::identity::Workload;
-use crate::domain::revocation::Target;
+use crate::domain::revocation::{Revision, Target};
 use crate::domain::time::Timestamp;
 
 macro_rules! words {
@@ -52,6 +52,7 @@ words!(
         KeyRotated = "key.rotated",
         BrokerStarted = "broker.started",
         BrokerStopped = "broker.stopped",
+        StoreRestored = "store.restored",
     }
 );
 
@@ -97,6 +98,9 @@ pub struct Event {
     /// Seconds from `at`, whose whole second is the token's `iat`, to its `exp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
+    /// The last change of the kill switch that was known when the token was decided: its `as_of`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Revision>,
     /// `sha256:…` of the registry revision that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<Arc<str>>,
@@ -111,6 +115,12 @@ pub struct Event {
     pub approval: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// The stop that began or was lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopId>,
+    /// The number that the store gave to this change of the kill switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
     /// What else a reader should know, in words that hallpass wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -136,12 +146,15 @@ impl Event {
             parent: None,
             permissions: Permissions::default(),
             ttl: None,
+            as_of: None,
             registry: None,
             request: None,
             peer: None,
             operator: None,
             approval: None,
             target: None,
+            stop: None,
+            revision: None,
             detail: None,
         }
     }

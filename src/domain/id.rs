@@ -105,6 +105,9 @@ macro_rules! uuid_id {
         pub struct $type(Uuid);
 
         impl $type {
+            /// The least of all; none that is made.
+            pub const NIL: Self = Self(Uuid::nil());
+
             /// A UUID version 7 (RFC 9562) of this instant and these random bytes.
             pub fn new(now: Timestamp, random: &[u8; 10]) -> Self {
                 let millis = u64::try_from(now.millis()).unwrap_or(0);
@@ -115,6 +118,11 @@ macro_rules! uuid_id {
             pub fn millis(&self) -> i64 {
                 // The first 48 bits, which fit.
                 (self.0.as_u128() >> 80) as i64
+            }
+
+            /// Random bits of it.
+            pub fn last_byte(&self) -> u8 {
+                self.0.as_bytes()[15]
             }
         }
 

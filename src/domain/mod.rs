@@ -23,6 +23,7 @@ pub mod permission;
 pub mod platform;
 pub mod random;
 pub mod reason;
+pub mod receipt;
 pub mod request;
 pub mod revocation;
 pub mod signing;

@@ -69,7 +69,7 @@ impl Problem {
     pub(super) fn kill(call: Call, error: &KillError) -> Self {
         let status = match error {
             KillError::UnknownTarget(_) | KillError::UnknownStop(_) => StatusCode::NOT_FOUND,
-            KillError::Store(_) | KillError::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            KillError::Store(_) | KillError::Volatile => StatusCode::SERVICE_UNAVAILABLE,
             KillError::Random | KillError::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(call, status, error.to_string())

@@ -1,216 +1,192 @@
-//! The live kill switch: what is stopped now, for every broker at once.
+//! The live kill switch: what is stopped now, for every node at once.
 //!
 //! It promises that no stop is ever forgotten (DESIGN §4, laws 2 to 5): standings are merged and never
-//! removed, an authority that may have lost some is not asked before the durable store's book was merged
-//! into it, and whatever cannot be understood is an error, never «not stopped».
+//! removed before they are spent, an authority that may have lost some is not asked before the durable store's book was
+//! merged into it, and whatever cannot be understood is an error, never «not stopped».
+//!
+//! The store numbers the changes; the authority says up to which number it holds every one. Whoever is behind learns:
+//! [`Revocation::push`] gives the authority what it lacks, [`RevocationError::Ahead`] tells a store that it lacks what
+//! the authority holds.
 //!
 //! [`Revocation::ask`] asks the authority itself and is exact: issuance uses it.
-//! [`Revocation::view`] looks at this broker's own copy, at most `max_staleness` old: checks use it.
-//! `broker` is the one caller; it writes the durable store first, and refills from it when told
-//! [`RevocationError::Amnesia`].
+//! [`Revocation::view`] looks at this node's own copy, at most `max_staleness` old: checks use it.
+//! `broker` is the one caller; it writes the durable store first.
 
+mod error;
 mod memory;
 mod once;
 mod redis;
 pub mod settings;
+mod source;
 mod view;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::domain::digest::Digest;
-use crate::domain::id::BrokerName;
-use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
-use crate::domain::time::{Clock, Timestamp};
-
+pub use self::error::{RevocationError, Stale, Status};
 pub use self::memory::Memory;
 pub use self::redis::Redis;
+use self::redis::push::How;
 use self::settings::{Backend, RevocationSettings};
+pub use self::source::{Source, Unnumbered};
+use crate::domain::digest::Digest;
+use crate::domain::id::{BrokerName, StopId};
+use crate::domain::revocation::{Book, Levels, Revision, Target};
+use crate::domain::time::{Clock, Timestamp};
 
-/// The kill switch of this broker, shared as `Arc<Revocation>`.
+/// The kill switch of this node, shared as `Arc<Revocation>`.
 #[derive(Debug)]
 pub enum Revocation {
     Memory(Memory),
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
-/// The number of a change, which grows with each. Only what one authority counted can be compared.
+/// A change that the authority has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revision {
-    number: u64,
-    /// The uninterrupted life of the authority that counted it.
-    epoch: Arc<str>,
-    /// When the change was sent there: no broker can have reported it before.
+pub struct Applied {
+    /// The number of the change; none of one that the store has not numbered.
+    pub revision: Option<Revision>,
+    /// The uninterrupted life of the authority, and which of its writes it was.
+    place: (Arc<str>, u64),
+    /// When the change was sent there: nobody can have seen it before.
     sent: Instant,
 }
 
-impl Revision {
-    pub fn number(&self) -> u64 {
-        self.number
+impl Applied {
+    /// The same of a change without a number: what was seen before it was sent proves nothing.
+    #[must_use]
+    pub fn without_number(self) -> Self {
+        Self { revision: None, ..self }
     }
 }
 
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.number.fmt(f)
-    }
-}
-
-/// Which brokers refuse by a change. One that has not reported for 60 s is in neither list.
+/// Which nodes refuse by a change. One that has not reported for 60 s is in neither list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Confirmations {
-    /// Sorted; this broker is always among them.
+    /// Sorted; this node is always among them.
     pub confirmed: Vec<BrokerName>,
     /// Sorted.
     pub pending: Vec<BrokerName>,
 }
 
-/// The local view is too old to decide by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the view of revocations is {} ms old", age.as_millis())]
-pub struct Stale {
-    /// [`Duration::MAX`] where there never was a view.
-    pub age: Duration,
-}
-
-/// For readiness: whether the authority itself can be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
-    Usable,
-    /// It answers, but waits for [`Revocation::refill`]; a call that gets `Amnesia` does it.
-    Unfilled,
-    /// It cannot be asked, and why.
-    Unusable(String),
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usable => f.write_str("usable"),
-            Self::Unfilled => f.write_str("not refilled from the store yet"),
-            Self::Unusable(why) => f.write_str(why),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RevocationError {
-    /// The authority did not answer in time, or refused to.
-    #[error("the revocation store is unreachable: {0}")]
-    Unreachable(String),
-    /// The authority may have forgotten: refill it, then ask again.
-    #[error("the revocation store may have forgotten stops and must be refilled")]
-    Amnesia,
-    /// The authority holds something that is none of ours.
-    #[error("the revocation store holds what hallpass did not write: {0}")]
-    Broken(String),
-    #[error("{0}")]
-    Settings(String),
-    /// The memory of used assertions is full.
-    #[error("too many unexpired assertions are remembered")]
-    Full,
-}
-
 impl Revocation {
-    /// Connects, within 250 ms. An unreachable Redis is no failure: it is tried again in the background.
+    /// Connects, within 250 ms. An unreachable Redis is no failure: it is tried again in the background. `origin` is the
+    /// store's, to which the authority belongs.
     ///
     /// # Errors
     /// [`RevocationError::Settings`] for what can never work: a URL or a `ca_file` that makes no sense.
+    /// [`RevocationError::OtherStore`] where it serves another store.
     pub async fn connect(
         settings: &RevocationSettings,
-        broker: BrokerName,
+        node: BrokerName,
+        origin: &str,
         clock: Clock,
     ) -> Result<Self, RevocationError> {
         match &settings.backend {
-            Backend::Memory => Ok(Self::Memory(Memory::new(broker, clock))),
-            Backend::Redis { .. } => Ok(Self::Redis(Redis::connect(settings, broker, clock).await?)),
+            Backend::Memory => Ok(Self::Memory(Memory::new(node, clock))),
+            Backend::Redis { .. } => {
+                let redis = Redis::connect(settings, node, origin, clock).await?;
+                Ok(Self::Redis(Box::new(redis)))
+            }
         }
     }
 
-    /// What the authority says now of `levels`, joined with what this broker knows itself. One round trip, or two
-    /// where this broker's view is behind.
+    /// What the authority says now: a book in which everything about `levels` is. One round trip, or two where this
+    /// node's view is behind.
     ///
     /// # Errors
-    /// [`RevocationError::Amnesia`] when it must be refilled first; any other: nothing is known.
-    pub async fn ask(&self, levels: &Levels) -> Result<Verdict, RevocationError> {
+    /// [`RevocationError::Amnesia`] when it must be refilled by [`Revocation::push`] first; any other: nothing is known.
+    pub async fn ask(&self, levels: &Levels) -> Result<Arc<Book>, RevocationError> {
         match self {
-            Self::Memory(memory) => memory.ask(levels),
+            Self::Memory(memory) => Ok(memory.known()),
             Self::Redis(redis) => redis.ask(levels).await,
         }
     }
 
-    /// Merges the durable store's book into the authority, which is trusted from then on.
-    /// Never un-stops: of two standings of a target the later holds.
+    /// Gives the authority every change of the source's book that it lacks, and what this node knows besides. Never
+    /// un-stops: of two standings of a target the later holds.
     ///
     /// # Errors
-    /// [`RevocationError::Broken`] when the authority holds a standing that cannot be read, and nothing was written.
-    pub async fn refill(&self, book: &StopBook) -> Result<(), RevocationError> {
+    /// [`RevocationError::Ahead`] when the authority holds changes that are not in the source's history;
+    /// [`RevocationError::Broken`] when it holds what cannot be read. Nothing was written then.
+    pub async fn push(&self, source: &impl Source) -> Result<Applied, RevocationError> {
         match self {
-            Self::Memory(memory) => {
-                memory.refill(book);
-                Ok(())
-            }
-            Self::Redis(redis) => redis.refill(book).await,
+            Self::Memory(memory) => Ok(memory.applied(source).await),
+            Self::Redis(redis) => redis.push(source, How::Lazily).await,
         }
     }
 
-    /// Applies a stop or a lift, to this broker's own view first. Its view keeps it even when this fails.
+    /// The same, into an authority of another history, which the source has taken over.
     ///
     /// # Errors
-    /// [`RevocationError::Amnesia`] when the authority must be refilled first: it wrote nothing; apply again after.
-    pub async fn apply(&self, target: &Target, standing: Standing) -> Result<Revision, RevocationError> {
+    /// As [`Revocation::push`].
+    pub async fn push_over(&self, source: &impl Source) -> Result<Applied, RevocationError> {
         match self {
-            Self::Memory(memory) => Ok(memory.apply(target, standing)),
-            Self::Redis(redis) => redis.apply(target, standing).await,
+            Self::Memory(memory) => Ok(memory.applied(source).await),
+            Self::Redis(redis) => redis.push(source, How::Over).await,
         }
     }
 
-    /// Which brokers have applied `revision`; waits for those that have not up to `patience`.
+    /// A stop that had no number has one in the source now: the next push says so.
+    pub fn note_numbered(&self, target: Target, id: StopId) {
+        if let Self::Redis(redis) = self {
+            redis.note_numbered(target, id);
+        }
+    }
+
+    /// Which nodes have applied a change; waits for those that have not up to `patience`.
     ///
     /// # Errors
     /// When the authority cannot say it; the change itself is not undone by that.
     pub async fn confirmations(
         &self,
-        revision: &Revision,
+        applied: &Applied,
         patience: Duration,
     ) -> Result<Confirmations, RevocationError> {
         match self {
             Self::Memory(memory) => Ok(memory.confirmations()),
-            Self::Redis(redis) => redis.confirmations(revision, patience).await,
+            Self::Redis(redis) => redis.confirmations(applied, patience).await,
         }
     }
 
-    /// What this broker's own view says of `levels`. No I/O.
+    /// The nodes that were alive lately, when none of them can be asked: this one has confirmed, the others are pending.
+    pub fn unconfirmed(&self) -> Confirmations {
+        match self {
+            Self::Memory(memory) => memory.confirmations(),
+            Self::Redis(redis) => redis.unconfirmed(),
+        }
+    }
+
+    /// This node's own view. No I/O.
     ///
     /// # Errors
     /// [`Stale`] when the view is older than `max_staleness`.
-    pub fn view(&self, levels: &Levels) -> Result<Verdict, Stale> {
+    pub fn view(&self) -> Result<Arc<Book>, Stale> {
         match self {
-            Self::Memory(memory) => memory.view(levels),
-            Self::Redis(redis) => redis.view(levels),
+            Self::Memory(memory) => Ok(memory.known()),
+            Self::Redis(redis) => redis.view(),
         }
     }
 
     /// The same, however old the view is: what it holds is stopped, whatever else may be. No I/O.
-    pub fn known(&self, levels: &Levels) -> Verdict {
+    pub fn known(&self) -> Arc<Book> {
         match self {
-            Self::Memory(memory) => memory.known(levels),
-            Self::Redis(redis) => redis.known(levels),
+            Self::Memory(memory) => memory.known(),
+            Self::Redis(redis) => redis.known(),
         }
     }
 
     /// The age of the view: how long ago the authority was asked the last question that brought it up to date.
     pub fn view_age(&self) -> Duration {
         match self {
-            Self::Memory(memory) => memory.view_age(),
+            Self::Memory(_) => Duration::ZERO,
             Self::Redis(redis) => redis.view_age(),
         }
     }
 
-    /// Uses `key` up: true the first time, false again until `until`, on every broker of one Redis.
+    /// Uses `key` up: true the first time, false again until `until`, on every node of one Redis.
     ///
     /// # Errors
     /// When it cannot be known; the assertion must be refused then.
@@ -221,28 +197,35 @@ impl Revocation {
         }
     }
 
-    /// Keeps the view up to date and reports what it has seen, until `shutdown` holds true or its sender is
-    /// gone; then takes this broker off the list of those that confirm. Run it once, for as long as the
-    /// broker serves. `book` gives the durable store's current book, for a refill.
-    pub async fn follow(
-        &self,
-        shutdown: watch::Receiver<bool>,
-        book: impl Fn() -> Arc<StopBook> + Send + Sync,
-    ) {
+    /// Keeps view and authority up to date and reports what this node has seen, until `shutdown` holds true or its
+    /// sender is gone; then takes this node off the list of those that confirm. Run it once, for as long as the node
+    /// serves.
+    pub async fn follow(&self, mut shutdown: watch::Receiver<bool>, source: &impl Source) {
         match self {
-            Self::Memory(memory) => memory.follow(shutdown, book).await,
-            Self::Redis(redis) => redis.follow(shutdown, book).await,
+            Self::Memory(_) => ended(&mut shutdown).await,
+            Self::Redis(redis) => redis.follow(shutdown, source).await,
         }
     }
 
-    /// Whether the authority answers, as far as is known without asking it.
+    /// Everything that the authority holds, for a source that has to take it over.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn load(&self) -> Result<Book, RevocationError> {
+        match self {
+            Self::Memory(memory) => Ok(Book::clone(&memory.known())),
+            Self::Redis(redis) => redis.load().await,
+        }
+    }
+
+    /// Whether the authority can be used, as far as is known without asking it.
     pub fn usable(&self) -> bool {
         !matches!(self.status(), Status::Unusable(_))
     }
 
     pub fn status(&self) -> Status {
         match self {
-            Self::Memory(memory) => memory.status(),
+            Self::Memory(_) => Status::Usable,
             Self::Redis(redis) => redis.status(),
         }
     }

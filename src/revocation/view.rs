@@ -1,62 +1,60 @@
-//! This broker's own copy of every standing. It only ever learns: what it once knew to be stopped stays
+//! This node's own copy of every standing. It only ever learns: what it once knew to be stopped stays
 //! stopped until a later change says otherwise, whatever became of the authority.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use rustix::time::{ClockId, clock_gettime};
 
-use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::revocation::Book;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct View {
-    book: ArcSwap<StopBook>,
+    book: ArcSwap<Book>,
     /// Held by whoever replaces the book, so that no change is lost between two of them.
     writing: Mutex<()>,
     fresh: ArcSwapOption<Moment>,
-    clock: Clock,
 }
 
-/// When a question was sent whose answer brought the view up to date.
+/// When a question was sent whose answer brought the view up to date: the time since the machine started, which goes on
+/// while it sleeps and which nobody can set.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    /// Is not moved by who sets the clock, but may stand still while a machine sleeps.
-    steady: Instant,
-    /// Goes on while a machine sleeps.
-    clock: Timestamp,
+pub(super) struct Moment(Duration);
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        let time = clock_gettime(ClockId::Boottime);
+        let (seconds, nanos) =
+            (u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
+        Self(Duration::new(seconds, nanos))
+    }
+
+    /// A text that is another at each instant.
+    pub(super) fn beat(self) -> String {
+        self.0.as_nanos().to_string()
+    }
 }
 
 impl View {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { book: ArcSwap::default(), writing: Mutex::default(), fresh: ArcSwapOption::empty(), clock }
-    }
-
-    pub(super) fn now(&self) -> Moment {
-        Moment { steady: Instant::now(), clock: self.clock.now() }
-    }
-
-    /// Merges `standings` and drops what can tell nothing any more.
-    pub(super) fn learn<'a>(&self, standings: impl IntoIterator<Item = (&'a Target, &'a Standing)>) {
-        let _writing: MutexGuard<'_, ()> = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut book = StopBook::clone(&self.book.load());
-        for (target, standing) in standings {
-            book.note(target.clone(), *standing);
-        }
-        book.forget_spent(self.clock.now());
+    /// Changes the book by `change`; readers see all of it or nothing.
+    pub(super) fn learn(&self, change: impl FnOnce(&mut Book)) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = Book::clone(&self.book.load());
+        change(&mut book);
         self.book.store(book.into());
     }
 
-    pub(super) fn get(&self, target: &Target) -> Option<Standing> {
-        self.book.load().get(target)
+    /// Merges the store's book, which is complete up to its own revision.
+    pub(super) fn learn_book(&self, durable: &Book) {
+        if durable.revision() <= self.book.load().revision() && durable.floor() <= self.book.load().floor() {
+            return;
+        }
+        self.learn(|book| book.merge(durable));
     }
 
-    pub(super) fn book(&self) -> Arc<StopBook> {
+    pub(super) fn book(&self) -> Arc<Book> {
         self.book.load_full()
-    }
-
-    pub(super) fn verdict(&self, levels: &Levels) -> Verdict {
-        self.book.load().verdict(levels)
     }
 
     /// The view holds all that the authority knew when it got a question sent at `asked`.
@@ -64,9 +62,9 @@ impl View {
         self.fresh.store(Some(asked.into()));
     }
 
-    /// By the clock that saw more time pass; [`Duration::MAX`] before the view was ever up to date.
+    /// [`Duration::MAX`] before the view was ever up to date.
     pub(super) fn age(&self) -> Duration {
         let Some(fresh) = self.fresh.load_full() else { return Duration::MAX };
-        fresh.steady.elapsed().max(self.clock.now().since(fresh.clock))
+        Moment::now().0.saturating_sub(fresh.0)
     }
 }

@@ -40,7 +40,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn unavailable(cause: impl std::fmt::Display) -> Self {
+    pub(in crate::store) fn unavailable(cause: impl std::fmt::Display) -> Self {
         Self::Unavailable(cause.to_string().into())
     }
 }

@@ -6,15 +6,294 @@
 //! and records nothing, and it recovers by itself once the cause is gone.
 //!
 //! [`Store`] is the broker's, the only writer. [`Reader`] reads beside it, for `hallpass audit`, and
-//! [`verify()`] recomputes the whole log. One folder holds one backend.
+//! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`.
 
 mod error;
 mod record;
 pub mod settings;
+mod spool;
 mod sqlite;
 mod write;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 pub use error::StoreError;
 pub use settings::StoreSettings;
-pub use sqlite::{Activity, Reach, Reader, Sqlite as Store, Verified, VerifyError, verify};
-pub use write::{Head, Issuance, Lifted, Recorded};
+pub use spool::{Spool, Unnumbered};
+pub use sqlite::{Activity, Reach, Reader, Verified, VerifyError, verify};
+pub use write::{Adoption, Head, Issuance, Lifted, Recorded};
+
+use crate::domain::digest::Digest;
+use crate::domain::event::{Event, EventFilter, Kind};
+use crate::domain::id::{AgentId, StopId, TokenId};
+use crate::domain::revocation::{Book, Levels, Lift, Revision, Stop, Target};
+use crate::domain::signing::SealedKey;
+use crate::domain::time::Timestamp;
+use sqlite::Sqlite;
+use write::{Write, Written};
+
+/// The durable store. Clones share it.
+#[derive(Debug, Clone)]
+pub enum Store {
+    Sqlite(Sqlite),
+}
+
+/// Runs the same call on whichever backend there is.
+macro_rules! backend {
+    ($store:expr, $backend:ident => $call:expr) => {
+        match $store {
+            Store::Sqlite($backend) => $call,
+        }
+    };
+}
+
+impl Store {
+    /// Opens the store for writing and makes it where there is none: folders 0700, files 0600.
+    ///
+    /// # Errors
+    /// `Locked` while another broker writes to it, `Newer` or `Foreign` for a file that is not of this
+    /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest.
+    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Ok(Self::Sqlite(Sqlite::open(settings).await?))
+    }
+
+    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        backend!(self, store => store.write(write).await)
+    }
+
+    /// Records an event and gives its `seq` once it is durable.
+    ///
+    /// # Errors
+    /// `Misplaced` for the kinds that have functions of their own; `Busy`, `Unavailable`.
+    pub async fn append(&self, event: Event) -> Result<u64, StoreError> {
+        match self.write(Write::Event(by_itself(event)?)).await? {
+            Written::Event(seq) => Ok(seq),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Records a `token.issued` event, unless the levels, which hold the token and the revision that it was decided
+    /// at, are dead by the stops as committed.
+    ///
+    /// # Errors
+    /// `Misplaced` for an event of another kind; `Busy`, `Unavailable`: the token must not be released.
+    pub async fn append_issuance(&self, event: Event, levels: Arc<Levels>) -> Result<Issuance, StoreError> {
+        expect(&event, Kind::TokenIssued)?;
+        match self.write(Write::Issuance { event, levels }).await? {
+            Written::Issuance(issuance) => Ok(issuance),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Records a stop and its event together, and gives it its number. What the event says of `at`, `target`,
+    /// `stop`, `reason` and `operator` is taken from the stop. Where the target is stopped already, that stop is
+    /// given, and the event recorded as it is. A stop whose id is known is not recorded again.
+    ///
+    /// # Errors
+    /// `Misplaced` for an event that is not `revocation.stopped`; `Busy`, `Unavailable`.
+    pub async fn stop(&self, stop: Stop, event: Event) -> Result<Stop, StoreError> {
+        expect(&event, Kind::RevocationStopped)?;
+        match self.write(Write::Stop { stop, event }).await? {
+            Written::Stop(stop) => Ok(stop),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Ends a stop and records its event together. What the event says of `kind`, `at`, `target`, `stop`, `reason`
+    /// and `operator` is taken from the lift.
+    ///
+    /// # Errors
+    /// `Busy`, `Unavailable`.
+    pub async fn lift(&self, id: StopId, lift: Lift, event: Event) -> Result<Lifted, StoreError> {
+        match self.write(Write::Lift { id, lift, event }).await? {
+            Written::Lift(lifted) => Ok(lifted),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Records that the holder of `token` ended it, and gives the change's number. One that has ended already is not
+    /// recorded again.
+    ///
+    /// # Errors
+    /// `Misplaced` for an event that is not `revocation.stopped`; `Busy`, `Unavailable`.
+    pub async fn end(&self, token: TokenId, event: Event) -> Result<Revision, StoreError> {
+        expect(&event, Kind::RevocationStopped)?;
+        match self.write(Write::End { token, event }).await? {
+            Written::End(revision) => Ok(revision),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes over what another authority remembers of a history that this store has lost.
+    ///
+    /// # Errors
+    /// `Busy`, `Unavailable`.
+    pub async fn adopt(&self, adoption: Adoption) -> Result<(), StoreError> {
+        self.write(Write::Adopt(Box::new(adoption))).await.map(drop)
+    }
+
+    /// Reads the stops from the disk again, whatever was in memory.
+    ///
+    /// # Errors
+    /// `Damaged` where they are not what the head says; `Busy`, `Unavailable`.
+    pub async fn reread(&self) -> Result<(), StoreError> {
+        self.write(Write::Reread).await.map(drop)
+    }
+
+    /// Every committed change that can still tell something.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be known.
+    pub async fn book(&self) -> Result<Arc<Book>, StoreError> {
+        Ok(self.seen())
+    }
+
+    /// The same as far as this process has seen it, without asking anybody.
+    pub fn seen(&self) -> Arc<Book> {
+        backend!(self, store => store.book())
+    }
+
+    /// Which change of this history had the number: the leaf hash of its event. None where none has it.
+    pub async fn mark(&self, revision: Revision) -> Result<Option<Digest>, StoreError> {
+        backend!(self, store => store.mark(revision).await)
+    }
+
+    /// The stops, newest first.
+    pub async fn stops(&self, active_only: bool) -> Result<Vec<Stop>, StoreError> {
+        backend!(self, store => store.stops(active_only).await)
+    }
+
+    /// One stop; none where there is no such id.
+    pub async fn stop_of(&self, id: StopId) -> Result<Option<Stop>, StoreError> {
+        backend!(self, store => store.stop(id).await)
+    }
+
+    /// The events that the filter means, newest first: at most `limit`, with a `seq` below `before`.
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        limit: u32,
+        before: Option<u64>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        backend!(self, store => store.events(filter, limit, before).await)
+    }
+
+    /// The event of the token's issuance.
+    pub async fn token(&self, id: TokenId) -> Result<Option<Recorded>, StoreError> {
+        backend!(self, store => store.token(id).await)
+    }
+
+    /// What each of these agents has had issued, and how many of its tokens live at `now` by these books.
+    pub async fn activity(
+        &self,
+        agents: &[AgentId],
+        books: Vec<Arc<Book>>,
+        now: Timestamp,
+    ) -> Result<HashMap<AgentId, Activity>, StoreError> {
+        backend!(self, store => store.activity(agents, books, now).await)
+    }
+
+    /// What a stop of `target` at `now` would hit.
+    pub async fn reach(&self, target: &Target, now: Timestamp) -> Result<Reach, StoreError> {
+        backend!(self, store => store.reach(target, now).await)
+    }
+
+    /// How far the log is committed.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be known.
+    pub async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.seen_head())
+    }
+
+    /// The same as far as this process has seen it.
+    pub fn seen_head(&self) -> Head {
+        backend!(self, store => store.head())
+    }
+
+    pub async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        backend!(self, store => store.keys().await)
+    }
+
+    /// Keeps a key, in place of one with the same `kid`, together with an event about it.
+    ///
+    /// # Errors
+    /// `Misplaced` for an event of a kind that has a function of its own; `Busy`, `Unavailable`.
+    pub async fn put_key(&self, key: SealedKey, event: Option<Event>) -> Result<(), StoreError> {
+        let event = event.map(by_itself).transpose()?;
+        self.write(Write::PutKey { key, event }).await.map(drop)
+    }
+
+    /// Forgets a key, together with an event about it; no error where there is none.
+    ///
+    /// # Errors
+    /// As [`Store::put_key`].
+    pub async fn remove_key(&self, kid: &str, event: Option<Event>) -> Result<(), StoreError> {
+        let event = event.map(by_itself).transpose()?;
+        self.write(Write::RemoveKey { kid: kid.to_owned(), event }).await.map(drop)
+    }
+
+    /// The log's origin, once it has one.
+    pub async fn origin(&self) -> Result<Option<String>, StoreError> {
+        backend!(self, store => store.origin().await)
+    }
+
+    /// Gives the log its origin for ever, and says which it has: an earlier one stays.
+    pub async fn set_origin(&self, origin: &str) -> Result<String, StoreError> {
+        match self.write(Write::SetOrigin(origin.to_owned())).await? {
+            Written::Origin(origin) => Ok(origin),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The audit path of an event in the log of `size` events (RFC 6962 §2.1.1), lowest first.
+    ///
+    /// # Errors
+    /// `OutOfRange` for a `seq` or size that the log has not; `Unavailable`.
+    pub async fn inclusion_proof(&self, seq: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
+        backend!(self, store => store.inclusion_proof(seq, size).await)
+    }
+
+    /// The proof that the log of `second` events extends that of `first` (RFC 6962 §2.1.2).
+    ///
+    /// # Errors
+    /// `OutOfRange` unless 0 < `first` ≤ `second` ≤ the log's size; `Unavailable`.
+    pub async fn consistency_proof(&self, first: u64, second: u64) -> Result<Vec<Digest>, StoreError> {
+        backend!(self, store => store.consistency_proof(first, second).await)
+    }
+
+    /// Whether the last write succeeded and the files are in place.
+    pub fn healthy(&self) -> bool {
+        self.fault().is_none()
+    }
+
+    /// Why nothing can be recorded, while that is so.
+    pub fn fault(&self) -> Option<Arc<StoreError>> {
+        backend!(self, store => store.fault())
+    }
+
+    /// Finishes every write that was queued and gives the store up. Calls on other clones fail from then on.
+    pub async fn close(self) {
+        backend!(self, store => store.close().await);
+    }
+}
+
+/// An event that is recorded without anything that must hold at the same moment.
+fn by_itself(event: Event) -> Result<Event, StoreError> {
+    match event.kind {
+        Kind::TokenIssued | Kind::RevocationStopped | Kind::RevocationLifted | Kind::StoreRestored => {
+            Err(StoreError::Misplaced(event.kind))
+        }
+        _ => Ok(event),
+    }
+}
+
+fn expect(event: &Event, kind: Kind) -> Result<(), StoreError> {
+    if event.kind == kind { Ok(()) } else { Err(StoreError::Misplaced(event.kind)) }
+}
+
+/// A backend that answers a write with what belongs to another is broken; nothing may rely on it.
+fn unexpected(written: &Written) -> StoreError {
+    StoreError::unavailable(format!("an answer to another write: {written:?}"))
+}

@@ -1,9 +1,83 @@
-//! What can be written, and what became of it.
+//! What can be written, as data, and what became of it.
+
+use std::sync::Arc;
 
 use crate::domain::digest::Digest;
 use crate::domain::event::Event;
-use crate::domain::revocation::{Stop, Verdict};
+use crate::domain::id::{StopId, TokenId};
+use crate::domain::receipt::Receipt;
+use crate::domain::revocation::{Levels, Lift, Revision, Stop, Verdict};
+use crate::domain::signing::SealedKey;
 use crate::store::record;
+
+/// One write. All of it is recorded, together with its event, or nothing.
+#[derive(Debug)]
+pub(super) enum Write {
+    /// An event by itself.
+    Event(Event),
+    /// A `token.issued` event, unless the levels are dead when it is committed.
+    Issuance {
+        event: Event,
+        levels: Arc<Levels>,
+    },
+    /// A stop, unless its target is stopped already; the event either way.
+    Stop {
+        stop: Stop,
+        event: Event,
+    },
+    /// The end of a stop, with an event that is completed from it.
+    Lift {
+        id: StopId,
+        lift: Lift,
+        event: Event,
+    },
+    /// A token that its holder ended, unless it has ended already.
+    End {
+        token: TokenId,
+        event: Event,
+    },
+    /// What Redis holds of a history that this store has lost.
+    Adopt(Box<Adoption>),
+    /// A key in place of one with the same `kid`.
+    PutKey {
+        key: SealedKey,
+        event: Option<Event>,
+    },
+    RemoveKey {
+        kid: String,
+        event: Option<Event>,
+    },
+    /// Nothing: the stops are read from the disk again.
+    Reread,
+    /// The log's origin, unless it has one.
+    SetOrigin(String),
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(super) enum Written {
+    Event(u64),
+    Issuance(Issuance),
+    Stop(Stop),
+    Lift(Lifted),
+    End(Revision),
+    Done,
+    Origin(String),
+}
+
+/// What another authority remembers of a history that this store has lost: it was restored from an older copy. Every
+/// token that was decided before is dead from then on, because the events of some of them are lost too.
+#[derive(Debug, Clone)]
+pub struct Adoption {
+    /// That it happened, and what was found.
+    pub event: Event,
+    /// The last number of the lost history; new ones are given above it.
+    pub above: Revision,
+    /// Stops in force there that this store does not know.
+    pub stops: Vec<(Stop, Event)>,
+    /// Stops in force here whose targets the lost history had otherwise: they are numbered anew, so that they hold.
+    pub restated: Vec<(StopId, Event)>,
+}
 
 /// How far the log is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +91,9 @@ pub struct Head {
 /// What became of a token that was about to be issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Issuance {
-    /// Its event has this `seq`, and the token may be released.
-    Recorded(u64),
-    /// A stop covers it; nothing was recorded.
+    /// Its event is durable, and the token may be released.
+    Recorded(Receipt),
+    /// A stop covers it, as this says; nothing was recorded.
     Dead(Verdict),
 }
 

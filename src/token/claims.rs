@@ -13,7 +13,8 @@ use crate::domain::grant::{Grant, Permissions};
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::{VerifiedIdentity, Workload};
 use crate::domain::permission::Origin;
-use crate::domain::revocation::{Holder, Levels};
+use crate::domain::receipt::Receipt;
+use crate::domain::revocation::{Holder, Levels, Revision};
 use crate::domain::time::Timestamp;
 
 /// `sub`: `agent:<id>`.
@@ -56,11 +57,14 @@ pub struct Parent {
     pub jti: TokenId,
     pub client_id: AgentId,
     pub owner: Owner,
+    /// The `as_of` of that token.
+    #[serde(default)]
+    pub as_of: Revision,
     #[serde(deserialize_with = "workload_with_issuer")]
     pub workload: Workload,
 }
 
-/// The claims of one access token. Read strictly: every member but `act`, `parents` and `cnf` is required, none
+/// The claims of one access token. Read strictly: every member but `as_of`, `act`, `parents` and `cnf` is required, none
 /// may be repeated, and none may be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +81,10 @@ pub struct Claims {
     pub exp: i64,
     pub jti: TokenId,
     pub owner: Owner,
+    /// The last change of the kill switch that was known when the token was decided. A token without it was decided
+    /// before the first.
+    #[serde(default)]
+    pub as_of: Revision,
     pub scope: Arc<str>,
     pub authorization_details: Permissions,
     /// `sha256:…` of the registry revision that decided.
@@ -103,6 +111,7 @@ impl Claims {
         grant: &Grant,
         registry: &Arc<str>,
         jti: TokenId,
+        as_of: Revision,
         now: Timestamp,
     ) -> Self {
         let iat = now.seconds();
@@ -117,6 +126,7 @@ impl Claims {
             exp: iat.saturating_add(life),
             jti,
             owner: agent.owner.clone(),
+            as_of,
             scope: grant.permissions.scope(),
             authorization_details: grant.permissions.clone(),
             registry: Arc::clone(registry),
@@ -134,6 +144,7 @@ impl Claims {
             jti: parent.jti,
             client_id: parent.client_id.clone(),
             owner: parent.owner.clone(),
+            as_of: parent.as_of,
             workload: parent.workload.clone(),
         });
         parents.extend(parent.parents.iter().cloned());
@@ -166,10 +177,12 @@ impl Claims {
                 .issuer()
                 .expect("a workload begins with its issuer: `new` writes it so and reading refuses others"),
         };
-        let Holder { agent, owner, issuer } = holder(&self.client_id, &self.owner, &self.workload);
-        let above = self.parents.iter().map(|p| holder(&p.client_id, &p.owner, &p.workload)).collect();
-        let tokens = std::iter::once(self.jti).chain(self.parents.iter().map(|parent| parent.jti)).collect();
-        Levels { tokens, agent, owner, issuer, above }
+        let own = holder(&self.client_id, &self.owner, &self.workload);
+        let farthest_first = self.parents.iter().rev().map(|parent| {
+            (parent.jti, parent.as_of, holder(&parent.client_id, &parent.owner, &parent.workload))
+        });
+        Levels::of_chain(farthest_first.chain([(self.jti, self.as_of, own)]))
+            .expect("a token is a chain of at least itself")
     }
 }
 
@@ -187,14 +200,39 @@ fn workload_with_issuer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Wo
     }
 }
 
+/// A signed access token whose event is not on disk yet. It cannot be read before the store's receipt opens it.
+#[derive(Debug)]
+pub struct UnreleasedToken {
+    token: AccessToken,
+    id: TokenId,
+    sha256: Digest,
+}
+
+impl UnreleasedToken {
+    pub(super) fn new(token: Zeroizing<String>, id: TokenId) -> Self {
+        let token = AccessToken(token);
+        Self { sha256: token.sha256(), token, id }
+    }
+
+    pub fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// For its event.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
+    /// The token itself, once its event is durable; none for the receipt of another.
+    pub fn release(self, receipt: &Receipt) -> Option<AccessToken> {
+        receipt.is_of(self.sha256).then_some(self.token)
+    }
+}
+
 /// A signed access token: whoever holds it can use it. Never logged, stored as its SHA-256 alone.
 pub struct AccessToken(Zeroizing<String>);
 
 impl AccessToken {
-    pub(super) fn new(token: Zeroizing<String>) -> Self {
-        Self(token)
-    }
-
     /// The token, for the answer to its agent and nothing else.
     pub fn expose(&self) -> &str {
         &self.0

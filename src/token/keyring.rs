@@ -16,7 +16,7 @@ use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::random::{NoRandomness, Random};
 use crate::domain::signing::{KeyPurpose, SealedKey, SigningAlgorithm};
 use crate::domain::time::Timestamp;
-use crate::token::claims::{AccessToken, Claims};
+use crate::token::claims::{Claims, UnreleasedToken};
 use crate::token::crypto::install_crypto;
 use crate::token::key::{self, Key, OperatorKey};
 use crate::token::rotation::{self, Schedule};
@@ -161,7 +161,7 @@ impl KeyRing {
     }
 
     /// Signs `claims` with the newest key whose time has come (RFC 9068 §2.1, RFC 7515 §5.1).
-    pub fn sign(&self, claims: &Claims, now: Timestamp) -> Result<AccessToken, KeyError> {
+    pub fn sign(&self, claims: &Claims, now: Timestamp) -> Result<UnreleasedToken, KeyError> {
         // A key is kept for as long as this after its last signature.
         if Timestamp::from_seconds(claims.exp) > now + MAX_TOKEN_LIFETIME {
             return Err(KeyError::TokenTooLong);
@@ -184,7 +184,7 @@ impl KeyRing {
         if token.len() > MAX_TOKEN_LENGTH {
             return Err(KeyError::TokenTooLarge);
         }
-        Ok(AccessToken::new(token))
+        Ok(UnreleasedToken::new(token, claims.jti))
     }
 
     /// The claims of `token`, if it is ours, of `issuer`, and alive at `now`: what introspection, checks

@@ -13,7 +13,7 @@ pub mod seal;
 pub mod settings;
 mod verify;
 
-pub use claims::{AccessToken, Claims, Subject};
+pub use claims::{AccessToken, Claims, Subject, UnreleasedToken};
 pub use crypto::install_crypto;
 pub use keyring::{KeyError, KeyRing, Rotation, checkpoint_key};
 pub use seal::{InvalidKeyEncryptionKey, KeyEncryptionKey};

@@ -110,13 +110,15 @@ fn signed(keys: &[Arc<Key>], token: &str) -> Result<Claims, TokenError> {
     if claims.is_consistent() { Ok(claims) } else { Err(TokenError::Claims) }
 }
 
-/// There is no leeway, for the clock that set the times is the one that reads them.
+/// Seconds. Another node, whose clock may be ahead, may have set `nbf`; the end of a token has no leeway.
+const LEEWAY: i64 = 5;
+
 fn in_force(claims: &Claims, issuer: &str, now: Timestamp) -> Result<(), TokenError> {
     if *claims.iss != *issuer {
         Err(TokenError::Issuer)
     } else if now.seconds() >= claims.exp {
         Err(TokenError::Expired)
-    } else if now.seconds() < claims.nbf {
+    } else if now.seconds().saturating_add(LEEWAY) < claims.nbf {
         Err(TokenError::NotYetValid)
     } else {
         Ok(())

@@ -1,10 +1,16 @@
 //! Stop, lift, and what they do to tokens: over HTTP, on both revocation stores.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use hallpass::domain::digest::Digest;
+use hallpass::domain::id::StopId;
+use hallpass::domain::revocation::{Book, Revision, Target};
+use hallpass::revocation::settings::{Backend as RevocationBackend, RevocationSettings};
+use hallpass::revocation::{Revocation, RevocationError, Source, Unnumbered};
 use serde_json::{Value, json};
 
-use crate::support::broker::{BOTH, Backend, Hands, PAYMENTS, TestApp, configuration, decode};
+use crate::support::broker::{BOTH, Backend, TestApp, decode};
 
 #[tokio::test]
 async fn every_kind_of_target_stops_issuance_and_kills_tokens() {
@@ -200,19 +206,17 @@ async fn without_redis_the_store_answers() {
 #[tokio::test]
 async fn a_stop_of_another_broker_overtakes_a_slow_commit() {
     let a = TestApp::start(Backend::Redis).await;
-    let url = a.redis.as_ref().unwrap().url().to_string();
-    let configure = |_: &str, issuer: &str| configuration(&url, issuer, "").replace("broker-a", "broker-b");
-    let agents = [("payments-refactorer", PAYMENTS.to_owned())];
-    let b = TestApp::made(Backend::Memory, Hands::default(), configure, &agents).await;
     a.issue().await;
+    let b = OtherNode::beside(&a).await;
     let thief = rusqlite::Connection::open(a.file("hallpass.db")).unwrap();
     thief.execute_batch("BEGIN IMMEDIATE").unwrap();
     let proof = a.proof();
     let revoke = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let body = json!({"target": "agent:payments-refactorer", "reason": "leaked"});
-        let answer = b.admin_post("/v1/revocations", &body).await.json();
-        assert_eq!(answer["confirmed"], json!(["broker-a", "broker-b"]), "{answer}");
+        let applied = b.revocation.push(&b).await.unwrap().without_number();
+        let seen = b.revocation.confirmations(&applied, Duration::from_secs(2)).await.unwrap();
+        let names: Vec<&str> = seen.confirmed.iter().map(|name| name.as_str()).collect();
+        assert_eq!((names, seen.pending.len()), (vec!["broker-a", "broker-b"], 0));
         thief.execute_batch("ROLLBACK").unwrap();
     };
     let (answer, ()) = tokio::join!(a.exchange(&proof, &[]), revoke);
@@ -221,6 +225,46 @@ async fn a_stop_of_another_broker_overtakes_a_slow_commit() {
     let events = a.events("agent=payments-refactorer").await;
     let kinds: Vec<&Value> = events.iter().map(|event| &event["kind"]).collect();
     assert_eq!(kinds, ["token.refused", "token.issued", "token.issued"]);
-    b.finish().await;
     a.finish().await;
+}
+
+/// Another node of the same store, which cannot write to it just now: its stop has no number yet.
+struct OtherNode {
+    revocation: Revocation,
+    stop: Unnumbered,
+}
+
+impl OtherNode {
+    async fn beside(app: &TestApp) -> Self {
+        let redis = app.redis.as_ref().unwrap();
+        let state: String = redis.command(&["HGET", "hallpass:{revocation}:stops", "state"]);
+        let origin = state.split(' ').next().unwrap();
+        let backend =
+            RevocationBackend::Redis { url: redis.url(), username: None, password: None, ca_file: None };
+        let settings = RevocationSettings { backend, max_staleness: Duration::from_secs(2) };
+        let clock = app.hands.clock();
+        let revocation =
+            Revocation::connect(&settings, "broker-b".parse().unwrap(), origin, clock).await.unwrap();
+        let target = Target::Agent("payments-refactorer".parse().unwrap());
+        let stop = Unnumbered { id: StopId::new(app.hands.now(), &[7; 10]), target };
+        Self { revocation, stop }
+    }
+}
+
+impl Source for OtherNode {
+    async fn book(&self) -> Result<Arc<Book>, RevocationError> {
+        Ok(Arc::default())
+    }
+
+    async fn mark(&self, _: Revision) -> Result<Option<Digest>, RevocationError> {
+        Ok(None)
+    }
+
+    fn unnumbered(&self) -> Vec<Unnumbered> {
+        vec![self.stop.clone()]
+    }
+
+    async fn take_over(&self) -> Result<(), RevocationError> {
+        panic!("there is no other history")
+    }
 }

@@ -249,9 +249,9 @@ async fn without_the_store_a_stop_takes_effect_and_its_event_follows() {
     }
 }
 
-/// With neither, nothing is issued to anyone; who stops an agent is told that nobody else heard of it.
+/// With neither, nothing is issued to anyone; a stop is kept in the file beside the store, and outlives the broker.
 #[tokio::test]
-async fn with_neither_store_nor_redis_a_stop_is_not_lost_and_not_promised() {
+async fn with_neither_store_nor_redis_a_stop_is_not_lost() {
     let mut app = TestApp::with(Backend::Redis, "[limits]\nrefusals_per_minute = 0").await;
     let (database, elsewhere) = (app.file("hallpass.db"), app.file("elsewhere.db"));
     app.redis.as_mut().unwrap().kill();
@@ -260,9 +260,13 @@ async fn with_neither_store_nor_redis_a_stop_is_not_lost_and_not_promised() {
     assert_eq!(refused.status, 503, "{}", refused.text);
     let stop = json!({"target": "agent:payments-refactorer", "reason": "a test"});
     let answer = app.admin_post("/v1/revocations", &stop).await;
-    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert_eq!((answer.status, answer.json()["audit"].as_str()), (201, Some("pending")), "{}", answer.text);
+    let kept = fs::read_to_string(app.file("hallpass.db.unjournaled")).unwrap();
+    assert!(kept.contains("agent:payments-refactorer"), "{kept}");
+    app.shutdown().await;
     fs::rename(&elsewhere, &database).unwrap();
     app.redis.as_mut().unwrap().restart();
+    app.boot().await;
     let begun = Instant::now();
     let listed = loop {
         let answer = app.exchange(&app.proof(), &[]).await;
@@ -276,6 +280,7 @@ async fn with_neither_store_nor_redis_a_stop_is_not_lost_and_not_promised() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     // A stop like any other: it has its event, and can be lifted.
+    assert!(!app.file("hallpass.db.unjournaled").exists());
     assert_eq!(app.events("kind=revocation.stopped").await.len(), 1);
     app.lift(listed["revocations"][0]["id"].as_str().unwrap()).await;
     app.issue().await;

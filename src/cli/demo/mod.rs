@@ -13,7 +13,7 @@ use world::World;
 pub fn run(host: &mut Host<'_>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
-    let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone() };
+    let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone(), store: None };
     runtime.block_on(async {
         let world = World::make(ambient).await?;
         story::tell(world, host).await

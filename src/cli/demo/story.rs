@@ -63,10 +63,11 @@ pub(super) async fn tell(world: World, host: &mut Host<'_>) -> Outcome {
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     };
     let World { app, folder, .. } = world;
-    app.stop().await;
+    let stopped = app.stop().await;
     drop(folder);
     // A bare I/O error of the scenes is standard output's: its reader may have seen enough.
     told.map_err(|error| error.downcast::<std::io::Error>().map_or_else(Failure::from, Failure::from))?;
+    stopped?;
     let total = milliseconds(begun.elapsed());
     writeln!(
         stage.host.out,

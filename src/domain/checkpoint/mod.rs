@@ -90,6 +90,11 @@ impl VerifierKey {
         &self.name
     }
 
+    /// The log's name and the short hash of its key: no two logs have the same.
+    pub fn id(&self) -> String {
+        format!("{}+{:08x}", self.name, u32::from_be_bytes(key_id(&self.name, &self.public)))
+    }
+
     pub fn public(&self) -> &[u8; 32] {
         &self.public
     }
@@ -97,10 +102,9 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = u32::from_be_bytes(key_id(&self.name, &self.public));
         let mut typed = [ED25519_TYPE; 33];
         typed[1..].copy_from_slice(&self.public);
-        write!(f, "{}+{id:08x}+{}", self.name, STANDARD.encode(typed))
+        write!(f, "{}+{}", self.id(), STANDARD.encode(typed))
     }
 }
 

@@ -1,60 +1,74 @@
 use proptest::prelude::*;
 
 use super::*;
-use std::time::Duration;
+use crate::domain::digest::Digest;
+use crate::domain::id::StopId;
+use crate::domain::time::Timestamp;
+
+fn at(n: u64) -> Revision {
+    Revision::new(n)
+}
+
+fn point(n: u64) -> Point {
+    Point { revision: at(n), mark: Digest([1; 32]) }
+}
 
 fn id(n: u8) -> StopId {
     StopId::new(Timestamp::from_seconds(1), &[n; 10])
 }
 
-fn levels() -> Levels {
-    Levels {
-        tokens: vec![TokenId::new(Timestamp::from_seconds(1), &[7; 10])],
-        agent: "payments".parse().unwrap(),
-        owner: "team-payments".parse().unwrap(),
-        issuer: "github".parse().unwrap(),
-        above: Vec::new(),
-    }
+fn token(n: u8) -> TokenId {
+    TokenId::new(Timestamp::from_seconds(1), &[n; 10])
 }
 
-/// The same token, handed down by two others.
-fn handed_down() -> Levels {
-    let holder = |name: &str| Holder {
+fn holder(name: &str) -> Holder {
+    Holder {
         agent: format!("{name}-agent").parse().unwrap(),
         owner: format!("team-{name}").parse().unwrap(),
         issuer: name.parse().unwrap(),
-    };
-    let first = TokenId::new(Timestamp::from_seconds(1), &[8; 10]);
-    let second = Levels::of(first, holder("gitlab")).handed_to(holder("cluster"));
-    let Levels { agent, owner, issuer, tokens, .. } = levels();
-    let third = second.handed_to(Holder { agent, owner, issuer });
-    Levels { tokens: [tokens, third.tokens].concat(), ..third }
+    }
 }
 
-fn stop(n: u8, target: Target, at: i64, lifted: Option<i64>) -> Stop {
-    let lift = lifted.map(|at| Lift {
-        at: Timestamp::from_seconds(at) + Duration::from_millis(1),
-        reason: "over".into(),
-        operator: "oncall".parse().unwrap(),
-    });
-    Stop { id: id(n), target, at: Timestamp::from_seconds(at), reason: "leak".into(), operator: None, lift }
+/// A token decided at `as_of`.
+fn plain(as_of: u64) -> Levels {
+    Levels::of(token(1), at(as_of), holder("github"))
+}
+
+/// A token that went through three hands, decided at these revisions, the first hand's first.
+fn handed_down(decided: [u64; 3]) -> Levels {
+    let names = ["gitlab", "cluster", "github"];
+    let chain = (0..3).map(|n| (token(n as u8), at(decided[n]), holder(names[n])));
+    Levels::of_chain(chain).unwrap()
+}
+
+fn stopped(n: u8, revision: u64) -> Standing {
+    Standing { stop: Some(id(n)), stopped: at(revision), changed: at(revision) }
+}
+
+fn lifted(stopped: u64, changed: u64) -> Standing {
+    Standing { stop: None, stopped: at(stopped), changed: at(changed) }
+}
+
+fn book(to: u64, standings: &[(Target, Standing)]) -> Book {
+    Book::of(point(to), Revision::ZERO, standings.iter().cloned())
 }
 
 #[test]
 fn every_hand_that_a_token_went_through_can_be_stopped() {
-    let targets: Vec<String> = handed_down().targets().iter().map(ToString::to_string).collect();
-    let names = ["payments", "gitlab-agent", "cluster-agent"].map(|agent| format!("agent:{agent}"));
-    let teams = ["team-payments", "team-gitlab", "team-cluster"].map(|team| format!("owner:{team}"));
-    let issuers = ["github", "gitlab", "cluster"].map(|issuer| format!("issuer:{issuer}"));
-    for target in names.iter().chain(&teams).chain(&issuers).chain(&["everything".to_owned()]) {
-        assert!(targets.contains(target), "{target} is not among {targets:?}");
+    let targets: Vec<String> = handed_down([1, 1, 1]).targets().iter().map(ToString::to_string).collect();
+    for name in ["gitlab", "cluster", "github"] {
+        for target in [format!("agent:{name}-agent"), format!("owner:team-{name}"), format!("issuer:{name}")]
+        {
+            assert!(targets.contains(&target), "{target} is not among {targets:?}");
+        }
     }
-    assert_eq!(targets.len(), 12, "and two tokens: {targets:?}");
+    assert_eq!(targets[0], "everything", "the widest first");
+    assert_eq!(targets.len(), 13, "and three tokens: {targets:?}");
 }
 
 #[test]
 fn targets_print_as_they_parse() {
-    for target in levels().targets() {
+    for target in plain(1).targets() {
         assert_eq!(target.to_string().parse(), Ok(target));
     }
     for wrong in ["", "agent", "agent:", "agent:UPPER", "token:x", "everything:", "Everything", "team:x"] {
@@ -62,77 +76,237 @@ fn targets_print_as_they_parse() {
     }
 }
 
-/// One history of stops on the levels of one token: (level, stopped at, lifted after).
-fn history() -> impl Strategy<Value = Vec<(usize, i64, Option<i64>)>> {
-    prop::collection::vec((0usize..16, 1_000i64..1_100, prop::option::of(0i64..50)), 0..8)
+#[test]
+fn a_chain_is_judged_link_by_link_by_what_each_was_decided_at() {
+    // The first hand was stopped at 5 and lifted at 6, between its own token and what it handed down.
+    let known = book(9, &[(Target::Agent("gitlab-agent".parse().unwrap()), lifted(5, 6))]);
+    assert!(known.verdict(&handed_down([4, 7, 8])).is_dead(), "a living token from a dead one");
+    assert!(!known.verdict(&handed_down([6, 7, 8])).is_dead());
+    assert!(!known.verdict(&plain(1)).is_dead(), "another agent's");
+}
+
+#[test]
+fn the_widest_stop_is_named() {
+    let agent = (Target::Agent("github-agent".parse().unwrap()), stopped(1, 3));
+    let owner = (Target::Owner("team-github".parse().unwrap()), stopped(2, 4));
+    let all = (Target::Everything, stopped(3, 5));
+    let named = |standings: &[(Target, Standing)]| book(9, standings).verdict(&plain(9)).stopped;
+    assert_eq!(named(std::slice::from_ref(&agent)), Some(agent.0.clone()));
+    assert_eq!(named(&[agent.clone(), owner.clone()]), Some(owner.0.clone()));
+    assert_eq!(named(&[agent, owner, all]), Some(Target::Everything));
+}
+
+#[test]
+fn a_request_is_stopped_by_a_stop_in_force_and_by_nothing_past() {
+    let request = Levels::asked_by(holder("github"));
+    assert_eq!(
+        book(9, &[(Target::Everything, lifted(8, 9))]).verdict(&request),
+        Verdict { as_of: at(9), ..Verdict::default() }
+    );
+    assert!(book(9, &[(Target::Everything, stopped(1, 9))]).verdict(&request).is_dead());
+}
+
+#[test]
+fn a_number_that_the_store_has_not_reached_is_of_a_store_that_was_lost() {
+    assert!(!book(9, &[]).verdict(&plain(9)).is_dead());
+    assert!(book(9, &[]).verdict(&plain(10)).is_dead());
+    assert!(!book(9, &[]).verdict(&plain(0)).is_dead(), "a token without the claim, before the first stop");
+}
+
+#[test]
+fn a_stop_without_a_number_covers_every_token_until_it_is_numbered() {
+    let mut known = book(9, &[]);
+    let target = Target::Agent("github-agent".parse().unwrap());
+    known.note_unnumbered(target.clone(), id(1));
+    assert_eq!(known.verdict(&plain(9)).stopped, Some(target.clone()));
+    known.forget_unnumbered(&target, id(2));
+    assert!(known.verdict(&plain(9)).is_dead(), "another stop's number");
+    known.note(target.clone(), stopped(1, 10));
+    known.complete_to(point(10));
+    known.forget_unnumbered(&target, id(1));
+    assert!(known.verdict(&plain(10)).is_dead());
+    known.note(target, lifted(10, 11));
+    known.complete_to(point(11));
+    assert!(!known.verdict(&plain(11)).is_dead());
+    assert!(known.verdict(&plain(9)).is_dead(), "lifting resurrects nothing");
+}
+
+#[test]
+fn an_ended_token_and_what_was_handed_down_from_it_is_dead() {
+    let known = book(9, &[]);
+    known.end(token(0), at(7));
+    assert!(known.verdict(&handed_down([1, 8, 9])).is_dead());
+    assert!(!known.verdict(&plain(1)).is_dead());
+    assert_eq!(known.ended_after(at(6), 9), [(at(7), token(0))]);
+    assert_eq!(known.ended_after(at(7), 9), []);
+}
+
+#[test]
+fn a_stop_in_force_is_never_forgotten_but_that_of_a_token() {
+    let (all, one) = ((Target::Everything, stopped(1, 3)), (Target::Token(token(1)), stopped(2, 4)));
+    let mut known = book(9, &[all.clone(), one.clone()]);
+    known.raise_floor(at(8));
+    assert_eq!(known.get(&all.0), Some(all.1));
+    assert_eq!(known.get(&one.0), None);
+    assert!(known.verdict(&plain(3)).is_dead());
+}
+
+/// One change of the kill switch, as an operator or a holder makes it.
+#[derive(Debug, Clone)]
+enum Act {
+    Stop(usize),
+    Lift(usize),
+    End(u8),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        3 => (0usize..13).prop_map(Act::Stop),
+        3 => (0usize..13).prop_map(Act::Lift),
+        1 => (0u8..3).prop_map(Act::End),
+    ];
+    prop::collection::vec(act, 0..24)
+}
+
+/// What the store makes of the acts: per target its stops with their lifts, by number.
+struct History {
+    stops: Vec<(Target, u64, Option<u64>)>,
+    ended: Vec<(TokenId, u64)>,
+    last: u64,
+}
+
+impl History {
+    fn of(acts: &[Act], targets: &[Target]) -> Self {
+        let mut history = Self { stops: Vec::new(), ended: Vec::new(), last: 0 };
+        for act in acts {
+            match act {
+                Act::Stop(n) => {
+                    let target = &targets[n % targets.len()];
+                    if !history.stops.iter().any(|(t, _, lift)| t == target && lift.is_none()) {
+                        history.last += 1;
+                        history.stops.push((target.clone(), history.last, None));
+                    }
+                }
+                Act::Lift(n) => {
+                    let target = &targets[n % targets.len()];
+                    let next = history.last + 1;
+                    if let Some(stop) =
+                        history.stops.iter_mut().find(|(t, _, lift)| t == target && lift.is_none())
+                    {
+                        stop.2 = Some(next);
+                        history.last = next;
+                    }
+                }
+                Act::End(n) if !history.ended.iter().any(|(t, _)| *t == token(*n)) => {
+                    history.last += 1;
+                    history.ended.push((token(*n), history.last));
+                }
+                Act::End(_) => {}
+            }
+        }
+        history
+    }
+
+    /// Law 2, from the definition.
+    fn kills(&self, levels: &Levels) -> bool {
+        levels.links().any(|link| {
+            let (id, as_of) = link.token.unwrap();
+            let covers = |target: &Target| {
+                *target == Target::Everything || link.targets().contains(&Some(target.clone()))
+            };
+            let stop = |(target, stopped, lift): &(Target, u64, Option<u64>)| {
+                covers(target) && (lift.is_none() || *stopped > as_of.number())
+            };
+            self.stops.iter().any(stop) || self.ended.iter().any(|(token, _)| *token == id)
+        })
+    }
+
+    /// The standings that each change left, of every target at every moment.
+    fn standings(&self) -> Vec<(Target, Standing)> {
+        let mut all = Vec::new();
+        for (n, (target, number, lift)) in self.stops.iter().enumerate() {
+            all.push((target.clone(), stopped(n as u8, *number)));
+            all.extend(lift.map(|lift| (target.clone(), lifted(*number, lift))));
+        }
+        all
+    }
 }
 
 proptest! {
-    /// Law 2, from the definition: dead iff some covering level is stopped, or was at or after `iat`.
+    /// Dead iff some covering level is stopped, or was stopped above what the token was decided at; whatever the order in
+    /// which the standings were learnt, and however often.
     #[test]
-    fn dead_iff_a_level_is_or_was_stopped(history in history(), iat in 990i64..1_160, turn in 0usize..8, handed in any::<bool>()) {
-        let levels = if handed { handed_down() } else { levels() };
-        let targets = levels.targets();
-        let mut stops: Vec<Stop> = Vec::new();
-        for (n, &(level, at, lifted)) in history.iter().enumerate() {
-            let target = &targets[level % targets.len()];
-            // A target is stopped again only after its stop was lifted, and later: what the store keeps.
-            let last = stops.iter().rev().find(|s| s.target == *target);
-            let at = match last.map(|s| s.lift.as_ref()) {
-                Some(None) => continue,
-                Some(Some(lift)) => at.max(lift.at.seconds() + 1),
-                None => at,
-            };
-            stops.push(stop(n as u8, target.clone(), at, lifted.map(|after| at + after)));
+    fn dead_iff_the_law_says_so(acts in acts(), decided in [0u64..30, 0u64..30, 0u64..30], turn in 0usize..50, twice in any::<bool>()) {
+        let history = History::of(&acts, &handed_down([0; 3]).targets());
+        let decided = decided.map(|as_of| as_of.min(history.last));
+        let levels = handed_down(decided);
+        let mut standings = history.standings();
+        if twice { standings.extend(history.standings()); }
+        let middle = turn.min(standings.len());
+        standings.rotate_left(middle);
+        let known = book(history.last, &standings);
+        history.ended.iter().for_each(|(token, revision)| known.end(*token, at(*revision)));
+        prop_assert_eq!(known.verdict(&levels).is_dead(), history.kills(&levels));
+    }
+
+    /// What several books say together is what one that knows all of it says.
+    #[test]
+    fn books_are_judged_together_as_one(acts in acts(), split in any::<[bool; 48]>(), as_of in 0u64..30) {
+        let history = History::of(&acts, &plain(0).targets());
+        let levels = plain(as_of.min(history.last));
+        let (mut one, mut other) = (Book::default(), Book::default());
+        for ((target, standing), first) in history.standings().into_iter().zip(split) {
+            if first { &mut one } else { &mut other }.note(target, standing);
         }
-        let dead = stops.iter().any(|s| match &s.lift {
-            None => true,
-            Some(lift) => iat <= lift.at.seconds(),
-        });
-        // Standings merge in any order.
-        let middle = turn.min(stops.len());
-        stops.rotate_left(middle);
-        let book = StopBook::of(&stops, Timestamp::from_seconds(1_200));
-        prop_assert_eq!(book.verdict(&levels).kills(iat), dead);
+        other.complete_to(point(history.last));
+        let whole = book(history.last, &history.standings());
+        prop_assert_eq!(Verdict::of(&levels, &[&one, &other]), whole.verdict(&levels));
+        let mut merged = one.clone();
+        merged.merge(&whole);
+        prop_assert_eq!(merged.verdict(&levels), whole.verdict(&levels));
     }
 
     /// Lifting never resurrects: whatever was dead before a lift is dead after it.
     #[test]
-    fn dead_stays_dead(at in 1_000i64..1_100, after in 0i64..100, iat in 0i64..1_100) {
-        let mut book = StopBook::default();
-        let mut one = stop(1, Target::Everything, at, None);
-        book.note(one.target.clone(), one.standing());
-        let issued_before = iat <= at;
-        one.lift = stop(1, Target::Everything, at, Some(at + after)).lift;
-        book.note(one.target.clone(), one.standing());
-        prop_assert!(!issued_before || book.verdict(&levels()).kills(iat));
-        prop_assert!(!book.verdict(&levels()).kills(at + after + 1));
+    fn dead_stays_dead(number in 1u64..100, after in 1u64..100, as_of in 0u64..100) {
+        let levels = plain(as_of.min(number));
+        let before = book(number, &[(Target::Everything, stopped(1, number))]);
+        let after = book(number + after, &[(Target::Everything, stopped(1, number)), (Target::Everything, lifted(number, number + after))]);
+        prop_assert!(before.verdict(&levels).is_dead());
+        prop_assert_eq!(after.verdict(&levels).is_dead(), as_of.min(number) < number);
+        prop_assert!(!after.verdict(&plain(after.revision().number())).is_dead());
     }
 
-    /// What is forgotten could not have killed a token that still lives.
+    /// What is forgotten could not have killed a token that is not dead by the floor.
     #[test]
-    fn forgetting_resurrects_nothing(at in 1_000i64..9_000, after in 0i64..100, now in 1_000i64..20_000) {
-        let lifted = stop(1, Target::Everything, at, Some(at + after));
-        let book = StopBook::of([&lifted], Timestamp::from_seconds(now));
-        let lifetime = MAX_TOKEN_LIFETIME.as_secs() as i64;
-        if book.get(&Target::Everything).is_none() {
-            prop_assert!(at + after + lifetime < now);
-        }
+    fn forgetting_resurrects_nothing(acts in acts(), floor in 0u64..30, as_of in 0u64..30) {
+        let history = History::of(&acts, &plain(0).targets());
+        let floor = floor.min(history.last);
+        let levels = plain(as_of.min(history.last));
+        // No token is decided after its own stop or end.
+        let own = Target::Token(token(1));
+        prop_assume!(!history.stops.iter().any(|(target, number, _)| *target == own && *number <= as_of.min(history.last)));
+        prop_assume!(!history.ended.iter().any(|(ended, number)| *ended == token(1) && *number <= as_of.min(history.last)));
+        let mut known = book(history.last, &history.standings());
+        history.ended.iter().for_each(|(token, revision)| known.end(*token, at(*revision)));
+        known.raise_floor(at(floor));
+        let dead = history.kills(&levels) || as_of.min(history.last) < floor;
+        prop_assert_eq!(known.verdict(&levels).is_dead(), dead);
     }
-}
 
-#[test]
-fn a_stop_of_a_token_is_forgotten_when_the_token_is_long_dead() {
-    let token = Target::Token(levels().tokens[0]);
-    let old = stop(1, token.clone(), 1_000, None);
-    let after = |seconds| StopBook::of([&old], Timestamp::from_seconds(1_000 + seconds));
-    assert!(after(MAX_TOKEN_LIFETIME.as_secs() as i64).get(&token).is_some());
-    assert!(after(3 * MAX_TOKEN_LIFETIME.as_secs() as i64).get(&token).is_none());
-}
-
-#[test]
-fn an_active_stop_is_never_forgotten() {
-    let old = stop(1, Target::Everything, 1, None);
-    let book = StopBook::of([&old], Timestamp::from_seconds(1_000_000_000));
-    assert_eq!(book.verdict(&levels()).stopped, Some(Target::Everything));
+    /// A book that is told only what changed since a revision knows all.
+    #[test]
+    fn what_changed_since_a_revision_is_all_that_a_book_of_it_lacks(acts in acts(), earlier in 0usize..24, as_of in 0u64..30) {
+        let targets = plain(0).targets();
+        let (before, after) = (History::of(&acts[..earlier.min(acts.len())], &targets), History::of(&acts, &targets));
+        let whole = book(after.last, &after.standings());
+        let mut behind = book(before.last, &before.standings());
+        for (target, standing) in whole.after(behind.revision()) {
+            behind.note(target.clone(), standing);
+        }
+        behind.complete_to(whole.point());
+        let levels = plain(as_of.min(after.last));
+        prop_assert_eq!(behind.verdict(&levels), whole.verdict(&levels));
+        prop_assert!(behind.standings().eq(whole.standings()));
+    }
 }

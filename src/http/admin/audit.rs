@@ -94,9 +94,15 @@ fn next_page(uri: &Uri, before: u64) -> String {
 
 /// A signed note (C2SP) that covers every event committed when it was asked for.
 #[utoipa::path(get, path = "/v1/audit/checkpoint",
-    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem)))]
-pub(super) async fn checkpoint(_: AnyRole, State(gate): State<Gate>) -> impl IntoResponse {
-    (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], gate.broker.checkpoint())
+    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem),
+        (status = 503, body = Problem)))]
+pub(super) async fn checkpoint(
+    _: AnyRole,
+    State(gate): State<Gate>,
+    Current(call): Current,
+) -> Result<impl IntoResponse, Problem> {
+    let note = gate.broker.checkpoint().await.map_err(|error| Problem::store(call, &error))?;
+    Ok((StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], note))
 }
 
 /// The verifier key of the checkpoints, in C2SP form.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Parameters;
-use crate::broker::{Audited, Killed, Lifted};
+use crate::broker::{self, Audited, Lifted};
 use crate::domain::revocation::{Stop, Target};
 use crate::http::Gate;
 use crate::http::authorization::{Admin, AnyRole};
@@ -60,7 +60,7 @@ pub(super) struct Change {
     confirmed: Vec<String>,
     /// Brokers that have not said so yet.
     pending: Vec<String>,
-    /// `recorded`, or `pending` while the store is down.
+    /// `recorded`; `pending` while the store is down; `volatile` where no file could be written either.
     #[schema(value_type = String)]
     audit: Audited,
 }
@@ -80,8 +80,8 @@ pub(super) struct Stops {
     revocations: Vec<Stop>,
 }
 
-impl From<Killed> for Change {
-    fn from(killed: Killed) -> Self {
+impl From<broker::Change> for Change {
+    fn from(killed: broker::Change) -> Self {
         Self {
             revocation: killed.stop,
             took_effect: killed.took_effect.to_string(),
@@ -120,7 +120,7 @@ pub(super) async fn stop(
         return Ok(Json(preview).into_response());
     }
     let reason = super::reason(call, &asked.reason)?;
-    let killed = gate.broker.revoke(call, Some(operator), target, reason).await.map_err(failed)?;
+    let killed = gate.broker.revoke(call, operator, target, reason).await.map_err(failed)?;
     Ok((StatusCode::CREATED, Json(Change::from(killed))).into_response())
 }
 

@@ -1,6 +1,6 @@
 //! Asking the authority: questions that arrive while one is on its way go together in the next.
 //!
-//! The question is how far the authority is. Where this broker's view has followed it just as far, the view says
+//! The question is how far the authority is. Where this node's view has followed it just as far, the view says
 //! all there is to know; else the authority is asked about the targets themselves. Either answer is as exact as
 //! if each had asked alone, for a round is closed before it is sent: whoever is in it asked before. A thousand
 //! agents at once cost a handful of round trips.
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 use super::Redis;
-use super::wire::{self, LINEAGE, Lineage, REVISION, STOPS};
-use crate::domain::revocation::{Levels, Target, Verdict};
+use super::wire::{self, Item, STATE, STOPS, State};
+use crate::domain::revocation::{Book, Levels, Target};
 use crate::revocation::RevocationError;
 
 /// The round that is open for questions, and the turn to send one.
@@ -40,7 +40,7 @@ impl Asking {
 }
 
 impl Redis {
-    pub(in crate::revocation) async fn ask(&self, levels: &Levels) -> Result<Verdict, RevocationError> {
+    pub(in crate::revocation) async fn ask(&self, levels: &Levels) -> Result<Arc<Book>, RevocationError> {
         let round = self.asking.join();
         // Whoever sends it may be broken off; then another of the round does.
         let answer = round.get_or_init(|| async {
@@ -51,58 +51,72 @@ impl Redis {
             self.followed_all().await
         });
         match answer.await {
-            Ok(true) => Ok(self.view.verdict(levels)),
-            Ok(false) => self.standings(levels.targets()).await,
+            Ok(true) => Ok(self.view.book()),
+            Ok(false) => self.standings(&levels.targets()).await.map(Arc::new),
             Err(error) => Err(error.clone()),
         }
     }
 
     /// Whether the view holds every change that the authority does, if that can be trusted.
     async fn followed_all(&self) -> Result<bool, RevocationError> {
+        self.usable_or_err()?;
         let session = self.link.session()?;
-        // Before the question: what is learnt meanwhile must not make its answer look old.
-        let trust = self.trusted(&session).ok_or(RevocationError::Amnesia)?;
-        let mut pipe = redis::pipe();
-        pipe.cmd("HGET").arg(STOPS).arg(LINEAGE).cmd("GET").arg(REVISION);
-        let (lineage, counter): (Option<Vec<u8>>, Option<Vec<u8>>) =
-            pipe.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))?;
-        self.check(&trust, lineage.as_deref(), counter.as_deref())?;
-        let now = lineage.and_then(|text| Lineage::parse(std::str::from_utf8(&text).ok()?));
+        self.trusted(&session)?;
+        let mut command = redis::cmd("HGET");
+        command.arg(STOPS).arg(STATE);
+        let text: Option<String> = command
+            .query_async(&mut session.connection())
+            .await
+            .map_err(|err| self.failed(&session, &err))?;
+        let now = self.check(text.as_deref())?;
         // What `followed` tells of is in the view already.
-        Ok(now.is_some() && now.as_ref() == self.followed.load().as_deref())
+        Ok(self.followed().is_some_and(|followed| *followed == now))
     }
 
-    /// What the authority says of each of `targets`, joined with the view.
-    async fn standings(&self, targets: Vec<Target>) -> Result<Verdict, RevocationError> {
+    /// A book of what the authority says of `targets` alone.
+    async fn standings(&self, targets: &[Target]) -> Result<Book, RevocationError> {
         let session = self.link.session()?;
-        let trust = self.trusted(&session).ok_or(RevocationError::Amnesia)?;
-        let mut pipe = redis::pipe();
-        pipe.cmd("HMGET").arg(STOPS).arg(LINEAGE);
-        for target in &targets {
-            pipe.arg(target.to_string());
-        }
-        pipe.cmd("GET").arg(REVISION);
-        let (fields, counter): (Vec<Option<Vec<u8>>>, Option<Vec<u8>>) =
-            pipe.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))?;
-        let mut fields = fields.into_iter();
-        let lineage = fields.next().flatten();
-        if fields.len() != targets.len() {
+        self.trusted(&session)?;
+        let fields: Vec<String> =
+            targets.iter().flat_map(|target| [target.to_string(), wire::unnumbered_field(target)]).collect();
+        let mut command = redis::cmd("HMGET");
+        command.arg(STOPS).arg(STATE).arg(&fields);
+        let values: Vec<Option<String>> = command
+            .query_async(&mut session.connection())
+            .await
+            .map_err(|err| self.failed(&session, &err))?;
+        let mut values = values.into_iter();
+        let state = self.check(values.next().flatten().as_deref())?;
+        if values.len() != fields.len() {
             return Err(RevocationError::Broken("an answer of the wrong length".into()));
         }
-        self.check(&trust, lineage.as_deref(), counter.as_deref())?;
-        let mut standings = Vec::new();
-        for (target, text) in targets.into_iter().zip(fields) {
-            let theirs = match text {
-                Some(text) => Some(wire::standing_of(&target, &String::from_utf8_lossy(&text))?),
-                None => None,
-            };
-            let standing = match (theirs, self.view.get(&target)) {
-                (Some(theirs), Some(ours)) => theirs.merge(ours),
-                (Some(one), None) | (None, Some(one)) => one,
-                (None, None) => continue,
-            };
-            standings.push((target, standing));
+        let mut book = Book::default();
+        for (field, value) in fields.iter().zip(values) {
+            if let Some(value) = value {
+                Item::decode(field, &value)?.learn(&mut book);
+            }
         }
-        Ok(Verdict::of(standings))
+        book.complete_to(state.point);
+        book.raise_floor(state.floor);
+        Ok(book)
+    }
+
+    /// The state of an answer, if the authority still holds all that this node has seen in it.
+    fn check(&self, text: Option<&str>) -> Result<State, RevocationError> {
+        let text = text.ok_or_else(|| {
+            self.distrust();
+            RevocationError::Amnesia
+        })?;
+        let state = State::parse(text).ok_or_else(|| RevocationError::Broken("the state".to_owned()))?;
+        if state.origin != self.origin {
+            return Err(self.other_store(&state.origin));
+        }
+        match self.reached() {
+            Some(before) if !state.may_follow(&before) => {
+                self.distrust();
+                Err(RevocationError::Amnesia)
+            }
+            _ => Ok(state),
+        }
     }
 }

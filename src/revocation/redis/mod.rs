@@ -1,35 +1,36 @@
-//! The kill switch in Redis: one authority for every broker that shares it.
+//! The kill switch in Redis: one authority for every node that shares it.
 //!
 //! | key | holds |
 //! |---|---|
-//! | `hallpass:{revocation}:stops` | hash: target → `<at ms> <stop id or ->`, a token's until it is long dead; `lineage` → `<revision> <epoch> <chain>` |
-//! | `hallpass:{revocation}:log` | stream of changes, the last 10,000 or so |
-//! | `hallpass:{revocation}:seen` | hash: broker → `<at ms> <lineage>`, written at least twice a second |
-//! | `hallpass:{revocation}:revision` | the number of the last change |
+//! | `hallpass:{revocation}:stops` | hash: target → `<last change> <last stop> <stop id or ->`; a token that its holder ended is a target too, until it is spent; `unnumbered:<target>` → a stop that the store could not number yet; `state` → `<origin> <life> <serial> <revision> <mark> <floor>` |
+//! | `hallpass:{revocation}:log` | stream of writes, the last 10,000 or so |
+//! | `hallpass:{revocation}:seen` | hash: node → `<beat> <revision> <life> <serial>`, written at least twice a second |
 //! | `hallpass:{revocation}:once:*` | assertions that were used, until they expire |
 //!
-//! **Trust.** An answer counts only over a connection that was refilled after it was made, and only if its
-//! lineage goes on from the one known: the same epoch, and more changes or the very same. Flushed, restarted
+//! **Numbers.** The store numbers the changes. `revision` in the state says that every change up to it is here, and `mark`
+//! which change that was. A node that has later ones pushes them, and a push builds on the state that it read or is void
+//! (`push.lua`). So nodes may push in any order, and an authority that fell back to an earlier state is brought up again.
+//! One that has more than the store, or another change of the same number, tells of a store that was restored from an older
+//! copy; the store takes over what it lost. `origin` ties the authority to one store.
+//!
+//! **Trust.** An answer counts only over a connection that was written to since it was made, so a replica is never
+//! trusted, and only if the state goes on from the one known: the same life, at least as many writes. Flushed, restarted
 //! without its last writes, evicted, failed over to a replica that lagged: each breaks one of these, and
-//! [`RevocationError::Amnesia`] follows. The refill that finds the break begins a new epoch, by which every
-//! other broker notices too. The refill always writes, so a replica is never trusted.
+//! [`RevocationError::Amnesia`] follows. Whoever pushes to an empty authority begins a new life, by which every
+//! other node notices too. An authority that refuses the follower's writes is not asked at all.
 //!
-//! **Exactness.** A broker asks how far the authority is. Where its view has followed the log as far, by number,
-//! epoch and chain, the view holds all that is there; else it asks about the targets themselves. What was written
-//! around hallpass, without a place in the lineage, it sees when it next loads the stops.
-//! An answer is merged with this broker's own view. What this broker confirmed to refuse, it
-//! refuses, even in the instant before a loss is noticed.
+//! **Exactness.** A node asks for the state. Where its view has followed the log just as far, the view holds all that is
+//! there; else it asks about the targets themselves. The answer is judged together with this node's own view and the
+//! store's book: what this node confirmed to refuse, it refuses, even in the instant before a loss is noticed.
 //!
-//! **Confirmation.** A report of another broker confirms a change if it is of the same epoch and as far, was
-//! first heard after the change was sent, and the authority's lineage does not contradict it. So no report
-//! heard before a loss counts. One case is left: a broker reports where it was before a loss after it, having
-//! not looked since (a proxy moved its open connection), and as many changes as were lost have been made
-//! again by then. That report counts until its next, half a second later.
+//! **Confirmation.** A node reports the last change up to which its view is complete. That number is the store's and
+//! is given once, so a report confirms every change up to it, whatever Redis has lost or regained. For a stop that
+//! has no number yet, a report confirms by life and serial, if it was heard after the stop was sent.
 //!
-//! A user that may do what a broker needs and no more (with a database other than 0, add `+select`):
+//! A user that may do what a node needs and no more (with a database other than 0, add `+select`):
 //!
 //! ```text
-//! user hallpass on >PASSWORD ~hallpass:{revocation}:* -@all +ping +get +set +hget +hmget +hgetall +hset +hdel +xadd +xlen +xread +xrevrange +multi +exec +time +evalsha +script|load
+//! user hallpass on >PASSWORD ~hallpass:{revocation}:* -@all +ping +set +hget +hmget +hgetall +hset +hdel +hscan +xadd +xlen +xread +xrevrange +multi +exec +evalsha +script|load
 //! ```
 //!
 //! Keep `maxmemory-policy noeviction` and the append-only file on; hallpass stays safe without them, but has
@@ -38,124 +39,104 @@
 mod ask;
 mod follow;
 mod link;
-mod merge;
+mod load;
 mod prune;
+pub(super) mod push;
+mod roster;
 mod seen;
 mod wire;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::{ErrorKind, RedisError, Script, ServerErrorKind};
+use redis::{ErrorKind, RedisError, Script};
 use tokio::task::JoinHandle;
 
 use self::ask::Asking;
 use self::link::{Link, Session};
-use self::merge::{Merge, MergeError};
-use self::seen::Roster;
-use self::wire::{Lineage, ONCE};
+use self::roster::Roster;
+use self::wire::{Item, ONCE, State};
 use crate::domain::digest::Digest;
-use crate::domain::id::BrokerName;
-use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
+use crate::domain::id::{BrokerName, StopId};
+use crate::domain::revocation::{Book, Point, Target};
 use crate::domain::time::{Clock, Timestamp};
 use crate::revocation::settings::RevocationSettings;
-use crate::revocation::view::View;
-use crate::revocation::{Revision, RevocationError, Stale, Status};
+use crate::revocation::view::{Moment, View};
+use crate::revocation::{RevocationError, Stale, Status};
 
 #[derive(Debug)]
 pub struct Redis {
-    broker: BrokerName,
+    node: BrokerName,
+    /// The log's origin of the store that the authority must belong to.
+    origin: String,
     clock: Clock,
     max_staleness: Duration,
     link: Arc<Link>,
     keeper: JoinHandle<()>,
-    merge: Script,
+    script: Script,
     asking: Asking,
-    trust: ArcSwapOption<Trust>,
+    /// The turn to push.
+    pushing: tokio::sync::Mutex<()>,
+    /// The number of the connection that was written to since it was made; 0 is none.
+    trusted: AtomicU64,
+    /// The furthest state that this node has seen.
+    reached: ArcSwapOption<State>,
+    /// The last change of the authority that was found in the store's history.
+    verified: Mutex<Option<Point>>,
     view: View,
     /// Where the view stands in the log.
-    followed: ArcSwapOption<Lineage>,
-    /// What in Redis the follower cannot read.
-    broken: Mutex<Option<RevocationError>>,
+    followed: ArcSwapOption<State>,
+    /// Why the follower cannot follow or report.
+    trouble: Mutex<Option<RevocationError>>,
+    /// Stops that got their numbers and have yet to lose their place among those without.
+    numbered: Mutex<Vec<(Target, StopId)>>,
     roster: Roster,
-}
-
-/// What was last known of the authority.
-#[derive(Debug)]
-struct Trust {
-    /// The connection it is trusted over; 0 is none.
-    session: u64,
-    lineage: Lineage,
-    /// The lineage as Redis wrote it: most answers repeat it.
-    text: String,
 }
 
 impl Redis {
     pub(super) async fn connect(
         settings: &RevocationSettings,
-        broker: BrokerName,
+        node: BrokerName,
+        origin: &str,
         clock: Clock,
     ) -> Result<Self, RevocationError> {
         let link = Arc::new(Link::new(&settings.backend).await?);
         link.establish().await;
         let kept = link.clone();
-        Ok(Self {
-            broker,
-            view: View::new(clock.clone()),
+        let redis = Self {
+            node,
+            origin: origin.to_owned(),
             clock,
             max_staleness: settings.max_staleness,
             link,
             keeper: tokio::spawn(async move { kept.keep().await }),
-            merge: Script::new(include_str!("merge.lua")),
+            script: Script::new(include_str!("push.lua")),
             asking: Asking::default(),
-            trust: ArcSwapOption::empty(),
+            pushing: tokio::sync::Mutex::default(),
+            trusted: AtomicU64::new(0),
+            reached: ArcSwapOption::empty(),
+            verified: Mutex::default(),
+            view: View::default(),
             followed: ArcSwapOption::empty(),
-            broken: Mutex::default(),
+            trouble: Mutex::default(),
+            numbered: Mutex::default(),
             roster: Roster::default(),
-        })
-    }
-
-    pub(super) async fn refill(&self, book: &StopBook) -> Result<(), RevocationError> {
-        let session = self.link.session()?;
-        self.view.learn(book.iter());
-        let known = self.trust.load_full();
-        let known = known.as_ref().map(|trust| &trust.lineage);
-        let mut connection = session.connection();
-        let (lineage, text) = self
-            .pour(&mut connection, Merge::Refill, known)
-            .await
-            .map_err(|err| self.failed_merge(&session, err))?;
-        self.trust.store(Some(Arc::new(Trust { session: session.number, lineage, text })));
-        Ok(())
-    }
-
-    pub(super) async fn apply(
-        &self,
-        target: &Target,
-        standing: Standing,
-    ) -> Result<Revision, RevocationError> {
-        self.view.learn([(target, &standing)]);
-        let sent = Instant::now();
-        let session = self.link.session()?;
-        let trust = self.trust.load_full();
-        let known = trust.as_ref().map(|trust| &trust.lineage);
-        let merged = self.merge(&mut session.connection(), Merge::Apply, known, &[(target, &standing)]).await;
-        let (lineage, text) = match merged {
-            Ok(merged) => merged,
-            Err(err) => {
-                let err = self.failed_merge(&session, err);
-                if let (RevocationError::Amnesia, Some(trust)) = (&err, &trust) {
-                    self.distrust(trust);
-                }
-                return Err(err);
-            }
         };
-        let revision = Revision { number: lineage.revision, epoch: lineage.epoch.clone(), sent };
-        if let Some(trust) = trust.filter(|trust| trust.session == session.number) {
-            self.advance(&trust, lineage, text);
+        if let Ok(session) = redis.link.session()
+            && let Ok(Some(state)) = redis.state(&mut session.connection()).await
+            && state.origin != redis.origin
+        {
+            return Err(redis.other_store(&state.origin));
         }
-        Ok(revision)
+        Ok(redis)
+    }
+
+    /// A stop has its number now, in the store's book: the next push takes it from those without.
+    pub(super) fn note_numbered(&self, target: Target, id: StopId) {
+        self.view.learn(|book| book.forget_unnumbered(&target, id));
+        self.numbered.lock().unwrap_or_else(PoisonError::into_inner).push((target, id));
     }
 
     pub(super) async fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
@@ -173,13 +154,13 @@ impl Redis {
         Ok(set.is_some())
     }
 
-    pub(super) fn view(&self, levels: &Levels) -> Result<Verdict, Stale> {
+    pub(super) fn view(&self) -> Result<Arc<Book>, Stale> {
         let age = self.view.age();
-        if age > self.max_staleness { Err(Stale { age }) } else { Ok(self.view.verdict(levels)) }
+        if age > self.max_staleness { Err(Stale { age }) } else { Ok(self.view.book()) }
     }
 
-    pub(super) fn known(&self, levels: &Levels) -> Verdict {
-        self.view.verdict(levels)
+    pub(super) fn known(&self) -> Arc<Book> {
+        self.view.book()
     }
 
     pub(super) fn view_age(&self) -> Duration {
@@ -187,75 +168,107 @@ impl Redis {
     }
 
     pub(super) fn status(&self) -> Status {
-        if let Some(broken) = &*self.broken.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Status::Unusable(broken.to_string());
+        if let Err(trouble) = self.usable_or_err() {
+            return Status::Unusable(format!("Redis: {trouble}"));
         }
         match self.link.session() {
             Err(_) => Status::Unusable(format!("Redis: {}", self.link.trouble())),
-            Ok(session) if self.trusted(&session).is_none() => Status::Unfilled,
+            Ok(session) if self.trusted(&session).is_err() => Status::Unfilled,
             Ok(_) => Status::Usable,
         }
     }
 
-    fn trusted(&self, session: &Session) -> Option<Arc<Trust>> {
-        self.trust.load_full().filter(|trust| trust.session == session.number)
+    /// An authority that the follower cannot write to is not asked: it answers, but others may not hear it.
+    fn usable_or_err(&self) -> Result<(), RevocationError> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
-    /// Whether an answer goes on from what was known when its question was sent.
-    fn check(
-        &self,
-        trust: &Arc<Trust>,
-        text: Option<&[u8]>,
-        counter: Option<&[u8]>,
-    ) -> Result<(), RevocationError> {
-        let text = text.and_then(|text| std::str::from_utf8(text).ok());
-        let counter = counter.and_then(|counter| std::str::from_utf8(counter).ok()?.parse::<u64>().ok());
-        let (Some(text), Some(counter)) = (text, counter) else { return Err(self.forgot(trust)) };
-        if text == trust.text && counter >= trust.lineage.revision {
-            return Ok(());
+    fn set_trouble(&self, trouble: Option<RevocationError>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn trusted(&self, session: &Session) -> Result<(), RevocationError> {
+        let trusted = self.trusted.load(Ordering::Acquire) == session.number;
+        trusted.then_some(()).ok_or(RevocationError::Amnesia)
+    }
+
+    /// The authority took a push over this connection and was left in this state.
+    fn trust(&self, session: &Session, state: &State) {
+        self.reached.store(Some(Arc::new(state.clone())));
+        self.verify(state.point);
+        self.trusted.store(session.number, Ordering::Release);
+    }
+
+    /// Until the next push the authority is not believed.
+    fn distrust(&self) {
+        self.trusted.store(0, Ordering::Release);
+    }
+
+    fn reached(&self) -> Option<Arc<State>> {
+        self.reached.load_full()
+    }
+
+    fn followed(&self) -> Option<Arc<State>> {
+        self.followed.load_full()
+    }
+
+    fn verified(&self) -> Option<Point> {
+        *self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verify(&self, point: Point) {
+        *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
+    }
+
+    fn numbered(&self) -> Vec<(Target, StopId)> {
+        self.numbered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What takes the stops that were numbered from those without a number.
+    fn numbered_items(&self) -> impl Iterator<Item = Item> {
+        self.numbered().into_iter().map(|(target, id)| Item::Numbered(target, id))
+    }
+
+    /// The authority has them with their numbers, and so has the view.
+    fn forget_numbered(&self, settled: &[(Target, StopId)]) {
+        if settled.is_empty() {
+            return;
         }
-        match Lineage::parse(text) {
-            Some(now) if now.may_follow(&trust.lineage) && counter >= now.revision => {
-                self.advance(trust, now, text.to_owned());
-                Ok(())
+        self.numbered.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| !settled.contains(one));
+        self.view.learn(|book| {
+            for (target, id) in settled {
+                book.forget_unnumbered(target, *id);
             }
-            _ => Err(self.forgot(trust)),
-        }
+        });
     }
 
-    /// Remembers a later state, unless another answer or a loss came between.
-    fn advance(&self, trust: &Arc<Trust>, lineage: Lineage, text: String) {
-        if lineage.may_follow(&trust.lineage) && lineage.revision > trust.lineage.revision {
-            let later = Trust { session: trust.session, lineage, text };
-            self.trust.compare_and_swap(trust, Some(Arc::new(later)));
-        }
+    /// A name for the life of an authority that is found empty.
+    fn new_life(&self) -> String {
+        format!("{}.{}.{}", self.node, self.clock.now().millis(), Moment::now().beat())
     }
 
-    fn forgot(&self, trust: &Arc<Trust>) -> RevocationError {
-        self.distrust(trust);
-        RevocationError::Amnesia
-    }
-
-    /// Keeps what was known, so that the refill sees the loss, and trusts it over no connection.
-    fn distrust(&self, trust: &Arc<Trust>) {
-        let none = Trust { session: 0, lineage: trust.lineage.clone(), text: trust.text.clone() };
-        self.trust.compare_and_swap(trust, Some(Arc::new(none)));
-    }
-
-    fn failed_merge(&self, session: &Arc<Session>, err: MergeError) -> RevocationError {
-        match err {
-            MergeError::Redis(err) => self.failed(session, &err),
-            MergeError::Ours(err) => err,
-        }
+    fn other_store(&self, theirs: &str) -> RevocationError {
+        RevocationError::OtherStore { theirs: theirs.to_owned(), ours: self.origin.clone() }
     }
 
     /// What a failed command means; a connection that cannot be relied on any more is given up.
     fn failed(&self, session: &Arc<Session>, err: &RedisError) -> RevocationError {
-        let meaning = meaning(err);
-        if let RevocationError::Unreachable(why) = &meaning {
+        let meaning = self.failure(err);
+        self.note_failure(session, &meaning);
+        meaning
+    }
+
+    fn note_failure(&self, session: &Arc<Session>, err: &RevocationError) {
+        if let RevocationError::Unreachable(why) = err {
             self.link.lost(session, why.clone());
         }
-        meaning
+    }
+
+    fn failure(&self, err: &RedisError) -> RevocationError {
+        match (err.kind(), err.code()) {
+            (ErrorKind::Extension, Some("OTHER")) => self.other_store(err.detail().unwrap_or_default()),
+            _ => meaning(err),
+        }
     }
 }
 
@@ -265,21 +278,16 @@ impl Drop for Redis {
     }
 }
 
-/// Timeouts and closed connections, a server that loads, a replica, missing permissions: the authority cannot
-/// be asked. An answer of the wrong type: it holds what is none of ours.
+/// Timeouts and closed connections, a server that loads or is full, a replica, missing permissions: the authority cannot
+/// be used. An answer of the wrong type: it holds what is none of ours.
 fn meaning(err: &RedisError) -> RevocationError {
     let text = err.to_string();
     match err.kind() {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => RevocationError::Broken(text),
-        ErrorKind::Extension if err.code() == Some("AMNESIA") => RevocationError::Amnesia,
         ErrorKind::Extension if text.contains("BROKEN") || text.contains("WRONGTYPE") => {
             RevocationError::Broken(text)
         }
         ErrorKind::Io if err.is_timeout() => RevocationError::Unreachable("no answer in time".into()),
         _ => RevocationError::Unreachable(text),
     }
-}
-
-fn is_replica(err: &RedisError) -> bool {
-    err.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }

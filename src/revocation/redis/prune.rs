@@ -1,8 +1,8 @@
-//! Removes from the authority what can tell nothing any more, or it would keep every token that an agent
-//! ever ended (RFC 7009). Views drop the same by themselves.
+//! Removes from the authority what is spent, or it would keep every token that an agent ever ended (RFC 7009). Views drop
+//! the same by themselves.
 //!
-//! Lifts of anything but a token stay: a broker that was cut off since before the lift pours the stop
-//! again when it is back, and only the later lift outdoes it. They are no more than was ever registered.
+//! What is spent is told by the floor alone: a revision below which every token has expired, by the time that a node has
+//! itself seen pass. No clock of any machine decides it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,12 +10,10 @@ use std::time::Duration;
 
 use redis::Script;
 
-use super::merge::{PART, REFILL};
-use super::seen::redis_time;
-use super::wire::{LINEAGE, STOPS};
-use super::{Redis, meaning, wire};
-use crate::domain::revocation::Target;
-use crate::domain::time::Timestamp;
+use super::push::{PART, PATIENT};
+use super::wire::{Item, STATE, STOPS};
+use super::{Redis, meaning};
+use crate::domain::revocation::Revision;
 use crate::revocation::RevocationError;
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -37,39 +35,38 @@ impl Redis {
 
     /// Over a connection of its own: a long answer must keep neither issuance nor the follower waiting.
     async fn prune(&self) -> Result<u64, RevocationError> {
-        let mut connection = self.link.open(REFILL).await.map_err(RevocationError::Unreachable)?;
-        let mut pipe = redis::pipe();
-        pipe.cmd("HGETALL").arg(STOPS).cmd("TIME");
-        let (stops, time): (HashMap<String, String>, (i64, i64)) =
-            pipe.query_async(&mut connection).await.map_err(|err| meaning(&err))?;
-        // By both clocks: one broker's that is wrong must not take from all of them.
-        let spent = spent(&stops, self.clock.now().min(redis_time(time)))?;
-
+        let floor = self.view.book().floor();
+        if floor == Revision::ZERO {
+            return Ok(0);
+        }
+        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
         let script = Script::new(include_str!("prune.lua"));
-        let mut removed = 0;
-        for part in spent.chunks(PART) {
+        let (mut removed, mut cursor) = (0, 0u64);
+        loop {
+            let mut scan = redis::cmd("HSCAN");
+            scan.arg(STOPS).arg(cursor).arg("COUNT").arg(PART);
+            let (next, fields): (u64, HashMap<String, String>) =
+                scan.query_async(&mut connection).await.map_err(|err| meaning(&err))?;
             let mut call = script.prepare_invoke();
             call.key(STOPS);
-            for (field, text) in part {
-                call.arg(*field).arg(*text);
+            let mut some = false;
+            for (field, value) in fields.iter().filter(|(field, _)| *field != STATE) {
+                if is_spent(&Item::decode(field, value)?, floor) {
+                    some = true;
+                    call.arg(field).arg(value);
+                }
             }
-            removed += call.invoke_async::<u64>(&mut connection).await.map_err(|err| meaning(&err))?;
+            if some {
+                removed += call.invoke_async::<u64>(&mut connection).await.map_err(|err| meaning(&err))?;
+            }
+            if next == 0 {
+                return Ok(removed);
+            }
+            cursor = next;
         }
-        Ok(removed)
     }
 }
 
-/// The fields to remove, with what they hold. One that cannot be read makes the whole unreadable.
-fn spent(
-    stops: &HashMap<String, String>,
-    now: Timestamp,
-) -> Result<Vec<(&String, &String)>, RevocationError> {
-    let mut spent = Vec::new();
-    for (field, text) in stops.iter().filter(|(field, _)| *field != LINEAGE) {
-        let (target, standing) = wire::stored(field, text)?;
-        if matches!(target, Target::Token(_)) && standing.is_spent(&target, now) {
-            spent.push((field, text));
-        }
-    }
-    Ok(spent)
+fn is_spent(item: &Item, floor: Revision) -> bool {
+    matches!(item, Item::Standing(target, standing) if standing.is_spent(target, floor))
 }

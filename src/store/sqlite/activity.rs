@@ -1,6 +1,7 @@
 //! What tokens live now: counted from the events of the last hour, the longest that any token lives.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::Workload;
 use crate::domain::permission::{GrantedPermission, ResourceKind};
-use crate::domain::revocation::{Holder, Levels, StopBook, Target};
+use crate::domain::revocation::{Book, Holder, Levels, Revision, Target, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 
@@ -39,12 +40,30 @@ pub struct Reach {
 /// The parts of an issuance that say what covers its token.
 #[derive(Deserialize)]
 struct Issued {
-    at: Timestamp,
     agent: AgentId,
     owner: Owner,
     workload: Workload,
     token: TokenId,
+    #[serde(default)]
+    as_of: Revision,
     parent: Option<TokenId>,
+}
+
+impl Issued {
+    /// What covers the token; `None` where the issuance of one above it is not in the log.
+    fn levels(
+        self,
+        connection: &Connection,
+        known: &mut HashMap<TokenId, Option<Levels>>,
+    ) -> Result<Option<Levels>, StoreError> {
+        let Some(issuer) = self.workload.issuer() else { return Ok(None) };
+        let holder = Holder { agent: self.agent, owner: self.owner, issuer };
+        let asked = match self.parent {
+            None => Some(Levels::asked_by(holder)),
+            Some(parent) => chain(connection, parent, known)?.map(|above| above.handed_to(holder)),
+        };
+        Ok(asked.map(|levels| levels.decided(self.token, self.as_of)))
+    }
 }
 
 /// The part that says what it opens.
@@ -60,7 +79,7 @@ const ISSUED: &str = "SELECT bytes FROM events
 /// Calls `each` with the issuance of every token that lives at `now`.
 fn live_tokens(
     connection: &Connection,
-    book: &StopBook,
+    books: &[Arc<Book>],
     now: Timestamp,
     mut each: impl FnMut(&str, &Levels) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
@@ -69,22 +88,13 @@ fn live_tokens(
     let first = blocks::edge(connection, blocks::full(head.size), since.saturating_sub(head.span.skew))?;
     let mut statement = connection.prepare_cached(ISSUED)?;
     let mut rows = statement.query([sql_int(blocks::first_seq(first)), since, now.seconds()])?;
+    let known: Vec<&Book> = books.iter().map(|book| &**book).collect();
     let mut parents = HashMap::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_str().unwrap_or_default();
-        let Issued { at, agent, owner, workload, token, parent } = parse(bytes)?;
-        let Some(issuer) = workload.issuer() else { continue };
-        let holder = Holder { agent, owner, issuer };
-        let levels = match parent {
-            None => Levels::of(token, holder),
-            Some(parent) => {
-                let Some(above) = chain(connection, parent, &mut parents)? else { continue };
-                let mut levels = above.handed_to(holder);
-                levels.tokens.insert(0, token);
-                levels
-            }
-        };
-        if !book.verdict(&levels).kills(at.seconds()) {
+        if let Some(levels) = parse::<Issued>(bytes)?.levels(connection, &mut parents)?
+            && !Verdict::of(&levels, &known).is_dead()
+        {
             each(bytes, &levels)?;
         }
     }
@@ -101,20 +111,10 @@ fn chain(
     if let Some(levels) = known.get(&token) {
         return Ok(levels.clone());
     }
-    let mut levels = None;
-    if let Some(event) = events::issuance(connection, token)? {
-        let Issued { agent, owner, workload, parent, .. } = parse(&event.bytes)?;
-        let above = parent.map(|parent| chain(connection, parent, known)).transpose()?;
-        levels = match (workload.issuer().map(|issuer| Holder { agent, owner, issuer }), above) {
-            (Some(holder), None) => Some(Levels::of(token, holder)),
-            (Some(holder), Some(Some(above))) => {
-                let mut levels = above.handed_to(holder);
-                levels.tokens.insert(0, token);
-                Some(levels)
-            }
-            _ => None,
-        };
-    }
+    let levels = match events::issuance(connection, token)? {
+        Some(event) => parse::<Issued>(&event.bytes)?.levels(connection, known)?,
+        None => None,
+    };
     known.insert(token, levels.clone());
     Ok(levels)
 }
@@ -127,14 +127,14 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a str) -> Result<T, StoreError> {
 pub(super) fn of_agents(
     connection: &Connection,
     agents: Vec<AgentId>,
-    book: &StopBook,
+    books: &[Arc<Book>],
     now: Timestamp,
 ) -> Result<HashMap<AgentId, Activity>, StoreError> {
     let mut activity: HashMap<AgentId, Activity> =
         agents.into_iter().map(|agent| (agent, Activity::default())).collect();
     last_issued(connection, &mut activity)?;
-    live_tokens(connection, book, now, |_, levels| {
-        if let Some(activity) = activity.get_mut(&levels.agent) {
+    live_tokens(connection, books, now, |_, levels| {
+        if let Some(activity) = activity.get_mut(&levels.holder().agent) {
             activity.live += 1;
         }
         Ok(())
@@ -170,16 +170,16 @@ fn last_issued(connection: &Connection, activity: &mut HashMap<AgentId, Activity
 pub(super) fn reach(
     connection: &Connection,
     target: &Target,
-    book: &StopBook,
+    books: &[Arc<Book>],
     now: Timestamp,
 ) -> Result<Reach, StoreError> {
     let mut reach = Reach::default();
-    live_tokens(connection, book, now, |bytes, levels| {
+    live_tokens(connection, books, now, |bytes, levels| {
         if !levels.targets().contains(target) {
             return Ok(());
         }
         reach.tokens += 1;
-        reach.agents.insert(levels.agent.clone());
+        reach.agents.insert(levels.holder().agent.clone());
         let Opens { permissions } = parse(bytes)?;
         for permission in permissions.iter().filter(|p| p.kind == ResourceKind::GitRepository) {
             reach.repositories.extend(permission.locations.iter().map(|at| at.as_str().to_owned()));

@@ -6,14 +6,58 @@ use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, pa
 
 use super::blocks::{self, Entry};
 use super::draft::Draft;
-use super::stops;
 use super::tip::{Tip, sql_int};
+use super::{keys, schema, stops};
+use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind};
-use crate::domain::id::StopId;
-use crate::domain::merkle::TILE_HEIGHT;
-use crate::domain::merkle::leaf_hash;
-use crate::domain::revocation::{Levels, Lift, Stop};
-use crate::store::write::{Issuance, Lifted};
+use crate::domain::id::{StopId, TokenId};
+use crate::domain::merkle::{TILE_HEIGHT, leaf_hash};
+use crate::domain::receipt::Receipt;
+use crate::domain::revocation::{Levels, Lift, Point, Revision, Stop, Target, Verdict};
+use crate::domain::signing::SealedKey;
+use crate::store::write::{Adoption, Issuance, Lifted, Write, Written};
+
+/// A write as the writer takes it: what can be made by the caller's task is made.
+pub(super) enum Job {
+    Event(Draft),
+    Issuance {
+        draft: Draft,
+        token_sha256: Digest,
+        levels: Arc<Levels>,
+    },
+    PutKey {
+        key: SealedKey,
+        draft: Option<Draft>,
+    },
+    RemoveKey {
+        kid: String,
+        draft: Option<Draft>,
+    },
+    /// What is completed within the transaction.
+    Other(Write),
+    /// What a test does with the connection of the writer.
+    #[cfg(test)]
+    Raw(RawJob),
+}
+
+#[cfg(test)]
+pub(super) type RawJob = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+
+impl Job {
+    pub(super) fn of(write: Write) -> Self {
+        match write {
+            Write::Event(event) => Self::Event(Draft::of(&event)),
+            Write::Issuance { event, levels } => Self::Issuance {
+                token_sha256: event.token_sha256.unwrap_or(Digest([0; 32])),
+                draft: Draft::of(&event),
+                levels,
+            },
+            Write::PutKey { key, event } => Self::PutKey { key, draft: event.as_ref().map(Draft::of) },
+            Write::RemoveKey { kid, event } => Self::RemoveKey { kid, draft: event.as_ref().map(Draft::of) },
+            other => Self::Other(other),
+        }
+    }
+}
 
 /// The writes of one commit, in the order in which they were asked for.
 pub(super) struct Batch<'a> {
@@ -21,41 +65,87 @@ pub(super) struct Batch<'a> {
     insert: CachedStatement<'a>,
     transaction: Transaction<'a>,
     tip: Tip,
+    /// How many events there were before it.
+    size: u64,
+    /// Tokens that end in this batch: the book, whose ended tokens every copy shares, has them once it is durable.
+    ended: Vec<(TokenId, Revision)>,
 }
 
 const INSERT: &str =
     "INSERT INTO events(seq, leaf, at, kind, outcome, agent, owner, issuer, token, request, expires,
      bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
-/// The changes of one target never share an instant.
-const TICK: std::time::Duration = std::time::Duration::from_millis(1);
-
 impl<'a> Batch<'a> {
     /// The writer has no other transaction on `connection`.
     pub(super) fn begin(connection: &'a Connection, tip: Tip) -> rusqlite::Result<Self> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-        Ok(Self { insert: connection.prepare_cached(INSERT)?, transaction, tip })
+        let size = tip.frontier.size();
+        Ok(Self { insert: connection.prepare_cached(INSERT)?, transaction, tip, size, ended: Vec::new() })
     }
 
     /// Makes the batch durable and gives the new end of the log.
-    pub(super) fn commit(self, changed: bool) -> rusqlite::Result<Tip> {
-        if changed {
+    pub(super) fn commit(self) -> rusqlite::Result<Tip> {
+        if self.tip.frontier.size() != self.size {
             self.tip.save(&self.transaction)?;
         }
         drop(self.insert);
         self.transaction.commit()?;
+        for (token, revision) in self.ended {
+            self.tip.book.end(token, revision);
+        }
         Ok(self.tip)
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.tip.frontier.size()
+    pub(super) fn run(&mut self, job: Job) -> rusqlite::Result<Written> {
+        Ok(match job {
+            Job::Event(draft) => Written::Event(self.append(&draft)?.0),
+            Job::Issuance { draft, token_sha256, levels } => {
+                Written::Issuance(self.issue(&draft, token_sha256, &levels)?)
+            }
+            Job::PutKey { key, draft } => {
+                keys::put(&self.transaction, &key)?;
+                self.append_any(draft)?
+            }
+            Job::RemoveKey { kid, draft } => {
+                keys::remove(&self.transaction, &kid)?;
+                self.append_any(draft)?
+            }
+            Job::Other(write) => return self.change(write),
+            #[cfg(test)]
+            Job::Raw(work) => {
+                work(&self.transaction)?;
+                Written::Done
+            }
+        })
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.transaction
+    fn change(&mut self, write: Write) -> rusqlite::Result<Written> {
+        Ok(match write {
+            Write::Stop { stop, event } => Written::Stop(self.stop(stop, event)?),
+            Write::Lift { id, lift, event } => Written::Lift(self.lift(id, lift, event)?),
+            Write::End { token, event } => Written::End(self.end(token, event)?),
+            Write::Adopt(adoption) => {
+                self.adopt(*adoption)?;
+                Written::Done
+            }
+            Write::Reread => {
+                self.tip.reread(&self.transaction)?;
+                Written::Done
+            }
+            Write::SetOrigin(origin) => {
+                Written::Origin(schema::set_meta(&self.transaction, "origin", origin)?)
+            }
+            // The others are jobs of their own.
+            whole => return self.run(Job::of(whole)),
+        })
     }
 
-    pub(super) fn append(&mut self, draft: &Draft) -> rusqlite::Result<u64> {
+    fn append_any(&mut self, draft: Option<Draft>) -> rusqlite::Result<Written> {
+        draft.map_or(Ok(Written::Done), |draft| self.append(&draft).map(|_| Written::Done))
+    }
+
+    /// Gives the event's `seq` and its leaf hash.
+    fn append(&mut self, draft: &Draft) -> rusqlite::Result<(u64, Digest)> {
         let seq = self.tip.frontier.size() + 1;
         let (bytes, row) = (draft.bytes(seq), &draft.columns);
         let leaf = leaf_hash(bytes.as_bytes());
@@ -91,74 +181,110 @@ impl<'a> Batch<'a> {
             insert.execute(params![node.level, sql_int(node.index), &hash.0[..]])?;
         }
         self.tip.span.note(row.at);
-        Ok(seq)
+        Ok((seq, leaf))
     }
 
     /// Stops and issuances go through this one thread, so none of the latter is ordered after a stop
     /// that covers it, not even within a batch.
-    pub(super) fn issue(
-        &mut self,
-        draft: &Draft,
-        levels: &Levels,
-        iat: i64,
-        parent: Option<&(Levels, i64)>,
-    ) -> rusqlite::Result<Issuance> {
-        let verdict = self.tip.book.verdict(levels);
-        let orphaned = |(levels, iat): &(Levels, i64)| self.tip.book.verdict(levels).kills(*iat);
-        if verdict.kills(iat) || parent.is_some_and(orphaned) {
+    fn issue(&mut self, draft: &Draft, token_sha256: Digest, levels: &Levels) -> rusqlite::Result<Issuance> {
+        let mut verdict = Verdict::of(levels, &[&self.tip.book]);
+        let ends_here = |token| self.ended.iter().any(|(ended, _)| *ended == token);
+        verdict.overtaken |= levels.links().filter_map(|link| link.token).any(|(token, _)| ends_here(token));
+        if verdict.is_dead() {
             return Ok(Issuance::Dead(verdict));
         }
-        Ok(Issuance::Recorded(self.append(draft)?))
+        Ok(Issuance::Recorded(Receipt::of_durable(self.append(draft)?.0, token_sha256)))
     }
 
-    pub(super) fn stop(&mut self, mut stop: Stop, mut event: Event) -> rusqlite::Result<Stop> {
+    /// Appends the event of the next change, which `record` enters in the tables.
+    fn next(
+        &mut self,
+        mut event: Event,
+        record: impl FnOnce(&Transaction<'_>, Revision, u64) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<Revision> {
+        let revision = self.tip.book.revision().next();
+        event.revision = Some(revision);
+        let (seq, mark) = self.append(&Draft::of(&event))?;
+        record(&self.transaction, revision, seq)?;
+        self.tip.book.complete_to(Point { revision, mark });
+        Ok(revision)
+    }
+
+    fn stop(&mut self, mut stop: Stop, mut event: Event) -> rusqlite::Result<Stop> {
         if let Some(known) = stops::by_id(&self.transaction, stop.id)? {
             return Ok(known);
         }
+        event.target = Some(stop.target.clone());
         if let Some(active) = stops::active(&self.transaction, &stop.target)? {
-            event.target = Some(stop.target);
+            event.stop = Some(active.id);
             self.append(&Draft::of(&event))?;
             return Ok(active);
         }
-        if let Some(lifted) = stops::last_lift(&self.transaction, &stop.target)? {
-            stop.at = stop.at.max(lifted + TICK);
-        }
         stop.lift = None;
         event.at = stop.at;
-        event.target = Some(stop.target.clone());
+        event.stop = Some(stop.id);
         event.reason = Some(stop.reason.clone());
         event.operator.clone_from(&stop.operator);
-        let seq = self.append(&Draft::of(&event))?;
-        stops::insert(&self.transaction, &stop, seq)?;
-        self.note(&stop);
+        let revision = self.next(event, |tables, number, seq| stops::insert(tables, &stop, number, seq))?;
+        stop.revision = Some(revision);
+        self.tip.book.note_stop(&stop);
         Ok(stop)
     }
 
-    pub(super) fn lift(
-        &mut self,
-        id: StopId,
-        mut lift: Lift,
-        make_event: impl FnOnce(&Stop) -> Event,
-    ) -> rusqlite::Result<Lifted> {
+    fn lift(&mut self, id: StopId, mut lift: Lift, mut event: Event) -> rusqlite::Result<Lifted> {
         let Some(mut stop) = stops::by_id(&self.transaction, id)? else { return Ok(Lifted::Unknown) };
         if stop.lift.is_some() {
             return Ok(Lifted::Already(stop));
         }
-        lift.at = lift.at.max(stop.at + TICK);
-        stop.lift = Some(lift.clone());
-        let mut event = make_event(&stop);
         event.kind = Kind::RevocationLifted;
         event.at = lift.at;
         event.target = Some(stop.target.clone());
+        event.stop = Some(id);
         event.reason = Some(lift.reason.clone());
         event.operator = Some(lift.operator.clone());
-        let seq = self.append(&Draft::of(&event))?;
-        stops::lift(&self.transaction, id, &lift, seq)?;
-        self.note(&stop);
+        lift.revision = self.next(event, |tables, number, seq| {
+            stops::lift(tables, id, &Lift { revision: number, ..lift.clone() }, seq)
+        })?;
+        stop.lift = Some(lift);
+        self.tip.book.note_stop(&stop);
         Ok(Lifted::Now(stop))
     }
 
-    fn note(&mut self, stop: &Stop) {
-        Arc::make_mut(&mut self.tip.book).note(stop.target.clone(), stop.standing());
+    fn end(&mut self, token: TokenId, mut event: Event) -> rusqlite::Result<Revision> {
+        let ended = self.ended.iter().find(|(ended, _)| *ended == token);
+        if let Some((_, revision)) = ended {
+            return Ok(*revision);
+        }
+        if self.tip.book.has_ended(token) {
+            return Ok(self.tip.book.revision());
+        }
+        event.target = Some(Target::Token(token));
+        let revision =
+            self.next(event, |tables, number, seq| stops::change(tables, number, seq, Some(token)))?;
+        self.ended.push((token, revision));
+        Ok(revision)
+    }
+
+    fn adopt(&mut self, adoption: Adoption) -> rusqlite::Result<()> {
+        // The next number is above all that the lost history gave.
+        let point = self.tip.book.point();
+        self.tip.book.complete_to(Point { revision: adoption.above.max(point.revision), ..point });
+        self.next(adoption.event, |tables, number, seq| stops::change(tables, number, seq, None))?;
+        self.tip.book.raise_floor(self.tip.book.revision());
+        for (stop, event) in adoption.stops {
+            self.stop(stop, event)?;
+        }
+        for (id, mut event) in adoption.restated {
+            let Some(mut stop) = stops::by_id(&self.transaction, id)?.filter(|stop| stop.lift.is_none())
+            else {
+                continue;
+            };
+            event.target = Some(stop.target.clone());
+            event.stop = Some(id);
+            let number = self.next(event, |tables, number, seq| stops::restate(tables, id, number, seq))?;
+            stop.revision = Some(number);
+            self.tip.book.note_stop(&stop);
+        }
+        Ok(())
     }
 }

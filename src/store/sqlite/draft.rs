@@ -1,7 +1,7 @@
 //! An event as the writer takes it: everything is made by the caller's task but the `seq`.
 
 use super::blocks::{self, Term};
-use crate::domain::event::{Event, Kind};
+use crate::domain::event::Event;
 use crate::domain::id::{AgentId, IssuerName, Owner};
 use crate::store::record;
 
@@ -55,9 +55,4 @@ impl Draft {
     pub(super) fn bytes(&self, seq: u64) -> String {
         record::bytes(seq, &self.tail)
     }
-}
-
-/// Whether an event of this kind is recorded with something that must hold at the same moment.
-pub(super) fn needs_its_own_function(kind: Kind) -> bool {
-    matches!(kind, Kind::TokenIssued | Kind::RevocationStopped | Kind::RevocationLifted)
 }

@@ -8,6 +8,7 @@ mod blocks;
 mod draft;
 mod events;
 mod files;
+mod horizon;
 mod keys;
 mod pool;
 mod published;
@@ -33,16 +34,15 @@ pub use reader::Reader;
 pub use verify::{Verified, VerifyError, verify};
 
 use crate::domain::digest::Digest;
-use crate::domain::event::{Event, EventFilter, Kind};
+use crate::domain::event::EventFilter;
 use crate::domain::id::{AgentId, StopId, TokenId};
-use crate::domain::revocation::{Levels, Lift, Stop, StopBook, Target, Verdict};
+use crate::domain::revocation::{Book, Revision, Stop, Target};
 use crate::domain::signing::SealedKey;
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::settings::StoreSettings;
-use crate::store::write::{Head, Issuance, Lifted, Recorded};
-use batch::Batch;
-use draft::Draft;
+use crate::store::write::{Head, Recorded, Write, Written};
+use batch::Job;
 use pool::Pool;
 use published::Published;
 use writer::{Message, Task, Writer};
@@ -68,10 +68,10 @@ impl Sqlite {
     /// # Errors
     /// `Locked` while another broker writes to it, `Newer` or `Foreign` for a file that is not of this
     /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest.
-    pub async fn open(settings: &StoreSettings, clock: Clock) -> Result<Self, StoreError> {
+    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
         let path = settings.path.clone();
         let opening = tokio::task::spawn_blocking(move || {
-            let writer = Writer::open(&path, clock)?;
+            let writer = Writer::open(&path)?;
             let (published, pool) = (writer.published(), writer.pool());
             let (queue, waiting) = sync_channel(QUEUE);
             let thread = std::thread::Builder::new()
@@ -86,88 +86,33 @@ impl Sqlite {
 
     /// Queues a write and waits until it is durable. Once queued it is done, whether or not the caller
     /// still waits.
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    pub(in crate::store) async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        self.run(Job::of(write)).await
+    }
+
+    async fn run(&self, job: Job) -> Result<Written, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.0.queue.try_send(Message::Work(Box::new(Task::new(work, reply)))).map_err(
-            |error| match error {
-                TrySendError::Full(_) => StoreError::Busy,
-                TrySendError::Disconnected(_) => StoreError::Closed,
-            },
-        )?;
+        let task = Task { job: Some(job), written: None, reply };
+        self.0.queue.try_send(Message::Write(Box::new(task))).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Records an event and gives its `seq` once it is durable.
-    ///
-    /// # Errors
-    /// `Misplaced` for the kinds that have functions of their own; `Busy`, `Unavailable`.
-    pub async fn append(&self, event: Event) -> Result<u64, StoreError> {
-        if draft::needs_its_own_function(event.kind) {
-            return Err(StoreError::Misplaced(event.kind));
-        }
-        let draft = Draft::of(&event);
-        self.write(move |batch| batch.append(&draft)).await
-    }
-
-    /// Records a `token.issued` event, unless at the moment of the commit a level is stopped, or the
-    /// token's `iat`, the second of `event.at`, is dead by an earlier stop, or the `parent` is that it is handed
-    /// down from, of which this is told its levels and its `iat`.
-    ///
-    /// # Errors
-    /// `Misplaced` for an event of another kind; `Busy`, `Unavailable`: the token must not be released.
-    pub async fn append_issuance(
-        &self,
-        event: Event,
-        levels: &Arc<Levels>,
-        parent: Option<(Levels, i64)>,
-    ) -> Result<Issuance, StoreError> {
-        if event.kind != Kind::TokenIssued {
-            return Err(StoreError::Misplaced(event.kind));
-        }
-        let (draft, levels, iat) = (Draft::of(&event), Arc::clone(levels), event.at.seconds());
-        self.write(move |batch| batch.issue(&draft, &levels, iat, parent.as_ref())).await
-    }
-
-    /// Records a stop and its event together. What the event says of `at`, `target`, `reason` and
-    /// `operator` is taken from the stop, whose `at` is moved behind the target's last lift where it is
-    /// not. Where the target is stopped already, that stop is given, and the event recorded as it is.
-    /// A stop whose id is known is not recorded again.
-    ///
-    /// # Errors
-    /// `Misplaced` for an event that is not `revocation.stopped`; `Busy`, `Unavailable`.
-    pub async fn stop(&self, stop: Stop, event: Event) -> Result<Stop, StoreError> {
-        if event.kind != Kind::RevocationStopped {
-            return Err(StoreError::Misplaced(event.kind));
-        }
-        self.write(move |batch| batch.stop(stop, event)).await
-    }
-
-    /// Ends a stop and records the event that `make_event` makes of the lifted stop, together. The
-    /// lift's `at` is moved behind the stop's where it is not; what the event says of `kind`, `at`,
-    /// `target`, `reason` and `operator` is taken from the lift.
-    ///
-    /// # Errors
-    /// `Busy`, `Unavailable`.
-    pub async fn lift(
-        &self,
-        id: StopId,
-        lift: Lift,
-        make_event: impl FnOnce(&Stop) -> Event + Send + 'static,
-    ) -> Result<Lifted, StoreError> {
-        self.write(move |batch| batch.lift(id, lift, make_event)).await
-    }
-
-    /// What the committed stops say of these levels. Touches no disk.
-    pub fn verdict(&self, levels: &Levels) -> Verdict {
-        self.0.published.book().verdict(levels)
-    }
-
-    /// Every committed standing that can still tell something. Touches no disk.
-    pub fn book(&self) -> Arc<StopBook> {
+    /// The committed book. The writer publishes it at each commit, so this touches no disk.
+    pub fn book(&self) -> Arc<Book> {
         Arc::clone(&self.0.published.book())
+    }
+
+    /// Which change of this history had the number; none where none has it.
+    pub async fn mark(&self, revision: Revision) -> Result<Option<Digest>, StoreError> {
+        self.0.pool.read(move |connection| stops::mark(connection, revision)).await
+    }
+
+    /// One stop.
+    pub async fn stop(&self, id: StopId) -> Result<Option<Stop>, StoreError> {
+        self.0.pool.read(move |connection| Ok(stops::by_id(connection, id)?)).await
     }
 
     /// The stops, newest first.
@@ -195,16 +140,17 @@ impl Sqlite {
     pub async fn activity(
         &self,
         agents: &[AgentId],
+        books: Vec<Arc<Book>>,
         now: Timestamp,
     ) -> Result<HashMap<AgentId, Activity>, StoreError> {
-        let (agents, book) = (agents.to_vec(), self.book());
-        self.0.pool.read(move |connection| activity::of_agents(connection, agents, &book, now)).await
+        let agents = agents.to_vec();
+        self.0.pool.read(move |connection| activity::of_agents(connection, agents, &books, now)).await
     }
 
     /// What a stop of `target` at `now` would hit.
     pub async fn reach(&self, target: &Target, now: Timestamp) -> Result<Reach, StoreError> {
         let (target, book) = (target.clone(), self.book());
-        self.0.pool.read(move |connection| activity::reach(connection, &target, &book, now)).await
+        self.0.pool.read(move |connection| activity::reach(connection, &target, &[book], now)).await
     }
 
     /// How far the log is committed. Touches no disk.
@@ -216,42 +162,9 @@ impl Sqlite {
         self.0.pool.read(keys::list).await
     }
 
-    /// Keeps a key, in place of one with the same `kid`, together with an event about it.
-    ///
-    /// # Errors
-    /// `Misplaced` for an event of a kind that has a function of its own; `Busy`, `Unavailable`.
-    pub async fn put_key(&self, key: SealedKey, event: Option<Event>) -> Result<(), StoreError> {
-        if let Some(event) = event.as_ref().filter(|event| draft::needs_its_own_function(event.kind)) {
-            return Err(StoreError::Misplaced(event.kind));
-        }
-        let draft = event.as_ref().map(Draft::of);
-        self.write(move |batch| {
-            keys::put(batch.connection(), &key)?;
-            draft.map_or(Ok(()), |draft| batch.append(&draft).map(drop))
-        })
-        .await
-    }
-
-    /// Forgets a key; no error where there is none.
-    pub async fn remove_key(&self, kid: &str) -> Result<(), StoreError> {
-        let kid = kid.to_owned();
-        self.write(move |batch| keys::remove(batch.connection(), &kid)).await
-    }
-
     /// The log's origin, once it has one.
     pub async fn origin(&self) -> Result<Option<String>, StoreError> {
         self.0.pool.read(|connection| Ok(schema::meta(connection, "origin")?)).await
-    }
-
-    /// Gives the log its origin for ever, and says which it has: an earlier one stays.
-    pub async fn set_origin(&self, origin: &str) -> Result<String, StoreError> {
-        let origin = origin.to_owned();
-        self.write(move |batch| {
-            let sql = "INSERT INTO meta(name, value) VALUES ('origin', ?1) ON CONFLICT DO NOTHING";
-            batch.connection().execute(sql, [&origin])?;
-            Ok(schema::meta(batch.connection(), "origin")?.unwrap_or(origin))
-        })
-        .await
     }
 
     /// The audit path of an event in the log of `size` events (RFC 6962 §2.1.1), lowest first.

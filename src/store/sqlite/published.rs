@@ -1,18 +1,21 @@
 //! What the writer has committed, for everyone else to read without waiting for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::tip::Tip;
-use crate::domain::revocation::StopBook;
+use crate::domain::revocation::Book;
 use crate::store::error::StoreError;
 use crate::store::write::Head;
 
 #[derive(Debug)]
 pub(super) struct Published {
     head: ArcSwap<Head>,
-    book: ArcSwap<StopBook>,
+    book: ArcSwap<Book>,
+    /// Of the tip whose book it is.
+    generation: AtomicU64,
     fault: ArcSwapOption<StoreError>,
 }
 
@@ -20,15 +23,18 @@ impl Published {
     pub(super) fn new(tip: &Tip) -> Self {
         Self {
             head: ArcSwap::from_pointee(head_of(tip)),
-            book: ArcSwap::new(Arc::clone(&tip.book)),
+            book: ArcSwap::from_pointee(tip.book.clone()),
+            generation: AtomicU64::new(tip.generation),
             fault: ArcSwapOption::empty(),
         }
     }
 
     pub(super) fn advance(&self, tip: &Tip) {
         self.head.store(Arc::new(head_of(tip)));
-        if !Arc::ptr_eq(&self.book.load(), &tip.book) {
-            self.book.store(Arc::clone(&tip.book));
+        let of = |book: &Book| (book.revision(), book.floor());
+        let reread = self.generation.swap(tip.generation, Ordering::AcqRel) != tip.generation;
+        if reread || of(&self.book.load()) != of(&tip.book) {
+            self.book.store(Arc::new(tip.book.clone()));
         }
     }
 
@@ -36,7 +42,7 @@ impl Published {
         **self.head.load()
     }
 
-    pub(super) fn book(&self) -> arc_swap::Guard<Arc<StopBook>> {
+    pub(super) fn book(&self) -> arc_swap::Guard<Arc<Book>> {
         self.book.load()
     }
 

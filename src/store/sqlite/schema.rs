@@ -9,7 +9,7 @@ use super::{blocks, upgrade};
 use crate::store::error::StoreError;
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// "hall": tells a hallpass database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x6861_6c6c;
@@ -24,11 +24,6 @@ const PAGE: i64 = 8192;
 /// Indexes of the events would cost on the path of every token; [`blocks::TABLES`] stand for them.
 const TABLES: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE head(
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    size INTEGER NOT NULL, root BLOB NOT NULL, peaks BLOB NOT NULL,
-    latest INTEGER NOT NULL, skew INTEGER NOT NULL
-) STRICT;
 CREATE TABLE events(
     seq INTEGER PRIMARY KEY,
     leaf BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, outcome TEXT NOT NULL,
@@ -38,15 +33,31 @@ CREATE TABLE events(
 CREATE TABLE tiles(
     level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(level, place)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// How far the log is, and the kill switch.
+pub(super) const HEAD: &str = "
+CREATE TABLE head(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    size INTEGER NOT NULL, root BLOB NOT NULL, peaks BLOB NOT NULL,
+    latest INTEGER NOT NULL, skew INTEGER NOT NULL,
+    revision INTEGER NOT NULL, floor INTEGER NOT NULL
+) STRICT;
+";
+
+/// The stops, and every change of the kill switch by its number: its event, and the token that ended by it.
+pub(super) const STOPS: &str = "
 CREATE TABLE stops(
     id TEXT PRIMARY KEY NOT NULL, target TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL,
-    operator TEXT, seq INTEGER NOT NULL UNIQUE,
-    lift_at INTEGER, lift_reason TEXT, lift_operator TEXT, lift_seq INTEGER UNIQUE
+    operator TEXT, seq INTEGER NOT NULL UNIQUE, revision INTEGER NOT NULL UNIQUE,
+    lift_at INTEGER, lift_reason TEXT, lift_operator TEXT, lift_seq INTEGER UNIQUE, lift_revision INTEGER UNIQUE
 ) STRICT;
 CREATE UNIQUE INDEX stops_active ON stops(target) WHERE lift_at IS NULL;
-CREATE INDEX stops_target ON stops(target, lift_at);
-CREATE INDEX stops_at ON stops(at);
-CREATE INDEX stops_lasting ON stops(lift_at) WHERE target NOT GLOB 'token:*';
+CREATE TABLE changes(revision INTEGER PRIMARY KEY, seq INTEGER NOT NULL, ended TEXT) STRICT;
+";
+
+/// The sealed keys.
+const KEYS: &str = "
 CREATE TABLE signing_keys(
     kid TEXT PRIMARY KEY NOT NULL, purpose TEXT NOT NULL, algorithm TEXT NOT NULL,
     created INTEGER NOT NULL, signs_from INTEGER NOT NULL, sealed BLOB NOT NULL
@@ -60,7 +71,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let version = version(&connection, path)?;
     configure(&connection)?;
     if version < VERSION {
-        upgrade::from_1(&mut connection, path)?;
+        upgrade::from(&mut connection, path, version)?;
     }
     Ok(connection)
 }
@@ -121,11 +132,12 @@ fn unreadable(path: &Path, error: rusqlite::Error) -> StoreError {
 
 fn create(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
-    transaction.execute_batch(TABLES)?;
-    transaction.execute_batch(blocks::TABLES)?;
+    for tables in [TABLES, HEAD, STOPS, KEYS, blocks::TABLES] {
+        transaction.execute_batch(tables)?;
+    }
     let root = crate::domain::merkle::empty_root();
     transaction.execute(
-        "INSERT INTO head(id, size, root, peaks, latest, skew) VALUES (1, 0, ?1, x'', 0, 0)",
+        "INSERT INTO head(id, size, root, peaks, latest, skew, revision, floor) VALUES (1, 0, ?1, x'', 0, 0, 0, 0)",
         [&root.0[..]],
     )?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -153,9 +165,12 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
 /// events unseen; an index of other rows could hide them from an auditor.
 pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>, StoreError> {
     let model = Connection::open_in_memory()?;
-    model.execute_batch(TABLES)?;
-    model.execute_batch(blocks::TABLES)?;
-    let schema = "SELECT name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'";
+    for tables in [TABLES, HEAD, STOPS, KEYS, blocks::TABLES] {
+        model.execute_batch(tables)?;
+    }
+    // The tables of `ANALYZE` alone may be there besides: they have these names, and no code runs by them.
+    let schema = "SELECT name, type || ' ' || tbl_name || ' ' || coalesce(sql, '') FROM sqlite_schema
+                  WHERE NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4'))";
     let read = |connection: &Connection| -> rusqlite::Result<Vec<(String, String)>> {
         let mut statement = connection.prepare(schema)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -170,4 +185,11 @@ pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>
 /// One of the values that are set once.
 pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+/// Sets one of them for ever, and gives what it is: an earlier value stays.
+pub(super) fn set_meta(connection: &Connection, name: &str, value: String) -> rusqlite::Result<String> {
+    let sql = "INSERT INTO meta(name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    connection.execute(sql, [name, &value])?;
+    Ok(meta(connection, name)?.unwrap_or(value))
 }

@@ -1,16 +1,16 @@
-//! The stops on disk. None is ever deleted: a lift is written beside its stop.
+//! The stops on disk, and the changes of the kill switch by number. No stop is ever deleted: a lift is written beside it.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::tip::sql_int;
-use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
-use crate::domain::id::StopId;
-use crate::domain::revocation::{Lift, Stop, StopBook, Target};
+use super::tip::{digest, sql_int};
+use crate::domain::digest::Digest;
+use crate::domain::id::{StopId, TokenId};
+use crate::domain::revocation::{Book, Lift, Point, Revision, Stop, Target};
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 
-const COLUMNS: &str =
-    "SELECT id, target, at, reason, operator, lift_at, lift_reason, lift_operator FROM stops";
+const COLUMNS: &str = "SELECT id, target, at, reason, operator, revision,
+    lift_at, lift_reason, lift_operator, lift_revision FROM stops";
 
 /// A value of column `n` that was printed by its own type.
 fn parsed<T: std::str::FromStr>(n: usize, text: &str) -> rusqlite::Result<T>
@@ -29,14 +29,26 @@ where
     text.map(|text| parsed(n, &text)).transpose()
 }
 
+/// A number that this program wrote: never negative.
+pub(super) fn revision(n: i64) -> Revision {
+    Revision::new(n.unsigned_abs())
+}
+
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Stop> {
-    let (at, reason, operator): (Option<i64>, Option<String>, Option<String>) =
-        (row.get(5)?, row.get(6)?, row.get(7)?);
-    let lift = match (at, reason, optional(7, operator)?) {
-        (Some(at), Some(reason), Some(operator)) => {
-            Some(Lift { at: Timestamp::from_millis(at), reason, operator })
+    let (at, reason, operator, number): (Option<i64>, Option<String>, Option<String>, Option<i64>) =
+        (row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?);
+    let lift = match (at, reason, optional(8, operator)?, number) {
+        (Some(at), Some(reason), Some(operator), Some(number)) => {
+            Some(Lift { at: Timestamp::from_millis(at), reason, operator, revision: revision(number) })
         }
-        _ => None,
+        (None, None, None, None) => None,
+        _ => {
+            return Err(rusqlite::Error::InvalidColumnType(
+                6,
+                "lift".to_owned(),
+                rusqlite::types::Type::Null,
+            ));
+        }
     };
     Ok(Stop {
         id: parsed(0, &row.get::<_, String>(0)?)?,
@@ -44,6 +56,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Stop> {
         at: Timestamp::from_millis(row.get(2)?),
         reason: row.get(3)?,
         operator: optional(4, row.get(4)?)?,
+        revision: Some(revision(row.get(5)?)),
         lift,
     })
 }
@@ -53,34 +66,41 @@ pub(super) fn by_id(connection: &Connection, id: StopId) -> rusqlite::Result<Opt
     statement.query_row([id.to_string()], read).optional()
 }
 
+/// The stop that began with the event `seq`.
+pub(super) fn by_seq(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Stop>> {
+    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE seq = ?1"))?;
+    statement.query_row([sql_int(seq)], read).optional()
+}
+
 pub(super) fn active(connection: &Connection, target: &Target) -> rusqlite::Result<Option<Stop>> {
     let mut statement =
         connection.prepare_cached(&format!("{COLUMNS} WHERE target = ?1 AND lift_at IS NULL"))?;
     statement.query_row([target.to_string()], read).optional()
 }
 
-pub(super) fn last_lift(connection: &Connection, target: &Target) -> rusqlite::Result<Option<Timestamp>> {
-    let mut statement = connection.prepare_cached("SELECT max(lift_at) FROM stops WHERE target = ?1")?;
-    let at: Option<i64> = statement.query_row([target.to_string()], |row| row.get(0))?;
-    Ok(at.map(Timestamp::from_millis))
-}
-
-pub(super) fn insert(connection: &Connection, stop: &Stop, seq: u64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO stops(id, target, at, reason, operator, seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let operator = stop.operator.as_ref().map(|operator| operator.as_str());
+/// The stop begins with the change `number`, whose event is `seq`.
+pub(super) fn insert(
+    connection: &Connection,
+    stop: &Stop,
+    number: Revision,
+    seq: u64,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO stops(id, target, at, reason, operator, seq, revision)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     connection.prepare_cached(sql)?.execute(params![
         stop.id.to_string(),
         stop.target.to_string(),
         stop.at.millis(),
         stop.reason,
-        operator,
+        stop.operator.as_ref().map(|operator| operator.as_str()),
         sql_int(seq),
+        sql_int(number.number()),
     ])?;
-    Ok(())
+    change(connection, number, seq, None)
 }
 
 pub(super) fn lift(connection: &Connection, id: StopId, lift: &Lift, seq: u64) -> rusqlite::Result<()> {
-    let sql = "UPDATE stops SET lift_at = ?2, lift_reason = ?3, lift_operator = ?4, lift_seq = ?5
+    let sql = "UPDATE stops SET lift_at = ?2, lift_reason = ?3, lift_operator = ?4, lift_seq = ?5, lift_revision = ?6
                WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         id.to_string(),
@@ -88,8 +108,46 @@ pub(super) fn lift(connection: &Connection, id: StopId, lift: &Lift, seq: u64) -
         lift.reason,
         lift.operator.as_str(),
         sql_int(seq),
+        sql_int(lift.revision.number()),
     ])?;
+    change(connection, lift.revision, seq, None)
+}
+
+/// A stop in force gets a later number.
+pub(super) fn restate(
+    connection: &Connection,
+    id: StopId,
+    number: Revision,
+    seq: u64,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE stops SET revision = ?2 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![id.to_string(), sql_int(number.number())])?;
+    change(connection, number, seq, None)
+}
+
+/// Records the change `number`, which is the event `seq`, and by which `ended` ended.
+pub(super) fn change(
+    connection: &Connection,
+    number: Revision,
+    seq: u64,
+    ended: Option<TokenId>,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO changes(revision, seq, ended) VALUES (?1, ?2, ?3)";
+    let ended = ended.map(|token| token.to_string());
+    connection.prepare_cached(sql)?.execute(params![sql_int(number.number()), sql_int(seq), ended])?;
     Ok(())
+}
+
+/// Which change had this number; none where no change of this history has it.
+pub(super) fn mark(connection: &Connection, number: Revision) -> Result<Option<Digest>, StoreError> {
+    if number == Revision::ZERO {
+        return Ok(Some(Point::ZERO.mark));
+    }
+    let sql = "SELECT leaf FROM changes JOIN events USING (seq) WHERE revision = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let leaf: Option<Vec<u8>> =
+        statement.query_row([sql_int(number.number())], |row| row.get(0)).optional()?;
+    Ok(leaf.and_then(|leaf| digest(&leaf)))
 }
 
 /// Newest first.
@@ -100,23 +158,37 @@ pub(super) fn list(connection: &Connection, active_only: bool) -> Result<Vec<Sto
     Ok(stops.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Every standing that can still tell something. Of the stops of tokens, of which there may be as many
-/// as there ever were agents' shutdowns, only the last hours' are read.
-pub(super) fn load_book(connection: &Connection, now: Timestamp) -> Result<StopBook, StoreError> {
-    let mut stops: Vec<Stop> = Vec::new();
-    for condition in [
-        "INDEXED BY stops_at WHERE at >= ?1",
-        "INDEXED BY stops_lasting WHERE target NOT GLOB 'token:*' AND (lift_at IS NULL OR lift_at >= ?1)",
-    ] {
-        let mut statement = connection.prepare(&format!("{COLUMNS} {condition}"))?;
-        for stop in statement.query_map([horizon(now).millis()], read)? {
-            stops.push(stop?);
+/// Everything that can still tell something: what is in force, and what changed after `floor`.
+///
+/// # Errors
+/// `Damaged` where the number in the head is not that of the last change.
+pub(super) fn load_book(
+    connection: &Connection,
+    last: Revision,
+    floor: Revision,
+) -> Result<Book, StoreError> {
+    let newest: Option<i64> =
+        connection.query_row("SELECT max(revision) FROM changes", [], |row| row.get(0))?;
+    let mark = mark(connection, last)?;
+    let (true, Some(mark)) = (newest.map_or(Revision::ZERO, revision) == last, mark) else {
+        let problem =
+            format!("the head counts {last} changes of the kill switch, and the last one is another");
+        return Err(StoreError::Damaged(problem));
+    };
+    let mut book = Book::default();
+    for condition in ["lift_at IS NULL AND ?1 = ?1", "lift_revision > ?1"] {
+        let mut statement = connection.prepare(&format!("{COLUMNS} WHERE {condition}"))?;
+        for stop in statement.query_map([sql_int(floor.number())], read)? {
+            book.note_stop(&stop?);
         }
     }
-    Ok(StopBook::of(&stops, now))
-}
-
-/// No token of this time or before can still be unexpired.
-fn horizon(now: Timestamp) -> Timestamp {
-    now - 2 * MAX_TOKEN_LIFETIME
+    let mut statement = connection
+        .prepare("SELECT revision, ended FROM changes WHERE revision > ?1 AND ended IS NOT NULL")?;
+    let mut rows = statement.query([sql_int(floor.number())])?;
+    while let Some(row) = rows.next()? {
+        book.end(parsed(1, row.get_ref(1)?.as_str().unwrap_or_default())?, revision(row.get(0)?));
+    }
+    book.complete_to(Point { revision: last, mark });
+    book.raise_floor(floor);
+    Ok(book)
 }

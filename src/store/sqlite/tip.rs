@@ -8,8 +8,7 @@ use super::blocks::{self, Entry};
 use super::stops;
 use crate::domain::digest::Digest;
 use crate::domain::merkle::Frontier;
-use crate::domain::revocation::StopBook;
-use crate::domain::time::Timestamp;
+use crate::domain::revocation::{Book, Revision};
 use crate::store::error::StoreError;
 
 /// What the writer holds in memory. A batch works on a copy, which becomes the tip once it is durable.
@@ -17,7 +16,9 @@ use crate::store::error::StoreError;
 pub(super) struct Tip {
     pub(super) frontier: Frontier,
     pub(super) span: Span,
-    pub(super) book: Arc<StopBook>,
+    pub(super) book: Book,
+    /// Changes whenever the book may be another.
+    pub(super) generation: u64,
     /// What is to be entered of the block at the end, once it is full.
     pub(super) open: Arc<Entry>,
 }
@@ -49,6 +50,10 @@ pub(super) struct HeadRow {
     pub(super) root: Digest,
     pub(super) peaks: Vec<Digest>,
     pub(super) span: Span,
+    /// The last change of the kill switch.
+    pub(super) revision: Revision,
+    /// Tokens that were decided before this change have expired.
+    pub(super) floor: Revision,
 }
 
 pub(super) fn digest(bytes: &[u8]) -> Option<Digest> {
@@ -59,8 +64,8 @@ pub(super) fn digest(bytes: &[u8]) -> Option<Digest> {
 /// `Damaged` where the row is missing or its values have not the form that the writer gives them.
 pub(super) fn read_head(connection: &Connection) -> Result<HeadRow, StoreError> {
     let damaged = || StoreError::Damaged("the head has not the form of one".to_owned());
-    let mut statement =
-        connection.prepare_cached("SELECT size, root, peaks, latest, skew FROM head WHERE id = 1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT size, root, peaks, latest, skew, revision, floor FROM head WHERE id = 1")?;
     let mut rows = statement.query([])?;
     let row = rows.next()?.ok_or_else(|| StoreError::Damaged("the head is missing".to_owned()))?;
     let size: i64 = row.get(0)?;
@@ -72,6 +77,8 @@ pub(super) fn read_head(connection: &Connection) -> Result<HeadRow, StoreError> 
         root: digest(&root).ok_or_else(damaged)?,
         peaks: chunks.collect::<Option<_>>().ok_or_else(damaged)?,
         span: Span { latest: row.get(3)?, skew: row.get(4)? },
+        revision: stops::revision(row.get(5)?),
+        floor: stops::revision(row.get(6)?),
     })
 }
 
@@ -80,7 +87,7 @@ impl Tip {
     ///
     /// # Errors
     /// `Damaged` where head, frontier and last event contradict each other.
-    pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Self, StoreError> {
+    pub(super) fn load(connection: &Connection) -> Result<Self, StoreError> {
         let head = read_head(connection)?;
         let damaged = |problem: String| Err(StoreError::Damaged(problem));
         let size = head.size;
@@ -93,16 +100,27 @@ impl Tip {
         if u64::try_from(last) != Ok(size) {
             return damaged(format!("the head counts {size} events, and the last one is {last}"));
         }
-        let book = Arc::new(stops::load_book(connection, now)?);
+        let book = stops::load_book(connection, head.revision, head.floor)?;
         let open = Arc::new(Entry::of(connection, blocks::full(size), size)?);
-        Ok(Self { frontier, span: head.span, book, open })
+        Ok(Self { frontier, span: head.span, book, generation: 0, open })
+    }
+
+    /// Takes the book that is on disk. One that contradicts itself fails the batch, and so the next start.
+    pub(super) fn reread(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let (last, floor) = (self.book.revision(), self.book.floor());
+        self.book = stops::load_book(connection, last, floor).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+        })?;
+        self.generation += 1;
+        Ok(())
     }
 
     /// Writes the head of this tip; the events it counts are in the same transaction.
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
         let peaks: Vec<u8> = self.frontier.peaks().iter().flat_map(|peak| peak.0).collect();
         let mut statement = connection.prepare_cached(
-            "UPDATE head SET size = ?1, root = ?2, peaks = ?3, latest = ?4, skew = ?5 WHERE id = 1",
+            "UPDATE head SET size = ?1, root = ?2, peaks = ?3, latest = ?4, skew = ?5, revision = ?6, floor = ?7
+             WHERE id = 1",
         )?;
         statement.execute(rusqlite::params![
             sql_int(self.frontier.size()),
@@ -110,6 +128,8 @@ impl Tip {
             peaks,
             self.span.latest,
             self.span.skew,
+            sql_int(self.book.revision().number()),
+            sql_int(self.book.floor().number()),
         ])?;
         Ok(())
     }

@@ -8,20 +8,21 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::batch::Batch;
+use super::batch::{Batch, Job};
 use super::files::Files;
+use super::horizon::Horizon;
 use super::pool::Pool;
 use super::published::Published;
 use super::schema;
 use super::tip::Tip;
 use super::wal::{Wal, checkpoint};
-use crate::domain::time::{Clock, Timestamp};
 use crate::store::error::StoreError;
+use crate::store::write::Written;
 
 /// At most so many writes share a commit, so that the first of them does not wait for a crowd.
 const MAX_BATCH: usize = 256;
@@ -34,47 +35,28 @@ const GATHER: Duration = Duration::from_micros(150);
 const IDLE: Duration = Duration::from_millis(250);
 
 /// One write that waits: done within a batch, and answered once the batch is durable or is not.
-pub(super) trait Work: Send {
-    fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
-    fn settle(self: Box<Self>, committed: Result<(), StoreError>);
+pub(super) struct Task {
+    pub(super) job: Option<Job>,
+    pub(super) written: Option<Written>,
+    pub(super) reply: oneshot::Sender<Result<Written, StoreError>>,
 }
 
-pub(super) struct Task<F, T> {
-    work: Option<F>,
-    value: Option<T>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<F, T> Task<F, T> {
-    pub(super) fn new(work: F, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
-        Self { work: Some(work), value: None, reply }
-    }
-}
-
-impl<F, T> Work for Task<F, T>
-where
-    F: FnOnce(&mut Batch<'_>) -> rusqlite::Result<T> + Send,
-    T: Send,
-{
+impl Task {
     fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-        if let Some(work) = self.work.take() {
-            self.value = Some(work(batch)?);
+        if let Some(job) = self.job.take() {
+            self.written = Some(batch.run(job)?);
         }
         Ok(())
     }
 
-    fn settle(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { value, reply, .. } = *self;
+    fn settle(self, committed: Result<(), StoreError>) {
         // Whoever asked may have gone away; the event stays.
-        let _ = reply.send(committed.and_then(|()| value.ok_or(StoreError::Closed)));
+        let _ = self.reply.send(committed.and_then(|()| self.written.ok_or(StoreError::Closed)));
     }
 }
 
-/// How often spent stops are dropped from memory.
-const BETWEEN_TRIMS: Duration = Duration::from_secs(600);
-
 pub(super) enum Message {
-    Work(Box<dyn Work>),
+    Write(Box<Task>),
     Close,
 }
 
@@ -82,27 +64,25 @@ pub(super) struct Writer {
     files: Files,
     connection: Option<Connection>,
     tip: Tip,
-    clock: Clock,
+    horizon: Horizon,
     published: Arc<Published>,
     pool: Arc<Pool>,
     wal: Wal,
-    trimmed: Timestamp,
 }
 
 impl Writer {
     /// # Errors
     /// When the files cannot be made, are held by another writer, or contradict themselves.
-    pub(super) fn open(path: &std::path::Path, clock: Clock) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &std::path::Path) -> Result<Self, StoreError> {
         let mut files = Files::claim(path)?;
         let connection = schema::open_or_create(&files.database)?;
-        let trimmed = clock.now();
-        let tip = Tip::load(&connection, trimmed)?;
+        let tip = Tip::load(&connection)?;
         files.note_wal();
         let published = Arc::new(Published::new(&tip));
         let pool = Arc::new(Pool::new(files.database.clone()));
         let wal = Wal::new(&files.database);
         let connection = Some(connection);
-        Ok(Self { files, connection, tip, clock, published, pool, wal, trimmed })
+        Ok(Self { files, connection, tip, horizon: Horizon::default(), published, pool, wal })
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -115,12 +95,12 @@ impl Writer {
 
     /// Until `Close`, or until nobody can ask any more.
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
-        let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(MAX_BATCH);
+        let mut batch: Vec<Box<Task>> = Vec::with_capacity(MAX_BATCH);
         let mut open = true;
         let mut company = 0;
         while open {
             match queue.recv_timeout(IDLE) {
-                Ok(Message::Work(work)) => batch.push(work),
+                Ok(Message::Write(task)) => batch.push(task),
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     self.idle();
@@ -132,7 +112,7 @@ impl Writer {
             }
             while batch.len() < MAX_BATCH {
                 match queue.try_recv() {
-                    Ok(Message::Work(work)) => batch.push(work),
+                    Ok(Message::Write(task)) => batch.push(task),
                     Ok(Message::Close) => {
                         open = false;
                         break;
@@ -146,7 +126,7 @@ impl Writer {
         self.finish();
     }
 
-    fn serve(&mut self, batch: &mut Vec<Box<dyn Work>>) {
+    fn serve(&mut self, batch: &mut Vec<Box<Task>>) {
         let committed = match self.connection {
             Some(_) => Ok(()),
             None => self.reopen(),
@@ -156,39 +136,35 @@ impl Writer {
             Ok(()) => self.published.set_fault(None),
             Err(error) => self.fail(error),
         }
-        for work in batch.drain(..) {
-            work.settle(committed.clone());
+        for task in batch.drain(..) {
+            task.settle(committed.clone());
         }
         // Nobody waits for this any more.
         if let (Ok(()), Some(connection)) = (committed, &self.connection) {
             self.wal.committed(connection);
-            self.trim();
+            self.forget_spent();
         }
     }
 
-    /// Now and then drops from the book what can tell nothing any more.
-    fn trim(&mut self) {
-        let now = self.clock.now();
-        if now.since(self.trimmed) >= BETWEEN_TRIMS {
-            self.trimmed = now;
-            Arc::make_mut(&mut self.tip.book).forget_spent(now);
+    /// Drops from the book what can only tell of tokens that have expired. The head says so with the next commit.
+    fn forget_spent(&mut self) {
+        if let Some(floor) = self.horizon.look(Instant::now(), self.tip.book.revision()) {
+            self.tip.book.raise_floor(floor);
             self.published.advance(&self.tip);
         }
     }
 
     /// Nothing of the batch is in memory before all of it is on disk, in the files that bear its name.
-    fn commit(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &mut [Box<Task>]) -> Result<(), StoreError> {
         self.files.check()?;
         let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
         let tip = self.tip.clone();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            let before = tip.frontier.size();
             let mut transaction = Batch::begin(connection, tip)?;
-            for work in batch {
-                work.run(&mut transaction)?;
+            for task in batch {
+                task.run(&mut transaction)?;
             }
-            let changed = transaction.size() != before;
-            transaction.commit(changed)
+            transaction.commit()
         }));
         let tip = attempt.map_err(|_| StoreError::unavailable("a write panicked"))??;
         self.files.check()?;
@@ -223,7 +199,7 @@ impl Writer {
         if in_log != moved {
             return Err(StoreError::unavailable("the write-ahead log cannot be moved into the database"));
         }
-        let tip = Tip::load(&connection, self.clock.now())?;
+        let tip = Tip::load(&connection)?;
         let (before, after) = (&self.tip.frontier, &tip.frontier);
         let known = super::tree::root_at(&connection, before.size()).ok();
         if after.size() < before.size() || known != Some(before.root()) {
@@ -232,7 +208,7 @@ impl Writer {
         }
         self.files.note_wal();
         self.connection = Some(connection);
-        self.tip = tip;
+        self.tip = Tip { generation: self.tip.generation + 1, ..tip };
         self.published.advance(&self.tip);
         self.published.set_fault(None);
         tracing::info!(size = self.tip.frontier.size(), "the journal can be written again");
@@ -240,6 +216,7 @@ impl Writer {
     }
 
     fn idle(&mut self) {
+        self.forget_spent();
         match (&self.connection, self.files.check()) {
             (Some(connection), Ok(())) => self.wal.idle(connection),
             (Some(_), Err(error)) => self.fail(&error),

@@ -21,6 +21,7 @@ use crate::domain::id::TokenId;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::permission::{GrantedPermission, ResourceKind};
 use crate::domain::random::Random;
+use crate::domain::receipt::Receipt;
 use crate::domain::signing::{KeyPurpose, SealedKey, SigningAlgorithm};
 use crate::domain::time::Timestamp;
 
@@ -101,8 +102,16 @@ fn claims() -> Claims {
         &grant,
         &"sha256:00ff".into(),
         jti,
+        crate::domain::revocation::Revision::new(4711),
         NOW + Duration::from_millis(999),
     )
+}
+
+/// The token, opened by the receipt of its event.
+fn released(token: Result<UnreleasedToken, KeyError>) -> AccessToken {
+    let token = token.unwrap();
+    let receipt = Receipt::of_durable(1, token.sha256());
+    token.release(&receipt).unwrap()
 }
 
 /// The claims of a token that is issued at `now` and lives `life`.

@@ -53,7 +53,7 @@ impl World {
 
     fn sign(&mut self, life: Duration) -> String {
         let claims = claims_at(self.now, life);
-        let token = self.ring.sign(&claims, self.now).unwrap();
+        let token = released(self.ring.sign(&claims, self.now));
         let kid = kid_of(token.expose());
         self.alive.push((token, claims));
         kid

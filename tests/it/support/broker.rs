@@ -195,7 +195,7 @@ impl TestApp {
     pub(crate) async fn boot(&mut self) {
         let checked = config::check(&self.file("hallpass.toml"), std::iter::empty());
         let checked = checked.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-        let ambient = Ambient { clock: self.hands.clock(), random: random() };
+        let ambient = Ambient { clock: self.hands.clock(), random: random(), store: None };
         let app = App::start(checked, ambient).await.expect("a broker");
         self.public = format!("http://{}", app.public);
         self.admin = format!("http://{}", app.admin);
@@ -204,7 +204,7 @@ impl TestApp {
     }
 
     pub(crate) async fn shutdown(&mut self) {
-        self.app.take().expect("a running broker").stop().await;
+        self.app.take().expect("a running broker").stop().await.expect("an end in good order");
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

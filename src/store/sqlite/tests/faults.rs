@@ -13,7 +13,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 /// Whether the event whose request this is stands in the log.
-async fn stands(store: &Sqlite, n: u64) -> bool {
+async fn stands(store: &Store, n: u64) -> bool {
     let filter = EventFilter { request: Some(request(n)), ..EventFilter::default() };
     !store.events(&filter, 1, None).await.unwrap().is_empty()
 }
@@ -23,15 +23,13 @@ async fn a_full_disk_refuses_everyone_in_the_commit_and_is_recovered_from() {
     let place = Place::new();
     let store = place.open().await;
     issue(&store, 1, 0).await;
-    let (head, book) = (store.head(), store.book());
+    let (head, book) = (store.seen_head(), store.seen().revision());
     // The connection may not grow the file: SQLite answers with SQLITE_FULL, as on a full disk.
-    store
-        .write(|batch| {
-            let pages: i64 = batch.connection().pragma_query_value(None, "page_count", |row| row.get(0))?;
-            batch.connection().pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-        })
-        .await
-        .unwrap();
+    let no_growth = |connection: &rusqlite::Connection| {
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+    };
+    raw(&store, no_growth).await.unwrap();
     let long = Event { detail: Some("x".repeat(60_000)), ..refused(2, 0) };
     let stop = stop_of(1, Target::Everything, 0);
     let (event, stopping) = tokio::join!(store.append(long), store.stop(stop, stopped(0)));
@@ -40,11 +38,11 @@ async fn a_full_disk_refuses_everyone_in_the_commit_and_is_recovered_from() {
     // The stop shares the commit or comes after the recovery; it is all there or not at all.
     match stopping {
         Err(StoreError::Unavailable(_)) => {
-            assert_eq!(store.head(), head);
-            assert_eq!(store.book(), book);
+            assert_eq!(store.seen_head(), head);
+            assert_eq!(store.seen().revision(), book);
             assert!(!store.healthy());
         }
-        Ok(_) => assert_eq!(store.head().size, 2),
+        Ok(_) => assert_eq!(store.seen_head().size, 2),
         Err(error) => panic!("{error}"),
     }
     assert!(!stands(&store, 2).await);
@@ -52,7 +50,7 @@ async fn a_full_disk_refuses_everyone_in_the_commit_and_is_recovered_from() {
     store.append(refused(3, 0)).await.unwrap();
     assert!(store.healthy());
     assert!(stands(&store, 3).await);
-    let size = store.head().size;
+    let size = store.seen_head().size;
     store.close().await;
     assert_eq!(place.verify().unwrap().size, size);
 }
@@ -78,9 +76,9 @@ async fn a_write_that_panics_fails_alone() {
     let place = Place::new();
     let store = place.open().await;
     let stop = store.stop(stop_of(1, Target::Everything, 0), stopped(0)).await.unwrap();
-    let lift = store.lift(stop.id, lift_at(5), |_| panic!("a fault in the caller's event")).await;
-    assert!(matches!(lift, Err(StoreError::Unavailable(_))));
-    assert_eq!(store.verdict(&levels(1)).stopped, Some(Target::Everything));
+    let faulty = raw(&store, |_| -> rusqlite::Result<()> { panic!("a fault in a write") }).await;
+    assert!(matches!(faulty, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.seen().verdict(&asked(1)).stopped, Some(Target::Everything));
     assert_eq!(store.append(refused(3, 0)).await.unwrap(), 2);
     assert_eq!(store.stops(true).await.unwrap(), [stop]);
 }
@@ -90,15 +88,15 @@ async fn a_log_that_was_deleted_takes_no_event() {
     let place = Place::new();
     let store = place.open().await;
     issue(&store, 1, 0).await;
-    let head = store.head();
+    let head = store.seen_head();
     std::fs::remove_file(place.path()).unwrap();
-    let answer = store.append_issuance(issued(2, 0), &levels(2), None).await;
+    let answer = store.append_issuance(issued(2, 0), levels(2, Revision::ZERO)).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     assert!(!store.healthy());
-    assert_eq!(store.head(), head);
+    assert_eq!(store.seen_head(), head);
     // Nor one that stands in its place, even with the right name.
     std::fs::write(place.path(), "").unwrap();
-    let answer = store.append_issuance(issued(3, 0), &levels(3), None).await;
+    let answer = store.append_issuance(issued(3, 0), levels(3, Revision::ZERO)).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     // An idle broker notices as well.
     assert!(!store.healthy());
@@ -128,7 +126,7 @@ async fn a_deleted_write_ahead_log_loses_nothing_that_was_promised() {
     }
     let wal = place.folder.path().join("data/hallpass.db-wal");
     std::fs::remove_file(&wal).unwrap();
-    let answer = store.append_issuance(issued(50, 0), &levels(0), None).await;
+    let answer = store.append_issuance(issued(50, 0), levels(0, Revision::ZERO)).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     until(|| store.healthy()).await;
     assert_eq!(issue(&store, 51, 0).await, 51);
@@ -151,17 +149,17 @@ async fn a_write_ahead_log_deleted_under_load_loses_nothing_that_was_promised() 
         std::fs::remove_file(&wal).unwrap();
         let tasks = (0..8).map(|n| {
             let store = store.clone();
-            tokio::spawn(async move { store.append_issuance(issued(n, 0), &levels(0), None).await })
+            tokio::spawn(async move { store.append_issuance(issued(n, 0), levels(0, Revision::ZERO)).await })
         });
         for task in tasks.collect::<Vec<_>>() {
             if let Ok(Issuance::Recorded(seq)) = task.await.unwrap() {
-                promised = promised.max(seq);
+                promised = promised.max(seq.seq());
             }
         }
         until(|| store.healthy()).await;
     }
     assert!(promised > 400);
-    assert!(store.head().size >= promised);
+    assert!(store.seen_head().size >= promised);
     store.close().await;
     assert!(place.verify().unwrap().size >= promised);
 }
@@ -183,12 +181,12 @@ async fn a_log_that_lost_events_is_not_taken_for_the_log() {
     // Someone rolls the log back under the running broker, head and all, and makes a commit fail.
     earlier.execute("DELETE FROM events WHERE seq = 4", []).unwrap();
     earlier.execute("UPDATE head SET size = ?1, root = ?2, peaks = ?3", head).unwrap();
-    let failing = store.write(|batch| batch.connection().execute("no SQL", [])).await;
+    let failing = raw(&store, |connection| connection.execute("no SQL", [])).await;
     assert!(failing.is_err());
-    let answer = store.append_issuance(issued(5, 0), &levels(0), None).await;
+    let answer = store.append_issuance(issued(5, 0), levels(0, Revision::ZERO)).await;
     assert!(matches!(answer, Err(StoreError::Damaged(_))), "{answer:?}");
     assert!(!store.healthy());
-    assert_eq!(store.head().size, 4);
+    assert_eq!(store.seen_head().size, 4);
 }
 
 #[tokio::test]
@@ -196,7 +194,7 @@ async fn a_full_queue_answers_at_once() {
     let place = Place::new();
     let store = place.open().await;
     let (go, wait) = std::sync::mpsc::channel::<()>();
-    let blocked = store.write(move |_| {
+    let blocked = raw(&store, move |_| {
         let _ = wait.recv();
         Ok(0)
     });

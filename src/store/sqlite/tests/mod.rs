@@ -9,16 +9,16 @@ mod tamper;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::event::Outcome;
+use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::RequestId;
 use crate::domain::identity::Workload;
 use crate::domain::permission::GrantedPermission;
-use crate::store::record;
+use crate::domain::revocation::{Holder, Levels, Lift, Revision, Verdict};
+use crate::store::{Issuance, Lifted, Store, record};
 
 const START: i64 = 1_795_000_000_000;
 
@@ -26,44 +26,24 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(START + millis)
 }
 
-/// A clock whose hands the test moves.
-#[derive(Clone)]
-struct Hands(Arc<AtomicI64>);
-
-impl Hands {
-    fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(START)))
-    }
-
-    fn clock(&self) -> Clock {
-        let hands = self.clone();
-        Clock::new(move || Timestamp::from_millis(hands.0.load(Ordering::SeqCst)))
-    }
-
-    fn set(&self, millis: i64) {
-        self.0.store(START + millis, Ordering::SeqCst);
-    }
-}
-
 struct Place {
     folder: TempDir,
-    hands: Hands,
 }
 
 impl Place {
     fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), hands: Hands::new() }
+        Self { folder: TempDir::new().unwrap() }
     }
 
     fn path(&self) -> PathBuf {
         self.folder.path().join("data/hallpass.db")
     }
 
-    async fn try_open(&self) -> Result<Sqlite, StoreError> {
-        Sqlite::open(&StoreSettings { path: self.path() }, self.hands.clock()).await
+    async fn try_open(&self) -> Result<Store, StoreError> {
+        Store::open(&StoreSettings { path: self.path() }).await
     }
 
-    async fn open(&self) -> Sqlite {
+    async fn open(&self) -> Store {
         self.try_open().await.unwrap()
     }
 
@@ -75,6 +55,17 @@ impl Place {
     fn tamper(&self, sql: &str) {
         rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
     }
+}
+
+/// Does `work` on the connection of the writer, in a batch with what else waits.
+async fn raw<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let Store::Sqlite(store) = store;
+    let (send, value) = std::sync::mpsc::channel();
+    let job = move |connection: &rusqlite::Connection| work(connection).map(|value| drop(send.send(value)));
+    store.run(batch::Job::Raw(Box::new(job))).await.map(|_| value.recv().unwrap())
 }
 
 fn bytes(n: u64) -> [u8; 10] {
@@ -122,14 +113,22 @@ fn issued(n: u64, millis: i64) -> Event {
     }
 }
 
-fn levels(n: u64) -> Arc<Levels> {
-    Arc::new(Levels {
-        tokens: vec![token(n)],
+fn holder(n: u64) -> Holder {
+    Holder {
         agent: agent(n % 5),
         owner: format!("team-{}", n % 2).parse().unwrap(),
         issuer: "github".parse().unwrap(),
-        above: Vec::new(),
-    })
+    }
+}
+
+/// The levels of a request by agent `n % 5`.
+fn asked(n: u64) -> Levels {
+    Levels::asked_by(holder(n))
+}
+
+/// The levels of token `n`, decided at `as_of`.
+fn levels(n: u64, as_of: Revision) -> Arc<Levels> {
+    Arc::new(Levels::of(token(n), as_of, holder(n)))
 }
 
 fn refused(n: u64, millis: i64) -> Event {
@@ -147,6 +146,7 @@ fn stop_of(n: u64, target: Target, millis: i64) -> Stop {
         at: at(millis),
         reason: format!("leak {n}"),
         operator: Some("oncall".parse().unwrap()),
+        revision: None,
         lift: None,
     }
 }
@@ -156,20 +156,27 @@ fn stopped(millis: i64) -> Event {
 }
 
 fn lift_at(millis: i64) -> Lift {
-    Lift { at: at(millis), reason: "over".into(), operator: "oncall".parse().unwrap() }
+    Lift {
+        at: at(millis),
+        reason: "over".into(),
+        operator: "oncall".parse().unwrap(),
+        revision: Revision::ZERO,
+    }
 }
 
-fn lifted(stop: &Stop) -> Event {
-    Event::new(stop.at, Kind::RevocationLifted, Outcome::Done)
+fn lifted() -> Event {
+    Event::new(at(0), Kind::RevocationLifted, Outcome::Done)
 }
 
 fn seqs(events: &[Recorded]) -> Vec<u64> {
     events.iter().map(|event| event.seq).collect()
 }
 
-async fn issue(store: &Sqlite, n: u64, millis: i64) -> u64 {
-    match store.append_issuance(issued(n, millis), &levels(n), None).await.unwrap() {
-        Issuance::Recorded(seq) => seq,
+async fn issue(store: &Store, n: u64, millis: i64) -> u64 {
+    let as_of = store.seen().revision();
+    let event = Event { as_of: Some(as_of), ..issued(n, millis) };
+    match store.append_issuance(event, levels(n, as_of)).await.unwrap() {
+        Issuance::Recorded(receipt) => receipt.seq(),
         Issuance::Dead(verdict) => panic!("{verdict:?}"),
     }
 }
@@ -182,7 +189,7 @@ async fn poll_once<T>(future: &mut Waiting<'_, T>) -> std::task::Poll<T> {
 }
 
 /// Records many refusals in this order, sharing commits.
-async fn refuse(store: &Sqlite, numbers: std::ops::Range<u64>) {
+async fn refuse(store: &Store, numbers: std::ops::Range<u64>) {
     let waiting = numbers.map(|n| store.append(refused(n, n as i64)));
     for seq in futures_util::future::join_all(waiting).await {
         seq.unwrap();

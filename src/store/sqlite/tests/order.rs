@@ -18,7 +18,7 @@ async fn many_at_once_get_one_order_without_gaps() {
                 for n in 0..10 {
                     let seq = issue(&store, task * 10 + n, 0).await;
                     assert!(seq > last, "an event is ordered before one that was durable earlier");
-                    assert!(store.head().size >= seq, "the head does not count what was acknowledged");
+                    assert!(store.seen_head().size >= seq, "the head does not count what was acknowledged");
                     last = seq;
                     own.push((seq, task * 10 + n));
                 }
@@ -36,7 +36,7 @@ async fn many_at_once_get_one_order_without_gaps() {
         assert_eq!(found.seq, seq);
         assert!(found.bytes.starts_with(&format!("{{\"seq\":{seq},\"at\":\"2026-")), "{}", found.bytes);
     }
-    let head = store.head();
+    let head = store.seen_head();
     store.close().await;
     assert_eq!(place.verify().unwrap(), Verified { size: 640, root: head.root });
 }
@@ -52,7 +52,7 @@ async fn a_reopened_store_goes_on_where_it_was() {
                 opened => break opened.unwrap(),
             }
         };
-        assert_eq!(store.head(), Head { size: expected.size(), root: expected.root() });
+        assert_eq!(store.seen_head(), Head { size: expected.size(), root: expected.root() });
         for n in 0..10 {
             assert_eq!(issue(&store, round * 10 + n, 0).await, round * 150 + n + 1);
         }
@@ -60,7 +60,7 @@ async fn a_reopened_store_goes_on_where_it_was() {
         for event in store.events(&EventFilter::default(), 150, None).await.unwrap().iter().rev() {
             expected.append(leaf_hash(event.bytes.as_bytes()));
         }
-        assert_eq!(store.head(), Head { size: expected.size(), root: expected.root() });
+        assert_eq!(store.seen_head(), Head { size: expected.size(), root: expected.root() });
         // Dropped without `close`: everything acknowledged is in the file all the same.
         if round % 2 == 0 { drop(store) } else { store.close().await }
     }
@@ -82,7 +82,7 @@ async fn files_are_private_and_held_by_one_writer() {
     // Another name of the same file is no way around it.
     let other = place.folder.path().join("other.db");
     std::os::unix::fs::symlink(place.path(), &other).unwrap();
-    let error = Sqlite::open(&StoreSettings { path: other }, place.hands.clock()).await.unwrap_err();
+    let error = Store::open(&StoreSettings { path: other }).await.unwrap_err();
     assert!(matches!(error, StoreError::Locked(_)), "{error}");
     let clone = store.clone();
     store.close().await;
@@ -98,12 +98,10 @@ async fn each_commit_is_synced() {
     let pragma = |name: &'static str| {
         let store = store.clone();
         async move {
-            let read = move |batch: &mut Batch<'_>| {
-                batch
-                    .connection()
-                    .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+            let read = move |connection: &rusqlite::Connection| {
+                connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
             };
-            store.write(read).await.unwrap()
+            raw(&store, read).await.unwrap()
         }
     };
     assert_eq!(pragma("synchronous").await, rusqlite::types::Value::Integer(2));
@@ -117,9 +115,9 @@ async fn files_of_others_are_not_touched() {
     place.open().await.close().await;
     place.tamper("PRAGMA user_version = 9");
     let error = place.try_open().await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 3, .. }), "{error}");
     assert!(matches!(Reader::open(&place.path()), Err(StoreError::Newer { .. })));
-    place.tamper("PRAGMA user_version = 2; PRAGMA application_id = 7");
+    place.tamper("PRAGMA user_version = 3; PRAGMA application_id = 7");
     assert!(matches!(place.try_open().await, Err(StoreError::Foreign { .. })));
     std::fs::write(place.path(), "not a database, but a text that is long enough to look at".repeat(100))
         .unwrap();
@@ -135,13 +133,13 @@ async fn special_kinds_have_functions_of_their_own() {
         assert!(matches!(store.append(event).await, Err(StoreError::Misplaced(_))));
     }
     assert!(matches!(
-        store.append_issuance(refused(1, 0), &levels(1), None).await,
+        store.append_issuance(refused(1, 0), levels(1, Revision::ZERO)).await,
         Err(StoreError::Misplaced(_))
     ));
     let stop = stop_of(1, Target::Everything, 0);
     assert!(matches!(store.stop(stop, refused(1, 0)).await, Err(StoreError::Misplaced(_))));
-    assert_eq!(store.head().size, 0);
-    assert_eq!(store.book().iter().count(), 0);
+    assert_eq!(store.seen_head().size, 0);
+    assert_eq!(store.seen().standings().count(), 0);
 }
 
 #[tokio::test]
@@ -163,9 +161,9 @@ async fn keys_and_origin_are_kept() {
     store.put_key(second.clone(), Some(event)).await.unwrap();
     assert!(store.put_key(second.clone(), Some(issued(1, 0))).await.is_err());
     assert_eq!(store.keys().await.unwrap(), [first.clone(), second]);
-    assert_eq!(store.head().size, 1);
-    store.remove_key("b").await.unwrap();
-    store.remove_key("unknown").await.unwrap();
+    assert_eq!(store.seen_head().size, 1);
+    store.remove_key("b", None).await.unwrap();
+    store.remove_key("unknown", None).await.unwrap();
     assert_eq!(store.origin().await.unwrap(), None);
     assert_eq!(store.set_origin("log.acme").await.unwrap(), "log.acme");
     assert_eq!(store.set_origin("other").await.unwrap(), "log.acme");
@@ -179,10 +177,10 @@ async fn keys_and_origin_are_kept() {
 async fn proofs_hold_across_inner_nodes() {
     let place = Place::new();
     let store = place.open().await;
-    let mut roots = vec![store.head()];
+    let mut roots = vec![store.seen_head()];
     for n in 0..700 {
         store.append(refused(n, 0)).await.unwrap();
-        roots.push(store.head());
+        roots.push(store.seen_head());
     }
     for (seq, size) in [(1, 1), (1, 700), (256, 256), (257, 700), (512, 513), (700, 700), (3, 300)] {
         let path = store.inclusion_proof(seq, size).await.unwrap();
@@ -212,7 +210,7 @@ async fn a_caller_that_goes_away_leaves_its_event() {
         assert!(poll_once(&mut waiting).await.is_pending());
     }
     store.append(refused(99, 0)).await.unwrap();
-    assert_eq!(store.head().size, 21);
+    assert_eq!(store.seen_head().size, 21);
 }
 
 /// The files as a crash leaves them hold whatever was acknowledged before it.
@@ -234,7 +232,7 @@ async fn what_was_acknowledged_survives_a_crash() {
         // An auditor may come before the broker does.
         assert_eq!(crashed.verify().unwrap().size, seq);
         let again = crashed.open().await;
-        assert_eq!(again.head(), store.head());
+        assert_eq!(again.seen_head(), store.seen_head());
         assert_eq!(issue(&again, 1_000, 0).await, seq + 1);
     }
 }

@@ -56,7 +56,7 @@ fn any_filter() -> impl Strategy<Value = EventFilter> {
 }
 
 /// Pages through everything the filter means, `page` at a time.
-async fn paged(store: &Sqlite, filter: &EventFilter, page: u32) -> Vec<u64> {
+async fn paged(store: &Store, filter: &EventFilter, page: u32) -> Vec<u64> {
     let mut all = Vec::new();
     loop {
         let events = store.events(filter, page, all.last().copied()).await.unwrap();
@@ -84,7 +84,7 @@ proptest! {
                 // Each a second after the one before, but for what the strategy adds.
                 let event = Event { at: event.at + std::time::Duration::from_millis(n as u64 * 10), ..event.clone() };
                 if event.kind == Kind::TokenIssued {
-                    store.append_issuance(event, &levels(0), None).await.unwrap();
+                    store.append_issuance(event, levels(0, Revision::ZERO)).await.unwrap();
                 } else {
                     store.append(event).await.unwrap();
                 }
@@ -116,7 +116,7 @@ async fn a_search_reads_the_blocks_that_can_match() {
     let late = Event { request: Some(request(1)), ..refused(0, 5_050) };
     for block in 0..10 {
         let odd = match block {
-            2 => store.append_issuance(rare.clone(), &levels(7), None).await.map(drop),
+            2 => store.append_issuance(rare.clone(), levels(7, Revision::ZERO)).await.map(drop),
             5 => store.append(late.clone()).await.map(drop),
             _ => store.append(Event { request: None, ..refused(0, block * 1_000) }).await.map(drop),
         };
@@ -172,14 +172,14 @@ async fn live_tokens_are_those_neither_expired_nor_stopped() {
     let agents: Vec<AgentId> = (0..6).map(agent).collect();
     let now = |seconds: i64| at(seconds * 1000);
     let live = async |seconds| {
-        let activity = store.activity(&agents, now(seconds)).await.unwrap();
+        let activity = store.activity(&agents, vec![store.seen()], now(seconds)).await.unwrap();
         agents.iter().map(|agent| activity[agent].live).collect::<Vec<_>>()
     };
     assert_eq!(live(10).await, [2, 2, 2, 2, 2, 0]);
     // Token 5, of agent 0, was issued at second 5 for 600 seconds.
     assert_eq!(live(604).await, [1, 1, 1, 1, 1, 0]);
     assert_eq!(live(605).await, [0, 1, 1, 1, 1, 0]);
-    let activity = store.activity(&agents, now(10)).await.unwrap();
+    let activity = store.activity(&agents, vec![store.seen()], now(10)).await.unwrap();
     assert_eq!(activity[&agent(0)].last_issued, Some(at(5000)));
     assert_eq!(activity[&agent(5)], Activity::default());
 
@@ -208,7 +208,7 @@ async fn a_token_of_the_longest_life_is_counted_to_its_end() {
     let store = place.open().await;
     let life = MAX_TOKEN_LIFETIME.as_secs();
     let event = Event { ttl: Some(life), ..issued(1, 999) };
-    store.append_issuance(event, &levels(1), None).await.unwrap();
+    store.append_issuance(event, levels(1, Revision::ZERO)).await.unwrap();
     let live = async |millis| store.reach(&Target::Everything, at(millis)).await.unwrap().tokens;
     assert_eq!(live(life as i64 * 1000 - 1).await, 1);
     assert_eq!(live(life as i64 * 1000).await, 0);

@@ -17,7 +17,7 @@ async fn log() -> Place {
     let first =
         store.stop(stop_of(1, Target::Agent("other".parse().unwrap()), 300), stopped(300)).await.unwrap();
     store.stop(stop_of(2, Target::Owner("other".parse().unwrap()), 300), stopped(300)).await.unwrap();
-    store.lift(first.id, lift_at(400), lifted).await.unwrap();
+    store.lift(first.id, lift_at(400), lifted()).await.unwrap();
     events(303..600).await;
     store.close().await;
     assert_eq!(place.verify().unwrap().size, 600);
@@ -99,19 +99,45 @@ async fn every_change_names_its_event() {
         ("UPDATE stops SET at = 0 WHERE seq = 302", 302, 302),
         ("UPDATE stops SET reason = 'x' WHERE seq = 302", 302, 302),
         ("UPDATE stops SET lift_at = at + 1 WHERE seq = 302", 302, 302),
+        ("UPDATE stops SET revision = 9 WHERE seq = 302", 302, 302),
+        ("UPDATE stops SET id = 'no id' WHERE seq = 302", 302, 302),
+        ("UPDATE stops SET id = '01890a5d-ac96-774b-bcce-b302099a8057' WHERE seq = 302", 302, 302),
+        // A lift moved onto a stop that is in force: the agent would be free.
         (
-            "UPDATE stops SET lift_at = at + 1, lift_reason = 'x', lift_operator = 'oncall', lift_seq = 5
-          WHERE seq = 302",
-            5,
-            5,
+            "UPDATE stops SET lift_seq = NULL WHERE seq = 301;
+          UPDATE stops SET lift_at = (SELECT lift_at FROM stops WHERE seq = 301), lift_reason = 'over',
+              lift_operator = 'oncall', lift_seq = 303, lift_revision = NULL WHERE seq = 302;
+          UPDATE stops SET lift_at = NULL, lift_reason = NULL, lift_operator = NULL, lift_revision = NULL WHERE seq = 301;
+          UPDATE stops SET lift_revision = 3 WHERE seq = 302",
+            303,
+            303,
+        ),
+        // Two stops trade their ids: lifting one would free the other.
+        (
+            "UPDATE stops SET id = 'x' WHERE seq = 301;
+          UPDATE stops SET id = (SELECT json_extract(bytes, '$.stop') FROM events WHERE seq = 301) WHERE seq = 302;
+          UPDATE stops SET id = (SELECT json_extract(bytes, '$.stop') FROM events WHERE seq = 302) WHERE seq = 301",
+            301,
+            301,
+        ),
+        // The numbers of the changes.
+        ("DELETE FROM changes WHERE revision = 2", 302, 302),
+        ("UPDATE changes SET ended = 'x' WHERE revision = 1", 301, 301),
+        ("UPDATE changes SET seq = 5 WHERE revision = 3", 303, 303),
+        (
+            "UPDATE stops SET lift_at = at + 1, lift_reason = 'x', lift_operator = 'oncall', lift_seq = 5,
+          lift_revision = 9 WHERE seq = 302",
+            302,
+            302,
         ),
         (
-            "UPDATE stops SET lift_at = NULL, lift_reason = NULL, lift_operator = NULL, lift_seq = NULL",
+            "UPDATE stops SET lift_at = NULL, lift_reason = NULL, lift_operator = NULL, lift_seq = NULL,
+          lift_revision = NULL",
             303,
             303,
         ),
         ("UPDATE stops SET lift_reason = 'x' WHERE lift_seq = 303", 303, 303),
-        ("INSERT INTO stops(id, target, at, reason, seq) VALUES ('x', 'everything', 1, 'x', 5)", 5, 5),
+        ("INSERT INTO stops(id, target, at, reason, seq, revision) VALUES ('x', 'everything', 1, 'x', 5, 9)", 5, 5),
         // Two changes: the earlier one is named.
         ("UPDATE events SET agent = 'x' WHERE seq = 400; DELETE FROM stops WHERE seq = 302", 302, 302),
         ("UPDATE events SET agent = 'x' WHERE seq = 400; INSERT INTO terms VALUES ('x', 0)", 1, 256),
@@ -180,7 +206,7 @@ async fn what_no_event_is_to_blame_for_is_named_too() {
     }
     for (sql, name) in [
         ("CREATE TRIGGER quiet AFTER INSERT ON events BEGIN DELETE FROM stops; END", "quiet"),
-        ("DROP INDEX stops_at; CREATE INDEX stops_at ON stops(at) WHERE at > 9", "stops_at"),
+        ("DROP INDEX stops_active; CREATE INDEX stops_active ON stops(target) WHERE at > 9", "stops_active"),
         ("DROP INDEX stops_active", "stops_active"),
     ] {
         place.tamper(sql);
@@ -206,7 +232,7 @@ async fn a_checkpoint_catches_what_the_log_alone_cannot_tell() {
     // The log goes on, and the old checkpoint still holds.
     let store = place.open().await;
     refuse(&store, 1000..1100).await;
-    let grown = store.head();
+    let grown = store.seen_head();
     let reader = Reader::open(&place.path()).unwrap();
     assert_eq!(with(&reader, &kept).unwrap(), Verified { size: 700, root: grown.root });
     let newer = Checkpoint { size: 700, root: grown.root, ..kept.clone() };
@@ -250,7 +276,7 @@ async fn verifying_beside_a_writer_sees_one_state() {
     let copy = place.folder.path().join("copy.db");
     Reader::open(&place.path()).unwrap().copy_to(&copy).unwrap();
     let copied = verify(&Reader::open(&copy).unwrap(), None, &mut |_, _| {}).unwrap();
-    assert_eq!(copied.root, store.head().root);
+    assert_eq!(copied.root, store.seen_head().root);
     assert!(Reader::open(&place.path()).unwrap().copy_to(&copy).is_err(), "a copy is never overwritten");
 }
 
@@ -277,8 +303,27 @@ async fn a_damaged_end_stops_the_start() {
 async fn a_store_of_schema_1_is_taken_over() {
     let place = log().await;
     let root = place.verify().unwrap().root;
+    let stops = Reader::open(&place.path()).unwrap().stops(false).unwrap();
     place.tamper(
-        "DROP TABLE blocks; DROP TABLE terms; CREATE INDEX events_at ON events(at);
+        "CREATE TABLE old_head(
+             id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL, root BLOB NOT NULL, peaks BLOB NOT NULL,
+             latest INTEGER NOT NULL, skew INTEGER NOT NULL
+         ) STRICT;
+         INSERT INTO old_head SELECT id, size, root, peaks, latest, skew FROM head;
+         DROP TABLE head; ALTER TABLE old_head RENAME TO head;
+         CREATE TABLE old_stops(
+             id TEXT PRIMARY KEY NOT NULL, target TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL,
+             operator TEXT, seq INTEGER NOT NULL UNIQUE,
+             lift_at INTEGER, lift_reason TEXT, lift_operator TEXT, lift_seq INTEGER UNIQUE
+         ) STRICT;
+         INSERT INTO old_stops SELECT id, target, at, reason, operator, seq, lift_at, lift_reason, lift_operator, lift_seq
+             FROM stops;
+         DROP TABLE stops; DROP TABLE changes; ALTER TABLE old_stops RENAME TO stops;
+         CREATE UNIQUE INDEX stops_active ON stops(target) WHERE lift_at IS NULL;
+         CREATE INDEX stops_target ON stops(target, lift_at);
+         CREATE INDEX stops_at ON stops(at);
+         CREATE INDEX stops_lasting ON stops(lift_at) WHERE target NOT GLOB 'token:*';
+         DROP TABLE blocks; DROP TABLE terms; CREATE INDEX events_at ON events(at);
          CREATE INDEX events_token ON events(token) WHERE token IS NOT NULL;
          CREATE TABLE event_resources(
              resource TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(resource, seq)
@@ -286,9 +331,11 @@ async fn a_store_of_schema_1_is_taken_over() {
          INSERT INTO event_resources VALUES ('ledger', 2); PRAGMA user_version = 1;",
     );
     let error = Reader::open(&place.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Older { found: 1, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Older { found: 1, known: 3, .. }), "{error}");
     let store = place.open().await;
     assert_eq!(place.verify().unwrap(), Verified { size: 600, root });
     let filter = EventFilter { agent: Some(agent(2)), ..EventFilter::default() };
     assert_eq!(store.events(&filter, 500, None).await.unwrap().len(), 79);
+    assert_eq!(store.seen().revision(), crate::domain::revocation::Revision::new(3));
+    assert_eq!(store.stops(false).await.unwrap(), stops, "the same stops, with their numbers");
 }

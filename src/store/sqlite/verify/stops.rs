@@ -1,128 +1,257 @@
-//! The table of stops against the events that made it: a stop that was deleted or lifted without an
+//! The kill switch, replayed from the events, against the tables: a stop that was deleted, moved or lifted without an
 //! event is an agent set free.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, OptionalExtension};
 
 use super::VerifyError;
 use crate::domain::event::{Event, Kind};
-use crate::domain::id::OperatorName;
-use crate::store::sqlite::tip::sql_int;
+use crate::domain::id::StopId;
+use crate::domain::revocation::{Revision, Stop, Target};
+use crate::store::sqlite::stops;
+use crate::store::sqlite::tip::{read_head, sql_int};
 
-/// How many rows were met from the side of the events.
+/// What the events have done to the kill switch so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    stops: u64,
-    lifts: u64,
+pub(super) struct Replay {
+    last: Revision,
+    /// How many changes there were: a lost history leaves a gap in the numbers.
+    changes: u64,
+    /// By the `seq` of the event that began each.
+    stops: BTreeMap<u64, Replayed>,
+    in_force: HashMap<Target, u64>,
+    by_id: HashMap<StopId, u64>,
 }
 
-type Recorded = (String, i64, Option<String>, Option<String>);
-
-/// Compares what the event did to the stops with what stands there.
-pub(super) fn check(
-    connection: &Connection,
-    seq: u64,
-    event: &Event,
-    tally: &mut Tally,
-) -> Result<(), VerifyError> {
-    match event.kind {
-        Kind::RevocationStopped => check_stop(connection, seq, event, tally),
-        Kind::RevocationLifted => check_lift(connection, seq, event, tally),
-        _ => Ok(()),
-    }
+/// A stop as its events tell it.
+#[derive(Debug)]
+struct Replayed {
+    began: Event,
+    revision: Revision,
+    lift: Option<(u64, Event)>,
+    /// An earlier hallpass entered a token's end as a stop.
+    is_end: bool,
 }
 
-fn said(event: &Event) -> Recorded {
-    let target = event.target.as_ref().map(ToString::to_string).unwrap_or_default();
-    let operator = event.operator.as_ref().map(OperatorName::to_string);
-    (target, event.at.millis(), event.reason.clone(), operator)
-}
-
-fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-}
-
-fn check_stop(
-    connection: &Connection,
-    seq: u64,
-    event: &Event,
-    tally: &mut Tally,
-) -> Result<(), VerifyError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT target, at, reason, operator,
-             (lift_at IS NULL) + (lift_reason IS NULL) + (lift_operator IS NULL) + (lift_seq IS NULL)
-         FROM stops WHERE seq = ?1",
-    )?;
-    let row = statement.query_row([sql_int(seq)], |row| Ok((recorded(row)?, row.get(4)?))).optional()?;
-    let Some((stop, lift_nulls)) = row else { return check_repeated(connection, seq, event) };
-    if stop != said(event) {
-        return Err(VerifyError::event(seq, "the stop that it records was changed"));
-    }
-    let lift_nulls: i64 = lift_nulls;
-    if lift_nulls != 0 && lift_nulls != 4 {
-        return Err(VerifyError::event(seq, "the stop that it records was lifted without an event"));
-    }
-    tally.stops += 1;
-    Ok(())
-}
-
-/// A stop of what was stopped already has an event and no row of its own.
-fn check_repeated(connection: &Connection, seq: u64, event: &Event) -> Result<(), VerifyError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT count(*) FROM stops
-         WHERE target = ?1 AND seq < ?2 AND (lift_seq IS NULL OR lift_seq > ?2)",
-    )?;
-    let count: i64 = statement.query_row(params![said(event).0, sql_int(seq)], |row| row.get(0))?;
-    if count == 0 {
-        return Err(VerifyError::event(seq, "the stop that it records is missing from the stops"));
-    }
-    Ok(())
-}
-
-fn check_lift(
-    connection: &Connection,
-    seq: u64,
-    event: &Event,
-    tally: &mut Tally,
-) -> Result<(), VerifyError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT target, lift_at, lift_reason, lift_operator FROM stops WHERE lift_seq = ?1",
-    )?;
-    let row = statement.query_row([sql_int(seq)], recorded).optional()?;
-    match row {
-        None => Err(VerifyError::event(seq, "the lift that it records is missing from the stops")),
-        Some(lift) if lift != said(event) => {
-            Err(VerifyError::event(seq, "the lift that it records was changed"))
-        }
-        Some(_) => {
-            tally.lifts += 1;
-            Ok(())
+impl Replay {
+    /// Replays the event `seq`, and compares the change that it made with the table of changes.
+    pub(super) fn note(
+        &mut self,
+        connection: &Connection,
+        seq: u64,
+        event: &Event,
+    ) -> Result<(), VerifyError> {
+        let wrong = |problem: &str| VerifyError::event(seq, problem);
+        // Before changes were numbered, an event told neither its number nor its stop.
+        let unnumbered = event.revision.is_none() && event.stop.is_none();
+        match (event.kind, &event.target) {
+            (Kind::StoreRestored, _) => {
+                let number = event.revision.filter(|number| *number > self.last);
+                self.last = number.ok_or_else(|| wrong("it has no number above the last change's"))?;
+                self.record(connection, seq, None)
+            }
+            (Kind::RevocationStopped, Some(target)) => self.stop(connection, seq, event, target, unnumbered),
+            (Kind::RevocationLifted, Some(target)) => self.lift(connection, seq, event, target, unnumbered),
+            (Kind::RevocationStopped | Kind::RevocationLifted, None) => Err(wrong("it names no target")),
+            _ => Ok(()),
         }
     }
+
+    fn stop(
+        &mut self,
+        connection: &Connection,
+        seq: u64,
+        event: &Event,
+        target: &Target,
+        unnumbered: bool,
+    ) -> Result<(), VerifyError> {
+        let active = self.in_force.get(target).copied();
+        if event.revision.is_none() {
+            let said = event.stop.and_then(|id| self.by_id.get(&id).copied());
+            match active {
+                // A stop of what was stopped already has an event and is no change.
+                Some(active) if unnumbered || said == Some(active) => return Ok(()),
+                None if unnumbered => {}
+                _ => return Err(VerifyError::event(seq, "it is said to be of a stop that is not in force")),
+            }
+        }
+        let ends = match (target, unnumbered) {
+            (Target::Token(_), true) => event.operator.is_none(),
+            (Target::Token(_), false) => event.stop.is_none(),
+            _ => false,
+        };
+        self.count(seq, event)?;
+        self.record(connection, seq, Some(target).filter(|_| ends))?;
+        if ends && !unnumbered {
+            return Ok(());
+        }
+        match (active, event.stop.and_then(|id| self.by_id.get(&id).copied())) {
+            // Numbered anew.
+            (Some(active), Some(said)) if active == said => {
+                if let Some(stop) = self.stops.get_mut(&active) {
+                    stop.revision = self.last;
+                }
+            }
+            (None, None) => {
+                self.in_force.insert(target.clone(), seq);
+                self.by_id.extend(event.stop.map(|id| (id, seq)));
+                let stop = Replayed { began: event.clone(), revision: self.last, lift: None, is_end: ends };
+                self.stops.insert(seq, stop);
+            }
+            _ => return Err(VerifyError::event(seq, "it begins a stop where there is one")),
+        }
+        Ok(())
+    }
+
+    fn lift(
+        &mut self,
+        connection: &Connection,
+        seq: u64,
+        event: &Event,
+        target: &Target,
+        unnumbered: bool,
+    ) -> Result<(), VerifyError> {
+        let said = event.stop.and_then(|id| self.by_id.get(&id).copied());
+        let lifted = self.in_force.remove(target).filter(|active| unnumbered || said == Some(*active));
+        let Some(stop) = lifted.and_then(|active| self.stops.get_mut(&active)) else {
+            return Err(VerifyError::event(seq, "it lifts a stop that is not in force"));
+        };
+        stop.lift = Some((seq, event.clone()));
+        if stop.is_end {
+            return Ok(());
+        }
+        self.count(seq, event)?;
+        self.record(connection, seq, None)
+    }
+
+    /// Gives the change its number, which is the next.
+    fn count(&mut self, seq: u64, event: &Event) -> Result<(), VerifyError> {
+        let next = self.last.next();
+        if event.revision.is_some_and(|said| said != next) {
+            return Err(VerifyError::event(seq, "it is not the next change of the kill switch"));
+        }
+        self.last = next;
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        connection: &Connection,
+        seq: u64,
+        ended: Option<&Target>,
+    ) -> Result<(), VerifyError> {
+        self.changes += 1;
+        let mut statement =
+            connection.prepare_cached("SELECT seq, ended FROM changes WHERE revision = ?1")?;
+        let row = statement.query_row([sql_int(self.last.number())], |row| Ok((row.get(0)?, row.get(1)?)));
+        let token = match ended {
+            Some(Target::Token(token)) => Some(token.to_string()),
+            _ => None,
+        };
+        let found: Option<(i64, Option<String>)> = row.optional()?;
+        if found != Some((sql_int(seq), token)) {
+            return Err(VerifyError::event(seq, "the change that it is was changed, or is missing"));
+        }
+        Ok(())
+    }
+
+    /// Compares the stops as they stand with what the events up to `end` made of them; where the log is `whole`,
+    /// everything.
+    pub(super) fn check(&self, connection: &Connection, end: u64, whole: bool) -> Result<(), VerifyError> {
+        let mut met = 0;
+        let mut statement = connection.prepare("SELECT seq, lift_seq FROM stops ORDER BY seq")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (seq, lift): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+            let seq = u64::try_from(seq).unwrap_or(0);
+            if !whole && seq > end {
+                continue;
+            }
+            let replayed = self.stops.get(&seq).filter(|stop| !stop.is_end);
+            let told = replayed.ok_or_else(|| {
+                VerifyError::event(seq, "a stop or lift is said to be recorded here, and is not")
+            })?;
+            let stop = stops::by_seq(connection, seq).ok().flatten();
+            let stop =
+                stop.ok_or_else(|| VerifyError::event(seq, "the stop that it records cannot be read"))?;
+            told.compare(seq, &stop, lift, whole)?;
+            met += 1;
+        }
+        let expected = self.stops.values().filter(|stop| !stop.is_end).count();
+        if met != expected {
+            let missing = self.first_missing(connection)?;
+            return Err(VerifyError::event(missing, "the stop that it records is missing from the stops"));
+        }
+        if whole { self.check_ends(connection) } else { Ok(()) }
+    }
+
+    fn first_missing(&self, connection: &Connection) -> Result<u64, VerifyError> {
+        for (seq, stop) in &self.stops {
+            if !stop.is_end && stops::by_seq(connection, *seq)?.is_none() {
+                return Ok(*seq);
+            }
+        }
+        Ok(0)
+    }
+
+    fn check_ends(&self, connection: &Connection) -> Result<(), VerifyError> {
+        // A head that cannot be read is told with the rest of it.
+        let Ok(head) = read_head(connection) else { return Ok(()) };
+        if head.revision != self.last || head.floor > head.revision {
+            let said =
+                format!("it counts {} changes of the kill switch, the log has {}", head.revision, self.last);
+            return Err(VerifyError::Head(said));
+        }
+        let count: i64 = connection.query_row("SELECT count(*) FROM changes", [], |row| row.get(0))?;
+        if u64::try_from(count) != Ok(self.changes) {
+            let said = format!(
+                "{count} changes of the kill switch are entered, and {} are in the log",
+                self.changes
+            );
+            return Err(VerifyError::Head(said));
+        }
+        Ok(())
+    }
 }
 
-/// Finds the first stop or lift that no event up to `end` records; where the log is `whole`, of all.
-pub(super) fn check_strangers(
-    connection: &Connection,
-    tally: &Tally,
-    end: u64,
-    whole: bool,
-) -> Result<(), VerifyError> {
-    let end = if whole { i64::MAX } else { sql_int(end) };
-    for (column, kind, expected) in
-        [("seq", "revocation.stopped", tally.stops), ("lift_seq", "revocation.lifted", tally.lifts)]
-    {
-        let count = format!("SELECT count(*) FROM stops WHERE {column} <= ?1");
-        let found: i64 = connection.query_row(&count, [end], |row| row.get(0))?;
-        if u64::try_from(found) == Ok(expected) {
-            continue;
+impl Replayed {
+    fn compare(&self, seq: u64, stop: &Stop, lift_seq: Option<i64>, whole: bool) -> Result<(), VerifyError> {
+        let began = &self.began;
+        let id_is_said = began.stop.is_none_or(|id| id == stop.id);
+        let same = id_is_said
+            && began.target.as_ref() == Some(&stop.target)
+            && began.at == stop.at
+            && began.reason.as_deref() == Some(&stop.reason)
+            && began.operator == stop.operator
+            && (stop.revision == Some(self.revision) || !whole);
+        if !same {
+            return Err(VerifyError::event(seq, "the stop that it records was changed"));
         }
-        let first = format!(
-            "SELECT min({column}) FROM stops WHERE {column} <= ?1
-             AND coalesce((SELECT kind FROM events e WHERE e.seq = stops.{column}), '') <> ?2"
-        );
-        let first: Option<i64> = connection.query_row(&first, params![end, kind], |row| row.get(0))?;
-        let seq = first.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
-        return Err(VerifyError::event(seq, "a stop or lift is said to be recorded here, and is not"));
+        match (&self.lift, &stop.lift, lift_seq) {
+            (None, None, None) => Ok(()),
+            // Perhaps by an event that the walk did not reach.
+            (None, ..) if !whole => Ok(()),
+            (None, ..) => {
+                Err(VerifyError::event(seq, "the stop that it records was lifted without an event"))
+            }
+            (Some((seq, told)), found, at) => {
+                let Some(found) = found.as_ref().filter(|_| at == Some(sql_int(*seq))) else {
+                    return Err(VerifyError::event(
+                        *seq,
+                        "the lift that it records is missing from the stops",
+                    ));
+                };
+                let same = told.at == found.at
+                    && told.reason.as_deref() == Some(&found.reason)
+                    && told.operator.as_ref() == Some(&found.operator)
+                    && told.revision.is_none_or(|number| number == found.revision);
+                if same {
+                    Ok(())
+                } else {
+                    Err(VerifyError::event(*seq, "the lift that it records was changed"))
+                }
+            }
+        }
     }
-    Ok(())
 }

@@ -1,20 +1,22 @@
 //! The one writer: every token, stop and lift goes through here, and so through the audit log.
 //!
-//! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill`), what
+//! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill_switch`, `revoke`), what
 //! verifiers ask (`inspect`), what auditors and operators read (`read`, `export`), dry runs (`explain`),
 //! and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
 
+mod clock_watch;
 mod decisions;
 mod delegate;
 mod explain;
 mod export;
 mod inspect;
 mod issue;
-mod kill;
+mod kill_switch;
 mod limits;
 pub mod metrics;
 mod presented;
 mod read;
+mod revoke;
 pub mod settings;
 mod settled;
 mod upkeep;
@@ -32,25 +34,25 @@ use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{BrokerName, IssuerName, RequestId};
 use crate::domain::random::Random;
 use crate::domain::reason::Reason;
-use crate::domain::revocation::{Levels, Verdict};
 use crate::domain::time::{Clock, Timestamp};
 use crate::identity::{Authenticator, Dpop};
 use crate::registry::Registry;
-use crate::revocation::{Revocation, RevocationError};
 use crate::store::Store;
 use crate::token::KeyRing;
 
+use clock_watch::ClockWatch;
 use decisions::Decisions;
 pub use explain::{Explained, Mismatch, Miss, Supposed};
 pub use export::{Export, Format};
 pub use inspect::{Audience, Inspection};
 pub use issue::Issued;
-pub use kill::{Audited, KillError, Killed, Lifted, Preview};
+pub use kill_switch::{Audited, Change, KillSwitch};
 use limits::RateLimits;
 use metrics::Metrics;
 pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Inclusion, Readiness};
-pub use upkeep::Change;
+pub use revoke::{KillError, Lifted, Preview};
+pub use upkeep::NewRegistry;
 
 /// What `app` hands over; each part is ready for use.
 pub struct Parts {
@@ -66,7 +68,7 @@ pub struct Parts {
     pub registry: Registry,
     pub guardrails: Guardrails,
     pub store: Store,
-    pub revocation: Arc<Revocation>,
+    pub kill_switch: Arc<KillSwitch>,
     pub keys: KeyRing,
     /// What the audit log's checkpoints are verified with; its name is the log's origin.
     pub log: VerifierKey,
@@ -74,9 +76,6 @@ pub struct Parts {
     pub clock: Clock,
     pub random: Random,
 }
-
-/// What a caller waits for a refill of the authority, which goes on beside it anyway.
-const REFILL_PATIENCE: Duration = Duration::from_millis(300);
 
 pub struct Broker {
     name: BrokerName,
@@ -90,13 +89,12 @@ pub struct Broker {
     rejected: ArcSwap<Option<String>>,
     decisions: Decisions,
     store: Store,
-    revocation: Arc<Revocation>,
+    kill_switch: Arc<KillSwitch>,
     keys: KeyRing,
     log: VerifierKey,
     limits: RateLimits,
     metrics: Metrics,
-    /// Stops that are in effect and not yet in the audit log.
-    unjournaled: kill::Unjournaled,
+    clock_watch: ClockWatch,
     clock: Clock,
     random: Random,
 }
@@ -143,12 +141,12 @@ impl Broker {
             rejected: ArcSwap::from_pointee(None),
             decisions: Decisions::new(parts.guardrails),
             store: parts.store,
-            revocation: parts.revocation,
+            kill_switch: parts.kill_switch,
             keys: parts.keys,
             log: parts.log,
             limits: RateLimits::new(parts.limits),
             metrics: Metrics::new(),
-            unjournaled: kill::Unjournaled::default(),
+            clock_watch: ClockWatch::default(),
             clock: parts.clock,
             random: parts.random,
         }
@@ -184,48 +182,5 @@ impl Broker {
         event.request = call.map(|call| call.request);
         event.peer = call.map(|call| call.peer);
         event
-    }
-
-    /// What the kill switch says of `levels`, exactly: the authority's word and the durable store's.
-    ///
-    /// An authority that lost its memory is refilled from the store and asked again (law 5). One that
-    /// cannot be reached leaves the store's word, which holds every stop; the store then has to be
-    /// well, or nobody can tell.
-    async fn verdict(&self, levels: &Levels) -> Result<Verdict, Denied> {
-        let asked = match self.revocation.ask(levels).await {
-            Err(RevocationError::Amnesia) => match tokio::time::timeout(REFILL_PATIENCE, self.refill()).await
-            {
-                Ok(Ok(())) => self.revocation.ask(levels).await,
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(RevocationError::Unreachable("it is not refilled yet".to_owned())),
-            },
-            asked => asked,
-        };
-        let durable = self.durable(levels);
-        match asked {
-            Ok(live) => Ok(live.join(durable)),
-            Err(error) if self.store.healthy() => {
-                tracing::warn!(%error, "kill switch asked from the store alone");
-                Ok(durable)
-            }
-            Err(error) => {
-                tracing::error!(%error, "neither the kill switch nor the store can be asked");
-                Err(Reason::RevocationUnavailable.into())
-            }
-        }
-    }
-
-    /// The durable store's word, and that of stops which it could not take yet. Touches no disk.
-    fn durable(&self, levels: &Levels) -> Verdict {
-        self.store.verdict(levels).join(self.unjournaled.verdict(levels))
-    }
-
-    /// What this broker knows of `levels` without asking anybody: every stop that it has confirmed is in it.
-    fn known(&self, levels: &Levels) -> Verdict {
-        self.revocation.known(levels).join(self.durable(levels))
-    }
-
-    async fn refill(&self) -> Result<(), RevocationError> {
-        self.revocation.refill(&self.store.book()).await
     }
 }

@@ -1,0 +1,170 @@
+//! Stop, lift, end: durable first, then live, then who has confirmed.
+
+use std::time::Duration;
+
+use super::KillSwitch;
+use crate::domain::event::Event;
+use crate::domain::id::{BrokerName, StopId, TokenId};
+use crate::domain::revocation::{Lift, Stop, Target};
+use crate::domain::time::Timestamp;
+use crate::revocation::{Confirmations, RevocationError};
+use crate::store::{Lifted, StoreError, Unnumbered};
+
+/// How long a change waits for other nodes to say that they have seen it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether the event of a change is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audited {
+    Recorded,
+    /// The store is down: the stop is in effect and in a file beside the store; its event follows when the store is
+    /// back.
+    Pending,
+    /// Neither the store nor the file could be written: the stop holds until this node restarts.
+    Volatile,
+}
+
+/// A change of the kill switch that is in effect.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub stop: Stop,
+    pub took_effect: Timestamp,
+    pub confirmed: Vec<BrokerName>,
+    pub pending: Vec<BrokerName>,
+    pub audit: Audited,
+}
+
+/// What became of a token that its holder ends.
+#[derive(Debug)]
+pub(in crate::broker) enum Ended {
+    Now,
+    /// The store is down and the file cannot be written either: it is dead until this node restarts.
+    Volatile,
+}
+
+impl KillSwitch {
+    /// Stops the target of `stop`. From the moment this returns no token is issued to it, and its tokens are dead.
+    pub(in crate::broker) async fn stop(&self, stop: Stop, event: Event) -> Change {
+        match self.store.stop(stop.clone(), event.clone()).await {
+            Ok(stop) => self.spread(stop, Audited::Recorded).await,
+            Err(error) => {
+                tracing::error!(%error, target = %stop.target, "stop without the store: audit pending");
+                let audit = self.keep(Unnumbered { stop: stop.clone(), event, ended: false }).await;
+                self.spread(stop, audit).await
+            }
+        }
+    }
+
+    /// Ends a stop. Tokens that were decided before it stay dead.
+    pub(in crate::broker) async fn lift(
+        &self,
+        id: StopId,
+        lift: Lift,
+        event: Event,
+    ) -> Result<(Lifted, Option<Change>), StoreError> {
+        // A stop that the store has not heard of cannot be lifted in it.
+        self.journal_waiting().await;
+        let lifted = self.store.lift(id, lift, event).await?;
+        let change = match &lifted {
+            Lifted::Now(stop) => Some(self.spread(stop.clone(), Audited::Recorded).await),
+            _ => None,
+        };
+        Ok((lifted, change))
+    }
+
+    /// Ends a token for its holder.
+    pub(in crate::broker) async fn end(&self, token: TokenId, id: StopId, event: Event) -> Ended {
+        let mut ended = Ended::Now;
+        if let Err(error) = self.store.end(token, event.clone()).await {
+            tracing::error!(%error, %token, "end of a token without the store: audit pending");
+            let reason = event.reason.clone().unwrap_or_default();
+            let stop = Stop {
+                id,
+                target: Target::Token(token),
+                at: event.at,
+                reason,
+                operator: None,
+                revision: None,
+                lift: None,
+            };
+            if self.keep(Unnumbered { stop, event, ended: true }).await == Audited::Volatile {
+                ended = Ended::Volatile;
+            }
+        }
+        // Others learn of it by the log of the authority, now or when it is level with the store again.
+        if let Err(error) = self.refill().await {
+            tracing::warn!(%error, %token, "kill switch not reached; the store holds the end");
+        }
+        ended
+    }
+
+    async fn keep(&self, stop: Unnumbered) -> Audited {
+        match self.unjournaled.take(stop).await {
+            Ok(()) => Audited::Pending,
+            Err(error) => {
+                tracing::error!(%error, "the stop is in no file: it holds until this broker restarts");
+                Audited::Volatile
+            }
+        }
+    }
+
+    /// Tells the authority and every node what the store holds, and who has confirmed it.
+    ///
+    /// An authority that cannot be used is brought level when it is back; until then issuance asks the store, so the
+    /// change is in effect here, and whoever else was alive lately is pending.
+    async fn spread(&self, stop: Stop, audit: Audited) -> Change {
+        let took_effect = self.clock.now();
+        let seen = match self.announce(audit == Audited::Recorded).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                tracing::warn!(%error, target = %stop.target, "kill switch not reached; this broker holds the change");
+                self.revocation.unconfirmed()
+            }
+        };
+        Change { stop, took_effect, confirmed: seen.confirmed, pending: seen.pending, audit }
+    }
+
+    async fn announce(&self, numbered: bool) -> Result<Confirmations, RevocationError> {
+        let applied = match self.revocation.push(self).await {
+            Err(RevocationError::Ahead { .. }) => {
+                self.refill().await?;
+                self.revocation.push(self).await?
+            }
+            pushed => pushed?,
+        };
+        let applied = if numbered { applied } else { applied.without_number() };
+        self.revocation.confirmations(&applied, PATIENCE).await
+    }
+
+    /// Journals the stops that took effect while the store was down, and tells the authority their numbers.
+    pub(in crate::broker) async fn journal_waiting(&self) {
+        let mut journaled = Vec::new();
+        for Unnumbered { stop, event, ended } in self.unjournaled.all() {
+            let (id, target) = (stop.id, stop.target.clone());
+            let done = match (&target, ended) {
+                (Target::Token(token), true) => self.store.end(*token, event).await.map(drop),
+                _ => self.store.stop(stop, event).await.map(drop),
+            };
+            match done {
+                Ok(()) => {
+                    self.revocation.note_numbered(target, id);
+                    journaled.push(id);
+                }
+                Err(error) => tracing::warn!(%error, stop = %id, "a stop still waits for the store"),
+            }
+        }
+        if journaled.is_empty() {
+            if self.unjournaled.unwritten() > 0 && self.unjournaled.save().await.is_ok() {
+                tracing::info!("the stops that wait for the store are in a file now");
+            }
+            return;
+        }
+        if let Err(error) = self.unjournaled.forget(&journaled).await {
+            tracing::error!(%error, "the file of stops that waited for the store names some that are journaled");
+        }
+        if let Err(error) = self.refill().await {
+            tracing::warn!(%error, "kill switch not reached; the store holds the stops");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The kill switch of this node: the durable store, the live authority, and the stops that wait for the store, as one.
+//!
+//! Durable first, then live: a stop is in the store, in one transaction with its event, before the authority hears of
+//! it. With the store down the stop takes effect all the same, is kept in a file, and its event waits.
+//! What each of the three says of a target is merged by the numbers of the changes, so none of them can un-stop what
+//! another has stopped later.
+
+mod change;
+mod take_over;
+mod unjournaled;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use self::change::Ended;
+pub use self::change::{Audited, Change};
+use self::unjournaled::Unjournaled;
+use crate::broker::Denied;
+use crate::domain::digest::Digest;
+use crate::domain::reason::Reason;
+use crate::domain::revocation::{Book, Levels, Revision, Verdict};
+use crate::domain::time::Clock;
+use crate::revocation::{Revocation, RevocationError, Source};
+use crate::store::{Spool, Store, Unnumbered};
+
+/// What a caller waits for a refill of the authority, which goes on beside it anyway.
+const REFILL_PATIENCE: Duration = Duration::from_millis(300);
+
+pub struct KillSwitch {
+    store: Store,
+    revocation: Arc<Revocation>,
+    unjournaled: Unjournaled,
+    /// The turn to take over what a restored store has lost.
+    taking_over: tokio::sync::Mutex<()>,
+    clock: Clock,
+}
+
+impl KillSwitch {
+    /// `left`: the stops that an earlier process kept in the `spool`; they are in effect at once.
+    pub fn new(
+        store: Store,
+        revocation: Arc<Revocation>,
+        (spool, left): (Spool, Vec<Unnumbered>),
+        clock: Clock,
+    ) -> Self {
+        let unjournaled = Unjournaled::new(spool, left);
+        Self { store, revocation, unjournaled, taking_over: tokio::sync::Mutex::default(), clock }
+    }
+
+    /// What holds of `levels`, exactly: the authority's word and the durable store's.
+    ///
+    /// An authority that lost its memory is refilled from the store and asked again (law 5). One that
+    /// cannot be used leaves the store's word, which holds every stop; the store then has to be
+    /// well, or nobody can tell.
+    pub(super) async fn verdict(&self, levels: &Levels) -> Result<Verdict, Denied> {
+        match self.ask(levels).await {
+            Ok(live) => Ok(self.judge(levels, &live)),
+            Err(error) if self.store.healthy() => {
+                tracing::warn!(%error, "kill switch asked from the store alone");
+                Ok(self.known(levels))
+            }
+            Err(error) => {
+                tracing::error!(%error, "neither the kill switch nor the store can be asked");
+                Err(Reason::RevocationUnavailable.into())
+            }
+        }
+    }
+
+    async fn ask(&self, levels: &Levels) -> Result<Arc<Book>, RevocationError> {
+        let live = match self.revocation.ask(levels).await {
+            Err(RevocationError::Amnesia) => {
+                self.refill_patiently().await?;
+                self.revocation.ask(levels).await?
+            }
+            asked => asked?,
+        };
+        if live.revision() > self.store.book().await.map_err(unreadable)?.revision() {
+            self.refill_patiently().await?;
+        }
+        Ok(live)
+    }
+
+    /// What this node knows of `levels` without asking anybody: every stop that it has confirmed is in it.
+    pub(super) fn known(&self, levels: &Levels) -> Verdict {
+        self.judge(levels, &self.revocation.known())
+    }
+
+    fn judge(&self, levels: &Levels, live: &Book) -> Verdict {
+        Verdict::of(levels, &[live, &self.revocation.known(), &self.store.seen(), &self.unjournaled.book()])
+    }
+
+    /// What [`KillSwitch::known`] is judged by.
+    pub(super) fn books(&self) -> Vec<Arc<Book>> {
+        vec![self.revocation.known(), self.store.seen(), self.unjournaled.book()]
+    }
+
+    /// How many stops wait for the store.
+    pub(super) fn waiting(&self) -> usize {
+        self.unjournaled.len()
+    }
+
+    /// How many of them are in no file either: they would be lost with this process.
+    pub(super) fn unwritten(&self) -> usize {
+        self.unjournaled.unwritten()
+    }
+
+    pub(super) fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
+    /// Reads the stops anew, in the store and in the authority: nothing that is in memory is relied on.
+    pub(super) async fn reread(&self) {
+        if let Err(error) = self.store.reread().await {
+            tracing::error!(%error, "the stops cannot be read anew");
+        }
+        if let Err(error) = self.refill().await {
+            tracing::warn!(%error, "kill switch not reached");
+        }
+    }
+
+    async fn refill_patiently(&self) -> Result<(), RevocationError> {
+        tokio::time::timeout(REFILL_PATIENCE, self.refill())
+            .await
+            .unwrap_or_else(|_| Err(RevocationError::Unreachable("it is not refilled yet".to_owned())))
+    }
+
+    /// Makes authority and store know the same changes.
+    async fn refill(&self) -> Result<(), RevocationError> {
+        match self.revocation.push(self).await {
+            Err(RevocationError::Ahead { .. }) => self.take_over().await,
+            pushed => pushed.map(drop),
+        }
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> RevocationError {
+    RevocationError::Source(error.to_string())
+}
+
+impl Source for KillSwitch {
+    async fn book(&self) -> Result<Arc<Book>, RevocationError> {
+        self.store.book().await.map_err(unreadable)
+    }
+
+    async fn mark(&self, revision: Revision) -> Result<Option<Digest>, RevocationError> {
+        self.store.mark(revision).await.map_err(unreadable)
+    }
+
+    fn unnumbered(&self) -> Vec<crate::revocation::Unnumbered> {
+        self.unjournaled.targets()
+    }
+
+    async fn take_over(&self) -> Result<(), RevocationError> {
+        self.take_over_history().await
+    }
+}

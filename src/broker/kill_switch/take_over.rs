@@ -1,0 +1,77 @@
+//! A store that was restored from an older copy: what it lost and Redis remembers is taken over (law 5).
+//!
+//! Every stop that either of them has in force is in force afterwards, under a number above all that the lost history
+//! gave. Every token that was decided before is dead: the events of some of them are lost, and nobody can say of which.
+
+use super::{KillSwitch, unreadable};
+use crate::domain::event::{Event, Kind, Outcome};
+use crate::domain::id::StopId;
+use crate::domain::revocation::{Book, Stop, Target};
+use crate::domain::time::Timestamp;
+use crate::revocation::RevocationError;
+use crate::store::Adoption;
+
+/// The reason of a stop that no event explains any more.
+const FOUND: &str =
+    "found in Redis: the event of this stop was lost when the store was restored from an older copy";
+
+impl KillSwitch {
+    pub(super) async fn take_over_history(&self) -> Result<(), RevocationError> {
+        let _turn = self.taking_over.lock().await;
+        let theirs = self.revocation.load().await?;
+        let ours = self.store.book().await.map_err(unreadable)?;
+        let mark = self.store.mark(theirs.revision()).await.map_err(unreadable)?;
+        if mark == Some(theirs.point().mark) {
+            // Somebody else has done it meanwhile.
+            return self.revocation.push(self).await.map(drop);
+        }
+        let adoption = adoption(&theirs, &ours, self.clock.now());
+        tracing::error!(
+            redis = %theirs.revision(),
+            store = %ours.revision(),
+            stops = adoption.stops.len(),
+            "THE STORE WAS RESTORED FROM AN OLDER COPY: the stops that Redis remembers are taken over, and every token that \
+             was issued before is dead; agents get new ones by themselves",
+        );
+        self.store.adopt(adoption).await.map_err(unreadable)?;
+        self.revocation.push_over(self).await.map(drop)
+    }
+}
+
+/// What the store must record so that nothing of `theirs` is un-stopped.
+fn adoption(theirs: &Book, ours: &Book, now: Timestamp) -> Adoption {
+    let event = |kind| Event::new(now, kind, Outcome::Done);
+    let mut stops = Vec::new();
+    for (target, standing) in theirs.standings() {
+        let stopped_here = ours.get(target).is_some_and(|here| here.stop.is_some());
+        if let (Some(id), false) = (standing.stop, stopped_here) {
+            stops.push((found(id, target, now), event(Kind::RevocationStopped)));
+        }
+    }
+    let mut restated = Vec::new();
+    for (target, standing) in ours.standings() {
+        if let Some(id) = standing.stop.filter(|_| theirs.get(target) != Some(standing)) {
+            let detail = Some("numbered anew, above what the lost history gave".to_owned());
+            restated.push((id, Event { detail, ..event(Kind::RevocationStopped) }));
+        }
+    }
+    let (lost, known) = (theirs.revision(), ours.revision());
+    let detail = Some(format!(
+        "Redis has changes of the kill switch up to {lost}, this store up to {known}: it was restored from an older copy; \
+         {} stops were taken over and every token issued before is dead",
+        stops.len()
+    ));
+    Adoption { event: Event { detail, ..event(Kind::StoreRestored) }, above: lost, stops, restated }
+}
+
+fn found(id: StopId, target: &Target, at: Timestamp) -> Stop {
+    Stop {
+        id,
+        target: target.clone(),
+        at,
+        reason: FOUND.to_owned(),
+        operator: None,
+        revision: None,
+        lift: None,
+    }
+}

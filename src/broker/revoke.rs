@@ -1,0 +1,220 @@
+//! The kill switch as operators and holders use it: stop, lift, end, and what a stop would hit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::broker::kill_switch::{Change, Ended};
+use crate::broker::{Broker, Call};
+use crate::domain::event::{Event, Kind, Outcome};
+use crate::domain::id::{AgentId, IssuerName, OperatorName, Owner, StopId};
+use crate::domain::revocation::{Lift, Revision, Stop, Target};
+use crate::store::{self, StoreError};
+
+/// What `revoke` waits to learn whose token or agent it stops: it never waits for a read.
+const LOOKUP: Duration = Duration::from_millis(250);
+
+#[derive(Debug)]
+pub enum Lifted {
+    Done(Change),
+    /// Nothing was changed: the stop was lifted before.
+    Before(Stop),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum KillError {
+    #[error("{0} is not known: nothing was stopped")]
+    UnknownTarget(Target),
+    #[error("there is no stop {0}")]
+    UnknownStop(StopId),
+    #[error("the store cannot be written: {0}")]
+    Store(#[from] StoreError),
+    /// The token is dead all the same, until then.
+    #[error(
+        "neither the store nor a file beside it can be written: the token is dead until this broker restarts"
+    )]
+    Volatile,
+    #[error("the operating system gave no random bytes")]
+    Random,
+    #[error("a fault in the broker; its log has the request id")]
+    Fault,
+}
+
+/// What a stop would hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    pub live_tokens: u64,
+    pub agents: Vec<AgentId>,
+    pub repositories: Vec<String>,
+}
+
+impl Broker {
+    /// Stops `target`. From the moment this returns no token is issued to it, and its tokens are dead.
+    ///
+    /// Runs to its end even when the caller goes away in the middle.
+    pub async fn revoke(
+        self: &Arc<Self>,
+        call: Call,
+        operator: OperatorName,
+        target: Target,
+        reason: String,
+    ) -> Result<Change, KillError> {
+        let broker = Arc::clone(self);
+        finish(async move { broker.stop(&call, operator, target, reason).await }).await
+    }
+
+    /// Ends the stop `id`. Tokens issued before it stay dead.
+    pub async fn lift(
+        self: &Arc<Self>,
+        call: Call,
+        operator: OperatorName,
+        id: StopId,
+        reason: String,
+    ) -> Result<Lifted, KillError> {
+        let broker = Arc::clone(self);
+        finish(async move { broker.end_stop(&call, operator, id, reason).await }).await
+    }
+
+    /// What stopping `target` would hit now.
+    pub async fn preview(&self, target: &Target) -> Result<Preview, KillError> {
+        let registry = self.registry.load_full();
+        let mut agents: Vec<AgentId> = match target {
+            Target::Agent(id) => registry.agent(id).iter().map(|agent| agent.id.clone()).collect(),
+            Target::Owner(owner) => {
+                registry.agents().filter(|a| a.owner == *owner).map(|a| a.id.clone()).collect()
+            }
+            Target::Issuer(name) => {
+                registry.agents().filter(|a| a.issuers().contains(name)).map(|a| a.id.clone()).collect()
+            }
+            Target::Everything => registry.agents().map(|a| a.id.clone()).collect(),
+            Target::Token(_) => Vec::new(),
+        };
+        let hit = self.store.reach(target, self.now()).await?;
+        agents.extend(hit.agents);
+        agents.sort();
+        agents.dedup();
+        Ok(Preview { live_tokens: hit.tokens, agents, repositories: hit.repositories.into_iter().collect() })
+    }
+
+    /// Ends `token` for its holder (RFC 7009). A token that is dead already, or none of ours, is left as it is.
+    ///
+    /// # Errors
+    /// `Fault` where the end would not outlive this process.
+    pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
+        let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else { return Ok(()) };
+        if self.kill_switch.known(&claims.levels()).is_dead() {
+            return Ok(());
+        }
+        let id = self.new_stop_id()?;
+        let event = Event {
+            reason: Some("ended by its holder".to_owned()),
+            target: Some(Target::Token(claims.jti)),
+            agent: Some(claims.client_id.clone()),
+            owner: Some(claims.owner.clone()),
+            ..self.event(Kind::RevocationStopped, Outcome::Done, Some(&call))
+        };
+        let (broker, token) = (Arc::clone(self), claims.jti);
+        match finish(async move { Ok(broker.kill_switch.end(token, id, event).await) }).await? {
+            Ended::Now => Ok(()),
+            Ended::Volatile => Err(KillError::Volatile),
+        }
+    }
+
+    fn new_stop_id(&self) -> Result<StopId, KillError> {
+        Ok(StopId::new(self.now(), &self.random.for_id().map_err(|_| KillError::Random)?))
+    }
+
+    async fn stop(
+        &self,
+        call: &Call,
+        operator: OperatorName,
+        target: Target,
+        reason: String,
+    ) -> Result<Change, KillError> {
+        let (agent, owner) = self.whose(&target).await?;
+        let (id, at) = (self.new_stop_id()?, self.now());
+        let stop = Stop { id, target, at, reason, operator: Some(operator), revision: None, lift: None };
+        let event = Event {
+            at,
+            reason: Some(stop.reason.clone()),
+            operator: stop.operator.clone(),
+            target: Some(stop.target.clone()),
+            agent,
+            owner,
+            ..self.event(Kind::RevocationStopped, Outcome::Done, Some(call))
+        };
+        Ok(self.kill_switch.stop(stop, event).await)
+    }
+
+    async fn end_stop(
+        &self,
+        call: &Call,
+        operator: OperatorName,
+        id: StopId,
+        reason: String,
+    ) -> Result<Lifted, KillError> {
+        let lift = Lift { at: self.now(), reason, operator, revision: Revision::ZERO };
+        let lifted = self.store.stop_of(id).await?.map(|stop| stop.target);
+        let (agent, owner) = match &lifted {
+            Some(target) => self.whose(target).await.unwrap_or_default(),
+            None => (None, None),
+        };
+        let event = Event { agent, owner, ..self.event(Kind::RevocationLifted, Outcome::Done, Some(call)) };
+        match self.kill_switch.lift(id, lift, event).await? {
+            (store::Lifted::Already(stop), _) => Ok(Lifted::Before(stop)),
+            (_, Some(change)) => Ok(Lifted::Done(change)),
+            (_, None) => Err(KillError::UnknownStop(id)),
+        }
+    }
+
+    /// The agent and owner that a stop of `target` is about, for its event. A name that nothing bears
+    /// is a slip of the hand and stops nothing; where the store cannot tell, the stop goes ahead.
+    async fn whose(&self, target: &Target) -> Result<(Option<AgentId>, Option<Owner>), KillError> {
+        let registry = self.registry.load_full();
+        let unknown = || KillError::UnknownTarget(target.clone());
+        match target {
+            Target::Agent(id) => match registry.agent(id) {
+                Some(agent) => Ok((Some(id.clone()), Some(agent.owner.clone()))),
+                None if self.was_issued_to(target).await => Ok((Some(id.clone()), None)),
+                None => Err(unknown()),
+            },
+            Target::Owner(owner) => {
+                let known = registry.agents().any(|agent| agent.owner == *owner);
+                let known = known || self.was_issued_to(target).await;
+                known.then(|| (None, Some(owner.clone()))).ok_or_else(unknown)
+            }
+            Target::Token(id) => match tokio::time::timeout(LOOKUP, self.store.token(*id)).await {
+                Ok(Ok(Some(issued))) => {
+                    let event = issued.event();
+                    Ok(event.map_or((None, None), |event| (event.agent, event.owner)))
+                }
+                Ok(Ok(None)) => Err(unknown()),
+                Ok(Err(_)) | Err(_) => Ok((None, None)),
+            },
+            Target::Issuer(name) => self.knows_issuer(name).then_some((None, None)).ok_or_else(unknown),
+            Target::Everything => Ok((None, None)),
+        }
+    }
+
+    fn knows_issuer(&self, name: &IssuerName) -> bool {
+        name.as_str() == IssuerName::KEY || self.issuers.contains(name)
+    }
+
+    /// Whether a target that is not registered any more still has live tokens, or the store cannot tell in time.
+    async fn was_issued_to(&self, target: &Target) -> bool {
+        let reach = tokio::time::timeout(LOOKUP, self.store.reach(target, self.now())).await;
+        reach.map_or(true, |reach| reach.map_or(true, |hit| hit.tokens > 0))
+    }
+}
+
+/// Runs `work` to its end, whoever stops waiting for it.
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T, KillError>> + Send + 'static,
+) -> Result<T, KillError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::error!(%error, "kill switch task");
+            Err(KillError::Fault)
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Tokens that their holders ended (RFC 7009). There may be hundreds of thousands, and each is dead for good, so they
+//! are kept apart from the stops: in one growing set that every copy of a book shares.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::domain::id::TokenId;
+use crate::domain::revocation::Revision;
+
+/// So that a table that grows keeps only few waiting.
+const SHARDS: usize = 64;
+
+/// A set that only grows, until [`Ended::forget`] drops what a floor has made superfluous.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ended(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    tokens: [Shard; SHARDS],
+    /// Ends up to this revision were dropped; tokens that were decided before it are dead by that.
+    forgotten: AtomicU64,
+    /// In the order of their ends.
+    order: RwLock<BTreeMap<Revision, TokenId>>,
+}
+
+#[derive(Debug, Default)]
+struct Shard(RwLock<HashMap<TokenId, Revision>>);
+
+impl Default for Shared {
+    fn default() -> Self {
+        let tokens = std::array::from_fn(|_| Shard::default());
+        Self { tokens, forgotten: AtomicU64::new(0), order: RwLock::default() }
+    }
+}
+
+impl Shared {
+    fn shard(&self, token: TokenId) -> &Shard {
+        // The last bits of a UUID version 7 are random.
+        &self.tokens[usize::from(token.last_byte()) % SHARDS]
+    }
+}
+
+impl Shard {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<TokenId, Revision>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<TokenId, Revision>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ended {
+    /// Whether the token, decided at `decided`, ended, or may have been among those that were forgotten.
+    pub(super) fn kills(&self, token: TokenId, decided: Revision) -> bool {
+        // In this order: what is dropped between the two looks is covered by the second.
+        self.contains(token) || decided.number() < self.0.forgotten.load(Ordering::Acquire)
+    }
+
+    pub(super) fn contains(&self, token: TokenId) -> bool {
+        self.0.shard(token).read().contains_key(&token)
+    }
+
+    /// A token ends once: what is known of an earlier end stays.
+    pub(super) fn add(&self, token: TokenId, revision: Revision) {
+        let first = *self.0.shard(token).write().entry(token).or_insert(revision);
+        if first == revision {
+            self.order_mut().insert(revision, token);
+        }
+    }
+
+    /// Those that ended after `revision`, in order, at most `limit`.
+    pub(super) fn after(&self, revision: Revision, limit: usize) -> Vec<(Revision, TokenId)> {
+        let order = self.0.order.read().unwrap_or_else(PoisonError::into_inner);
+        order.range(revision.next()..).take(limit).map(|(revision, token)| (*revision, *token)).collect()
+    }
+
+    /// Drops those that ended at or before `floor`.
+    pub(super) fn forget(&self, floor: Revision) {
+        self.0.forgotten.fetch_max(floor.number(), Ordering::AcqRel);
+        let spent = {
+            let mut order = self.order_mut();
+            let kept = order.split_off(&floor.next());
+            std::mem::replace(&mut *order, kept)
+        };
+        for token in spent.into_values() {
+            self.0.shard(token).write().remove(&token);
+        }
+    }
+
+    pub(super) fn newest(&self) -> Revision {
+        let order = self.0.order.read().unwrap_or_else(PoisonError::into_inner);
+        order.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.order.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn order_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Revision, TokenId>> {
+        self.0.order.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,224 @@
+//! Pushing: the authority gets every change that lies between its own revision and the source's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+
+use super::link::Session;
+use super::wire::{Item, LOG, STATE, STOPS, State};
+use super::{Redis, meaning};
+use crate::domain::id::StopId;
+use crate::domain::revocation::{Book, Point, Revision, Target};
+use crate::revocation::{Applied, RevocationError, Source};
+
+/// What a part of a push, or a part of a load, may take.
+pub(super) const PATIENT: Duration = Duration::from_secs(2);
+/// Items pushed at once. Redis serves nobody meanwhile: 2 to 5 ms, far from what callers wait.
+pub(super) const PART: usize = 500;
+/// How often a push begins again when another node's comes in between, or the authority forgets while it runs.
+const ATTEMPTS: usize = 8;
+
+/// How a push goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::revocation) enum How {
+    /// Unless another push of this node has done it meanwhile.
+    Lazily,
+    /// In any case, behind the authority's own revision.
+    Surely,
+    /// From the very first change, whatever history the authority is of.
+    Over,
+}
+
+impl Redis {
+    pub(in crate::revocation) async fn push(
+        &self,
+        source: &impl Source,
+        how: How,
+    ) -> Result<Applied, RevocationError> {
+        let wanted = source.book().await?.revision();
+        // Whoever waits here finds most often that its change went along with another's.
+        let _turn = self.pushing.lock().await;
+        let sent = Instant::now();
+        let session = self.link.session()?;
+        let settled = self.numbered();
+        let nothing_else = settled.is_empty() && source.unnumbered().is_empty();
+        let applied = |state: &State, revision| Applied {
+            revision: Some(revision),
+            place: (Arc::clone(&state.life), state.serial),
+            sent,
+        };
+        if let Some(state) = self.reached()
+            && (how == How::Lazily && nothing_else && self.trusted(&session).is_ok())
+            && state.point.revision >= wanted
+        {
+            return Ok(applied(&state, wanted));
+        }
+        let pushed = self.push_over_session(&session, source, how).await;
+        let (state, book) = pushed.inspect_err(|err| self.note_failure(&session, err))?;
+        self.trust(&session, &state);
+        self.forget_numbered(&settled);
+        Ok(applied(&state, book.revision()))
+    }
+
+    async fn push_over_session(
+        &self,
+        session: &Session,
+        source: &impl Source,
+        how: How,
+    ) -> Result<(State, Arc<Book>), RevocationError> {
+        let mut connection = session.connection();
+        // What this node last saw is most often what is there.
+        let mut theirs = match self.reached() {
+            Some(state) => Some(State::clone(&state)),
+            None => self.state(&mut connection).await?,
+        };
+        for _ in 0..ATTEMPTS {
+            // Read after the state: what another node has pushed is in it.
+            let book = source.book().await?;
+            self.view.learn_book(&book);
+            let after = self.base(source, &book, theirs.as_ref(), how).await?;
+            match self.push_on(&mut connection, source, &book, theirs.as_ref(), after).await? {
+                Ok(state) => return Ok((state, book)),
+                Err(now) => theirs = now,
+            }
+        }
+        Err(RevocationError::Unreachable("other nodes write to it without a pause".to_owned()))
+    }
+
+    /// The revision after which the authority lacks what `book` has.
+    async fn base(
+        &self,
+        source: &impl Source,
+        book: &Book,
+        theirs: Option<&State>,
+        how: How,
+    ) -> Result<Revision, RevocationError> {
+        let Some(theirs) = theirs else { return Ok(Revision::ZERO) };
+        if theirs.origin != self.origin {
+            return Err(self.other_store(&theirs.origin));
+        }
+        if how == How::Over {
+            return Ok(Revision::ZERO);
+        }
+        let Point { revision, mark } = theirs.point;
+        let ahead = || RevocationError::Ahead { theirs: revision, ours: book.revision() };
+        let known = theirs.point == book.point() || Some(theirs.point) == self.verified();
+        if !known {
+            // Another node's change, if the store has it; else a history that was lost.
+            if source.mark(revision).await? != Some(mark) {
+                return Err(ahead());
+            }
+            self.verify(theirs.point);
+        }
+        if revision > book.revision() { Err(ahead()) } else { Ok(revision) }
+    }
+
+    /// One attempt, part by part; the last part alone says that the authority has all. `Err(Ok)` holds the state that
+    /// was found where another was expected.
+    async fn push_on(
+        &self,
+        connection: &mut MultiplexedConnection,
+        source: &impl Source,
+        book: &Arc<Book>,
+        theirs: Option<&State>,
+        after: Revision,
+    ) -> Result<Result<State, Option<State>>, RevocationError> {
+        let mut items = self.items(book, after);
+        items.extend(self.unnumbered_items(source, theirs));
+        let mut theirs = theirs.cloned();
+        let mut parts = items.chunks(PART).peekable();
+        loop {
+            let part = parts.next().unwrap_or_default();
+            let last = parts.peek().is_none();
+            match self.push_part(connection, theirs.as_ref(), book, last, part).await? {
+                Ok(state) if last => return Ok(Ok(state)),
+                // Nobody else may begin another life in between: what was pushed so far would be lost.
+                Ok(state) => theirs = Some(state),
+                Err(found) => return Ok(Err(found)),
+            }
+        }
+    }
+
+    /// What the book has after a revision, and what got a number.
+    fn items(&self, book: &Book, after: Revision) -> Vec<Item> {
+        let mut items: Vec<Item> = book
+            .after(after)
+            .map(|(target, standing)| Item::Standing(target.clone(), standing))
+            .chain(
+                book.ended_after(after, usize::MAX)
+                    .into_iter()
+                    .map(|(revision, token)| Item::ended(token, revision)),
+            )
+            .collect();
+        items.extend(self.numbered_items());
+        items
+    }
+
+    /// This node's stops without a number. An authority that began anew has lost those of other nodes too.
+    fn unnumbered_items(&self, source: &impl Source, theirs: Option<&State>) -> Vec<Item> {
+        let anew =
+            theirs.is_none_or(|theirs| self.followed().is_some_and(|before| before.life != theirs.life));
+        let view = self.view.book();
+        let known = view.unnumbered().filter(|_| anew).map(|(target, id)| (target.clone(), *id));
+        let own = source.unnumbered().into_iter().map(|stop| (stop.target, stop.id));
+        let all: Vec<(Target, StopId)> = known.chain(own).collect();
+        self.view.learn(|book| {
+            for (target, id) in &all {
+                book.note_unnumbered(target.clone(), *id);
+            }
+        });
+        all.into_iter().map(|(target, id)| Item::Unnumbered(target, id)).collect()
+    }
+
+    async fn push_part(
+        &self,
+        connection: &mut MultiplexedConnection,
+        theirs: Option<&State>,
+        book: &Book,
+        last: bool,
+        items: &[Item],
+    ) -> Result<Result<State, Option<State>>, RevocationError> {
+        let mut call = self.script.prepare_invoke();
+        call.key(STOPS).key(LOG);
+        call.arg(if last { "last" } else { "part" }).arg(&self.origin).arg(self.new_life());
+        match theirs {
+            Some(State { life, serial, point, .. }) => {
+                call.arg(format!("{life} {} {}", point.revision, point.mark)).arg(*serial)
+            }
+            None => call.arg("-").arg(0),
+        };
+        let point = book.point();
+        call.arg(point.revision.number()).arg(point.mark.to_string()).arg(book.floor().number());
+        for item in items {
+            let (field, value) = item.encode();
+            call.arg(field).arg(value);
+        }
+        let mut patient = connection.clone();
+        if items.len() > 8 {
+            patient.set_response_timeout(PATIENT);
+        }
+        let (done, text): (i64, String) =
+            call.invoke_async(&mut patient).await.map_err(|err| self.failure(&err))?;
+        let state = State::parse(&text);
+        match (done, text.as_str()) {
+            (1, _) => state.map(Ok).ok_or_else(|| RevocationError::Broken("the state".to_owned())),
+            (_, "") => Ok(Err(None)),
+            _ => state
+                .map(|state| Err(Some(state)))
+                .ok_or_else(|| RevocationError::Broken("the state".to_owned())),
+        }
+    }
+
+    /// What the authority says of itself; none where it is empty.
+    pub(super) async fn state(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Option<State>, RevocationError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(STOPS).arg(STATE);
+        let text: Option<String> = command.query_async(connection).await.map_err(|err| meaning(&err))?;
+        text.map(|text| State::parse(&text).ok_or_else(|| RevocationError::Broken("the state".to_owned())))
+            .transpose()
+    }
+}

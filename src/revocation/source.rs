@@ -1,0 +1,33 @@
+//! What the authority is refilled from: the durable store, as the broker shows it.
+
+use std::sync::Arc;
+
+use crate::domain::digest::Digest;
+use crate::domain::id::StopId;
+use crate::domain::revocation::{Book, Revision, Target};
+use crate::revocation::RevocationError;
+
+/// A stop that the store could not number yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unnumbered {
+    pub id: StopId,
+    pub target: Target,
+}
+
+/// The durable store, and the stops that wait for it.
+pub trait Source: Send + Sync {
+    /// Every committed change that can still tell something, as the store has it now.
+    fn book(&self) -> impl Future<Output = Result<Arc<Book>, RevocationError>> + Send;
+
+    /// Which change of the store's history had the number.
+    fn mark(
+        &self,
+        revision: Revision,
+    ) -> impl Future<Output = Result<Option<Digest>, RevocationError>> + Send;
+
+    /// The stops of this node that have no number yet.
+    fn unnumbered(&self) -> Vec<Unnumbered>;
+
+    /// The authority holds another history than the store: takes it over, and pushes over it.
+    fn take_over(&self) -> impl Future<Output = Result<(), RevocationError>> + Send;
+}
