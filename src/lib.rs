@@ -3,13 +3,14 @@
 //! Arrows go down only, and a test holds the `use crate::` lines to it:
 //!
 //! ```text
-//! main → cli → app → config → http → broker → { identity token registry revocation store } → domain
+//! main → cli → app → config → http → broker → { identity token registry revocation store } → { document } → domain
 //! ```
 
 pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod document;
 pub mod domain;
 pub mod http;
 pub mod identity;

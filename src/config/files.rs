@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::registry::document::{Field, Located, Mistakes, Place};
+use crate::document::{Field, Located, Mistakes, Place};
 
 /// More than any key, password or certificate chain.
 const MAX_BYTES: u64 = 1 << 20;

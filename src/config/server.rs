@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use url::Url;
 
 use crate::config::{files, tls};
+use crate::document::{Field, Located, Mistakes, Place, Table};
 use crate::domain::digest::Digest;
 use crate::domain::id::{BrokerName, OperatorName};
 use crate::domain::permission::Origin;
 use crate::http::settings::{AdminSettings, Operator, ResourceServer, Role, ServerSettings, TlsSettings};
-use crate::registry::document::{Field, Located, Mistakes, Place, Table};
 
 /// The operator whose key hallpass makes itself.
 const LOCAL_OPERATOR: &str = "local";

@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::document::{Mistakes, nearest};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::digest::Digest;
 use crate::domain::id::AgentId;
-use crate::registry::document::{Mistakes, nearest};
 
 /// No file that a person wrote and another reviewed is bigger.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -4,7 +4,7 @@
 //! an example of what belongs there; what is wrong goes to [`Mistakes`] and reading goes on. A table that
 //! is dropped has been read: any key that nobody asked for is unknown, and told with the nearest known one.
 //!
-//! Called by the reader of agent files here and by `config` for `hallpass.toml`.
+//! Called by `registry` for agent files and by `config` for `hallpass.toml`.
 
 mod field;
 mod mistake;
