@@ -3,7 +3,7 @@
 //! Arrows go down only, and a test holds the `use crate::` lines to it:
 //!
 //! ```text
-//! main → cli → app → config → http → broker → { identity token registry revocation store } → { document } → domain
+//! main → cli → app → config → http → broker → { identity token registry revocation store } → { document telemetry } → domain
 //! ```
 
 pub mod app;
@@ -17,4 +17,5 @@ pub mod identity;
 pub mod registry;
 pub mod revocation;
 pub mod store;
+pub mod telemetry;
 pub mod token;

@@ -3,7 +3,6 @@
 mod ambient;
 mod certificates;
 mod keys;
-mod logging;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -25,7 +24,6 @@ use crate::store::Store;
 
 pub use ambient::Ambient;
 pub use keys::checkpoint_key;
-pub use logging::start as start_logging;
 
 /// A running broker.
 pub struct App {

@@ -2,10 +2,11 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{Ambient, App, start_logging};
+use crate::app::{Ambient, App};
 use crate::cli::args::ServeArgs;
 use crate::cli::check::checked;
 use crate::cli::{Failure, Host, Outcome};
+use crate::telemetry::start_logging;
 
 /// # Errors
 /// When the configuration has a mistake, or a part of the broker cannot start.

@@ -92,7 +92,7 @@ mod tests {
     fn dependencies_are_heard_from_warn_on_whatever_is_asked() {
         for filter in ["trace", "warn,h2=trace,hallpass=trace", "trace,hyper=trace"] {
             let text = logged(filter, || {
-                tracing::trace!(target: "hallpass::http", "ours");
+                tracing::trace!(target: "hallpass::telemetry", "ours");
                 tracing::trace!(target: "h2::codec::framed_read", "canary-trace");
                 tracing::info!(target: "redis", "canary-info");
                 tracing::info!(target: "hallpassenger", "canary-namesake");
@@ -101,7 +101,9 @@ mod tests {
             assert!(text.contains("ours") && text.contains("theirs"), "{filter}: {text}");
             assert!(!text.contains("canary"), "{filter}: {text}");
         }
-        assert!(!logged("info", || tracing::debug!(target: "hallpass::http", "canary")).contains("canary"));
+        assert!(
+            !logged("info", || tracing::debug!(target: "hallpass::telemetry", "canary")).contains("canary")
+        );
     }
 
     #[test]

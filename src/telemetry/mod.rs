@@ -1,0 +1,7 @@
+//! What operators see of a running broker besides its answers: log lines.
+//!
+//! Knows no layer above, so that each of them can tell of itself.
+
+mod logging;
+
+pub use logging::start as start_logging;
