@@ -34,7 +34,8 @@ where
     if for_a_person {
         quiet(fmt::layer()).with_writer(to).with_filter(filter).boxed()
     } else {
-        quiet(fmt::layer()).json().with_writer(to).with_filter(filter).boxed()
+        // There is one span, the request's: a list of spans would repeat it.
+        quiet(fmt::layer()).json().with_span_list(false).with_writer(to).with_filter(filter).boxed()
     }
 }
 
