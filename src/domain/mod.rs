@@ -25,6 +25,7 @@ pub mod random;
 pub mod reason;
 pub mod request;
 pub mod revocation;
+pub mod secure;
 pub mod signing;
 pub mod spiffe;
 mod text;

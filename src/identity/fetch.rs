@@ -11,10 +11,11 @@ use reqwest::redirect::Policy;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
-use url::{Host, Origin, Url};
+use url::{Origin, Url};
 use zeroize::Zeroizing;
 
 use crate::domain::id::IssuerName;
+use crate::domain::secure::is_secure;
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
 use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
@@ -246,17 +247,6 @@ fn discovery_url(issuer: &str) -> Option<Url> {
     Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))).ok()
 }
 
-/// https, or http to this host (DESIGN §15).
-fn is_secure(url: &Url) -> bool {
-    match (url.scheme(), url.host()) {
-        ("https", Some(_)) => true,
-        ("http", Some(Host::Domain(name))) => name == "localhost",
-        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
-        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
-        _ => false,
-    }
-}
-
 fn insecure(settings: &IssuerSettings) -> AuthenticatorError {
     AuthenticatorError::InsecureUrl { issuer: settings.name.clone() }
 }
@@ -321,24 +311,6 @@ fn no_roots() -> Result<ClientConfig, rustls::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_https_and_loopback_are_secure() {
-        for url in ["https://a.test/x", "http://127.0.0.1:1/", "http://[::1]/", "http://localhost:8/"] {
-            assert!(is_secure(&Url::parse(url).unwrap()), "{url}");
-        }
-        for url in [
-            "http://a.test",
-            "http://169.254.169.254/",
-            "http://localhost.a.test/",
-            "http://127.0.0.1.a.test/",
-            "http://10.0.0.1/",
-            "ftp://localhost/",
-            "file:///etc/passwd",
-        ] {
-            assert!(!is_secure(&Url::parse(url).unwrap()), "{url}");
-        }
-    }
 
     #[test]
     fn discovery_is_below_the_issuer_whatever_its_last_slash() {

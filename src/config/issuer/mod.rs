@@ -10,8 +10,8 @@ use url::Url;
 use crate::config::{IssuerNames, files};
 use crate::document::{Field, Located, Mistakes, Table};
 use crate::domain::id::IssuerName;
-use crate::domain::permission::is_secure;
 use crate::domain::platform::Platform;
+use crate::domain::secure::is_secure;
 use crate::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
 
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);

@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::id::PermissionName;
 use crate::domain::pattern::Pattern;
+use crate::domain::secure::is_secure;
 use crate::domain::text::serialized_as_text;
 
 /// The `type` of an element of `authorization_details` (RFC 9396 §2).
@@ -37,17 +37,6 @@ pub enum InvalidUrl {
     Insecure,
     #[error("must not hold a user, password, query or fragment")]
     Excess,
-}
-
-/// Whether tokens and keys may travel to `url`: https anywhere, http on this machine alone.
-pub fn is_secure(url: &url::Url) -> bool {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(url::Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
 /// Where a resource is: an absolute URL in one spelling (lower-case host, no default port, no
