@@ -19,7 +19,7 @@ use crate::domain::secure::is_secure;
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
 use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
-use crate::identity::spiffe::workload_api;
+use crate::identity::workload_api::{self, WorkloadApiError};
 
 /// For discovery and the set together.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,10 +58,8 @@ pub(super) enum FetchError {
     OtherIssuer,
     #[error("jwks_uri must be https, or http on a loopback host where the issuer's url is that too")]
     InsecureJwksUri,
-    #[error("the Workload API: {0}")]
-    WorkloadApi(#[from] spiffe::WorkloadApiError),
-    #[error("the Workload API has no bundle of this trust domain")]
-    NoBundle,
+    #[error(transparent)]
+    WorkloadApi(#[from] WorkloadApiError),
     #[error(transparent)]
     BadJwks(#[from] BadJwks),
 }
@@ -158,7 +156,7 @@ impl Source {
             match self {
                 Self::File(path) => read_file(path).await,
                 Self::Url { web, url } => web.get(url).await,
-                Self::WorkloadApi { endpoint, domain } => workload_api::bundle(endpoint, domain).await,
+                Self::WorkloadApi { endpoint, domain } => Ok(workload_api::bundle(endpoint, domain).await?),
                 Self::Discovery { web, url, issuer } => {
                     let jwks_uri = discover(web, url, issuer).await?;
                     web.get(&jwks_uri).await

@@ -27,6 +27,7 @@ mod jws;
 mod keys;
 mod oidc;
 mod spiffe;
+mod workload_api;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

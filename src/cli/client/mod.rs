@@ -17,8 +17,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::cli::broker_url::BrokerUrl;
+use crate::cli::certificate::Certificate;
 use crate::cli::problem::Problem;
-use crate::cli::token::certificate::Certificate;
 use crate::cli::{Failure, Outcome, link};
 
 const FORM: &str = "application/x-www-form-urlencoded";

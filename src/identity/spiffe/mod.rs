@@ -7,7 +7,6 @@
 
 mod bundle;
 mod certificate;
-pub(super) mod workload_api;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,10 @@
-//! The shape of the project itself: arrows between the layers, sizes of files, what may be in the
+//! The shape of the project itself: arrows between the layers and inside their folders, sizes of files, what may be in the
 //! dependency tree, and documents and scripts that say what is true.
 //!
 //! Each rule is a function over text, tried first on a text that breaks it: a rule that can find nothing
 //! would hold anything.
+
+mod circles;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -116,9 +118,7 @@ fn module_of(file: &Path) -> Vec<String> {
 /// modules deep the file is, so that a chain of `super` that climbs to the root is seen too.
 fn imports(text: &str, depth: usize) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    let code: Vec<&str> =
-        text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line }).collect();
-    let code = code.join("\n");
+    let code = code_of(text);
     let line_of = |at: usize| code[..at].matches('\n').count() + 1;
     for start in ["crate::", "hallpass::"] {
         for (at, _) in code.match_indices(start) {
@@ -148,6 +148,12 @@ fn is_name(c: char) -> bool {
 fn is_inline_module(line: &str) -> bool {
     let line = line.trim_start().trim_start_matches("pub ");
     line.starts_with("mod ") && line.trim_end().ends_with('{')
+}
+
+/// Every line of `text` that is not a comment, at its own number.
+fn code_of(text: &str) -> String {
+    let lines = text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The first name of each path of `a::b`, `{a::b, c::{d, e}}` or `*`.

@@ -7,15 +7,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ring::signature::Ed25519KeyPair;
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
+use crate::cli::certificate::Certificate;
 use crate::cli::key_file::{self, Readers};
-use crate::cli::token::certificate::Certificate;
-use crate::cli::token::github;
-use crate::cli::token::github::RequestUrl;
+use crate::cli::token::github::{self, RequestUrl};
+use crate::cli::token::proof::{Proof, ed25519, identity_token};
 use crate::cli::token::workload_api::ENDPOINT_SOCKET;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::AgentId;
@@ -66,18 +63,6 @@ fn spiffe_id(text: &str) -> Result<spiffe::SpiffeId, String> {
     // Ours is the stricter one, and says what is wrong.
     text.parse::<crate::domain::spiffe::SpiffeId>().map_err(|error| format!("it {error}"))?;
     spiffe::SpiffeId::new(text).map_err(|error| error.to_string())
-}
-
-/// What proves an identity to the broker.
-pub enum Proof {
-    /// The subject token of an exchange (RFC 8693 §2.1).
-    IdentityToken(SecretString),
-    /// A JWT-SVID, as client authentication.
-    JwtSvid(SecretString),
-    /// An X.509-SVID, shown as the client certificate of TLS.
-    Certificate(Certificate),
-    /// A key that signs a client assertion (RFC 7523 §2.2).
-    Key { agent: AgentId, key: Box<Ed25519KeyPair> },
 }
 
 /// Where a proof comes from. It is read anew for each request: platforms replace the file, and the
@@ -208,18 +193,6 @@ fn text(name: &'static str, host: &Host<'_>) -> Outcome<Option<String>> {
     value.map_err(|_| Failure::failed(format!("{name} is not text")))
 }
 
-/// A look that catches the wrong file here, where it can be named; the broker does the checking.
-pub(super) fn identity_token(token: SecretString, place: &str) -> Outcome<Proof> {
-    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let part = |part: &str| !part.is_empty() && part.bytes().all(base64url);
-    let text = token.expose_secret();
-    if text.split('.').count() == 3 && text.split('.').all(part) {
-        return Ok(Proof::IdentityToken(token));
-    }
-    Err(Failure::failed(format!("{place} does not hold one JWT (three base64url parts with dots between)"))
-        .remedy("give the OIDC token alone, without JSON, quotes or `Bearer` around it"))
-}
-
 fn agent(args: &ProofArgs, host: &Host<'_>) -> Outcome<AgentId> {
     match (&args.agent, host.env(AGENT)) {
         (Some(agent), _) => Ok(agent.clone()),
@@ -232,21 +205,6 @@ fn agent(args: &ProofArgs, host: &Host<'_>) -> Outcome<AgentId> {
                 .remedy("name the agent with --agent or HALLPASS_AGENT"))
         }
     }
-}
-
-/// A private key as `hallpass keygen` writes it.
-///
-/// # Errors
-/// When the file cannot be read or holds something else, which `remedy` tells how to mend.
-pub(super) fn ed25519(file: &Path, remedy: &str, host: &mut Host<'_>) -> Outcome<Ed25519KeyPair> {
-    let pem = key_file::read(file, Readers::Owner, host)?;
-    let unusable = |why: &dyn fmt::Display| {
-        Failure::failed(format!("{} is not an Ed25519 key in PKCS#8 PEM: {why}", file.display()))
-            .remedy(remedy)
-    };
-    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose_secret().as_bytes()).map_err(|e| unusable(&e))?;
-    // OpenSSL writes PKCS#8 without the public half; the broker finds out if it is not the registered one.
-    Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).map_err(|e| unusable(&e))
 }
 
 fn nothing_found(args: &ProofArgs, projected: &Path, host: &Host<'_>) -> Failure {
