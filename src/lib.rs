@@ -3,7 +3,7 @@
 //! Arrows go down only, and a test holds the `use crate::` lines to it:
 //!
 //! ```text
-//! main → cli → app → config → http → broker → { identity token registry revocation store } → { document telemetry } → domain
+//! main → cli → app → config → http → broker → { identity token registry revocation store } → { outbound document telemetry } → domain
 //! ```
 
 pub mod app;
@@ -14,6 +14,7 @@ pub mod document;
 pub mod domain;
 pub mod http;
 pub mod identity;
+pub mod outbound;
 pub mod registry;
 pub mod revocation;
 pub mod store;

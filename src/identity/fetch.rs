@@ -1,15 +1,11 @@
 //! Where an issuer's JWK set is read: the one place of the broker that contacts an issuer.
 //!
 //! Every address is the operator's, or comes from the discovery document of the operator's address.
-//! Nothing in a token chooses one. No redirects, no proxies of the environment, little time, few bytes.
+//! Nothing in a token chooses one. Little time, few bytes; `outbound` promises the rest.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::redirect::Policy;
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use url::{Origin, Url};
 use zeroize::Zeroizing;
@@ -20,13 +16,23 @@ use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
 use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
 use crate::identity::workload_api::{self, WorkloadApiError};
+use crate::outbound::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use crate::outbound::{self, Client, Limits, Method, Request, Roots};
 
 /// For discovery and the set together.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The greatest document that is read, bytes.
 const MAX_DOCUMENT: usize = 512 * 1024;
+
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(2),
+    // `Source::fetch` bounds all that one fetch asks.
+    total: None,
+    body: MAX_DOCUMENT,
+    // A fetch every ten minutes is not worth a connection kept open.
+    keep_alive: false,
+};
 
 /// The greatest bearer token, bytes.
 const MAX_BEARER: usize = 16 * 1024;
@@ -35,7 +41,7 @@ const MAX_BEARER: usize = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("no answer: {0}")]
-    Unreachable(#[source] reqwest::Error),
+    NoAnswer(#[source] outbound::Error),
     #[error("{0}")]
     File(#[source] std::io::Error),
     #[error("no complete answer within 5 s")]
@@ -62,6 +68,15 @@ pub(super) enum FetchError {
     WorkloadApi(#[from] WorkloadApiError),
     #[error(transparent)]
     BadJwks(#[from] BadJwks),
+}
+
+impl From<outbound::Error> for FetchError {
+    fn from(error: outbound::Error) -> Self {
+        match error {
+            outbound::Error::TooLarge(_) => Self::TooLarge,
+            error => Self::NoAnswer(error),
+        }
+    }
 }
 
 /// How to come by the set.
@@ -94,7 +109,7 @@ impl Source {
 /// An issuer's documents, and what it wants to see before it shows them.
 #[derive(Debug)]
 pub(super) struct Web {
-    client: reqwest::Client,
+    client: Client,
     bearer: Option<Bearer>,
 }
 
@@ -122,7 +137,7 @@ impl Source {
         if !is_secure(&url) {
             return Err(insecure(settings));
         }
-        let client = client(&settings.name, settings.ca_file.as_deref(), url.scheme() == "https")?;
+        let client = client(&settings.name, settings.ca_file.as_deref(), &url)?;
         let bearer = settings.jwks_bearer_file.clone().map(|file| Bearer { file, origin: url.origin() });
         let web = Web { client, bearer };
         Ok(match settings.keys {
@@ -144,13 +159,13 @@ impl Source {
                 Err(AuthenticatorError::InsecureUrl { issuer: name.clone() })
             }
             BundleSource::Url(url) => {
-                let client = client(name, settings.ca_file.as_deref(), url.scheme() == "https")?;
+                let client = client(name, settings.ca_file.as_deref(), url)?;
                 Ok(Self::Url { web: Web { client, bearer: None }, url: url.clone() })
             }
         }
     }
 
-    /// The bytes of the set. The one bound of time on it all is here: the client has none but for connecting.
+    /// The bytes of the set.
     pub(super) async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
         let read = async {
             match self {
@@ -184,30 +199,23 @@ async fn discover(web: &Web, url: &Url, issuer: &str) -> Result<Url, FetchError>
 
 impl Web {
     async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
-        let unreachable = |error: reqwest::Error| FetchError::Unreachable(error.without_url());
-        let mut request = self.client.get(url.clone()).header(ACCEPT, "application/json");
+        let mut request = Request::new(Method::GET, url.clone());
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let bearer = self.bearer.as_ref();
         // The document of an issuer may name any host; what is meant for the issuer goes to it alone.
         let meant = bearer.filter(|bearer| bearer.origin == url.origin());
         if let Some(bearer) = meant {
-            request = request.header(AUTHORIZATION, bearer.header().await?);
+            request.headers_mut().insert(AUTHORIZATION, bearer.header().await?);
         }
-        let mut response = request.send().await.map_err(unreachable)?;
-        match response.status().as_u16() {
+        let mut response = self.client.send(request).await?;
+        match response.status() {
             200 => {}
             status @ (401 | 403) if bearer.is_some() && meant.is_none() => {
                 return Err(FetchError::BearerKept(status));
             }
             status => return Err(FetchError::Status(status)),
         }
-        let mut document = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if document.len() + chunk.len() > MAX_DOCUMENT {
-                return Err(FetchError::TooLarge);
-            }
-            document.extend_from_slice(&chunk);
-        }
-        Ok(document)
+        Ok(std::mem::take(&mut *response.body().await?))
     }
 }
 
@@ -250,60 +258,24 @@ fn insecure(settings: &IssuerSettings) -> AuthenticatorError {
 }
 
 /// A client for this issuer alone, so that one's `ca_file` vouches for no other.
-#[expect(clippy::disallowed_methods, reason = "this is the client that contacts configured issuers")]
-fn client(
-    name: &IssuerName,
-    ca_file: Option<&Path>,
-    https: bool,
-) -> Result<reqwest::Client, AuthenticatorError> {
-    let failed = |problem: String| AuthenticatorError::Client { issuer: name.clone(), problem };
-    let mut builder = reqwest::Client::builder()
-        .redirect(Policy::none())
-        .referer(false)
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        // A fetch every ten minutes is not worth a connection kept open.
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")));
-    if https {
-        if CryptoProvider::get_default().is_none() {
-            return Err(failed("no TLS provider is installed in this process".to_owned()));
-        }
-        builder = builder.https_only(true).tls_certs_merge(extra_roots(name, ca_file)?);
-    } else {
-        builder = builder.tls_backend_preconfigured(no_roots().map_err(|error| failed(error.to_string()))?);
-    }
-    // Its own text is «builder error»; the reason is beneath.
-    builder.build().map_err(|error| {
-        failed(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
-    })
+fn client(issuer: &IssuerName, ca_file: Option<&Path>, url: &Url) -> Result<Client, AuthenticatorError> {
+    let roots = match ca_file {
+        _ if url.scheme() != "https" => Roots::Nobody,
+        None => Roots::System,
+        Some(path) => roots(issuer, path)?,
+    };
+    Client::new(LIMITS, roots, None)
+        .map_err(|error| AuthenticatorError::Client { issuer: issuer.clone(), problem: error.to_string() })
 }
 
-fn extra_roots(
-    name: &IssuerName,
-    ca_file: Option<&Path>,
-) -> Result<Vec<reqwest::Certificate>, AuthenticatorError> {
-    let Some(path) = ca_file else { return Ok(Vec::new()) };
-    let issuer = || name.clone();
-    let pem = std::fs::read(path).map_err(|source| AuthenticatorError::Unreadable {
+fn roots(issuer: &IssuerName, path: &Path) -> Result<Roots, AuthenticatorError> {
+    let (issuer, path) = (|| issuer.clone(), || path.to_owned());
+    let pem = std::fs::read(path()).map_err(|source| AuthenticatorError::Unreadable {
         issuer: issuer(),
-        path: path.to_owned(),
+        path: path(),
         source,
     })?;
-    match reqwest::Certificate::from_pem_bundle(&pem) {
-        Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(AuthenticatorError::BadCertificates { issuer: issuer(), path: path.to_owned() }),
-    }
-}
-
-/// For plain http on loopback: trusts nobody, and does not load the system's roots, which takes
-/// longer than the rest of the start.
-fn no_roots() -> Result<ClientConfig, rustls::Error> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+    Roots::and_pem(&pem).map_err(|_| AuthenticatorError::BadCertificates { issuer: issuer(), path: path() })
 }
 
 #[cfg(test)]

@@ -365,7 +365,7 @@ fn elapsed(earlier: Timestamp, now: Timestamp) -> Duration {
     if earlier.since(now) > Duration::from_secs(10) { Duration::MAX } else { now.since(earlier) }
 }
 
-/// An error with what lies beneath: reqwest's own text ends at «error sending request».
+/// An error with what lies beneath: the Workload API's own text ends at «transport error».
 fn describe(error: &FetchError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error).and_then(std::error::Error::source);

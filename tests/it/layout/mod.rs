@@ -234,6 +234,33 @@ fn arrows_go_down_only() {
     nothing_found(&wrong);
 }
 
+/// Lines that name reqwest: whoever does asks past the limits that `outbound` promises.
+fn other_clients(file: &Path, text: &str) -> Vec<String> {
+    let module = module_of(file);
+    if module[0] == "outbound" || module.iter().any(|name| name == "tests") {
+        return Vec::new();
+    }
+    let code = code_of(text);
+    let named = code.lines().enumerate().filter(|(_, line)| line.contains("reqwest"));
+    named
+        .map(|(index, _)| format!("{}:{}: names reqwest; ask by `outbound`", file.display(), index + 1))
+        .collect()
+}
+
+#[test]
+fn there_is_one_http_client() {
+    let found = |file: &str, text: &str| other_clients(Path::new(file), text).len();
+    assert_eq!(found("src/identity/fetch.rs", "use x;\nuse reqwest::Client;"), 1);
+    for (file, text) in [
+        ("src/outbound/client.rs", "use reqwest::Client;"),
+        ("src/http/listener/tests.rs", "reqwest::Client::builder()"),
+        ("src/cli/ready.rs", "// reqwest"),
+    ] {
+        assert_eq!(found(file, text), 0, "{file}");
+    }
+    nothing_found(&sources().iter().flat_map(|(file, text)| other_clients(file, text)).collect::<Vec<_>>());
+}
+
 // ---- sizes and paths ----
 
 #[test]
