@@ -53,8 +53,7 @@ pub(super) async fn log_verifier(
     store: &Store,
     keys: &KeyRing,
 ) -> anyhow::Result<VerifierKey> {
-    let url = &config.server.public_url;
-    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).replace('+', "-");
+    let host = config.server.public_url.authority().replace('+', "-");
     let origin = store.set_origin(&format!("{host}/audit")).await?;
     VerifierKey::of(&origin, keys.checkpoint_key()).context("the name of the audit log")
 }

@@ -54,7 +54,7 @@ impl App {
         let keys = keys::open(&config, &store, &ambient).await?;
         let broker = Arc::new(Broker::new(Parts {
             name: config.broker_name.clone(),
-            issuer: config.server.public_url.clone(),
+            issuer: config.server.public_url.to_string(),
             issuers: config.vouchers().cloned().collect(),
             trust_domains: config.trust_domains.len(),
             authenticator: authenticator(&config, &ambient)?,
