@@ -3,7 +3,7 @@
 //! Arrows go down only, and a test holds the `use crate::` lines to it:
 //!
 //! ```text
-//! main → cli → app → config → http → broker → { identity token registry revocation store } → { outbound document telemetry } → domain
+//! main → cli → app → config → http → broker → { identity token registry revocation store } → { outbound files document telemetry } → domain
 //! ```
 
 pub mod app;
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod document;
 pub mod domain;
+pub mod files;
 pub mod http;
 pub mod identity;
 pub mod outbound;

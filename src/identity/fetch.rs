@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::id::IssuerName;
 use crate::domain::secure::is_secure;
+use crate::files::{self, Unreadable};
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
 use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
@@ -43,13 +44,13 @@ pub(super) enum FetchError {
     #[error("no answer: {0}")]
     NoAnswer(#[source] outbound::Error),
     #[error("{0}")]
-    File(#[source] std::io::Error),
+    File(#[source] Unreadable),
     #[error("no complete answer within 5 s")]
     Timeout,
     #[error("answered with status {0}, not 200; redirects are not followed")]
     Status(u16),
     #[error("jwks_bearer_file: {0}")]
-    Bearer(#[source] std::io::Error),
+    Bearer(#[source] Unreadable),
     #[error("jwks_bearer_file holds no bearer token: one line of visible ASCII, at most 16 KiB")]
     BadBearer,
     #[error(
@@ -169,7 +170,11 @@ impl Source {
     pub(super) async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
         let read = async {
             match self {
-                Self::File(path) => read_file(path).await,
+                Self::File(path) => match read(path, MAX_DOCUMENT).await {
+                    Ok(mut document) => Ok(std::mem::take(&mut *document)),
+                    Err(Unreadable::TooLarge(_)) => Err(FetchError::TooLarge),
+                    Err(error) => Err(FetchError::File(error)),
+                },
                 Self::Url { web, url } => web.get(url).await,
                 Self::WorkloadApi { endpoint, domain } => Ok(workload_api::bundle(endpoint, domain).await?),
                 Self::Discovery { web, url, issuer } => {
@@ -222,8 +227,10 @@ impl Web {
 impl Bearer {
     /// Read each time: a pod's token is renewed in place.
     async fn header(&self) -> Result<HeaderValue, FetchError> {
-        let bytes = read_at_most(&self.file, MAX_BEARER).await.map_err(FetchError::Bearer)?;
-        let bytes = Zeroizing::new(bytes.ok_or(FetchError::BadBearer)?);
+        let bytes = read(&self.file, MAX_BEARER).await.map_err(|error| match error {
+            Unreadable::TooLarge(_) => FetchError::BadBearer,
+            error => FetchError::Bearer(error),
+        })?;
         let token = bytes.trim_ascii();
         if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
             return Err(FetchError::BadBearer);
@@ -236,17 +243,11 @@ impl Bearer {
     }
 }
 
-async fn read_file(path: &Path) -> Result<Vec<u8>, FetchError> {
-    read_at_most(path, MAX_DOCUMENT).await.map_err(FetchError::File)?.ok_or(FetchError::TooLarge)
-}
-
-/// The bytes of a file; `None` where there are more than `most`.
-async fn read_at_most(path: &Path, most: usize) -> std::io::Result<Option<Vec<u8>>> {
-    use tokio::io::AsyncReadExt as _;
-    let file = tokio::fs::File::open(path).await?;
-    let mut bytes = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut bytes).await?;
-    Ok((bytes.len() <= most).then_some(bytes))
+/// A file that an issuer's settings name; what stands in it may be a secret.
+async fn read(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || files::read(&path, most)).await;
+    read.unwrap_or_else(|_| Err(std::io::Error::other("the reading of it was broken off").into()))
 }
 
 fn discovery_url(issuer: &str) -> Option<Url> {
