@@ -3,7 +3,10 @@
 mod ambient;
 mod certificates;
 mod keys;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod tasks;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use crate::store::Store;
 
 pub use ambient::Ambient;
 pub use keys::checkpoint_key;
+pub use telemetry::Telemetry;
 
 /// A running broker.
 pub struct App {

@@ -20,6 +20,7 @@ mod layout;
 mod limits;
 mod log_lines;
 mod operators;
+mod otlp;
 mod outage;
 mod platforms;
 mod readme;
