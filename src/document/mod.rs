@@ -12,6 +12,7 @@ mod span;
 mod spelling;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ pub use field::Field;
 pub use mistake::{ENVIRONMENT, Located, Mistakes, Place};
 pub use span::{parse_duration, show_duration};
 pub use spelling::{is_near, nearest};
+pub use text::{Fault, MAX_FILE_BYTES, decode, read_bytes, read_text};
 
 use field::Raw;
 

@@ -32,7 +32,7 @@ use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::platform::Platform;
 
-pub use folder::{MAX_AGENTS, MAX_FILE_BYTES, read_text};
+pub use folder::MAX_AGENTS;
 pub use index::Found;
 pub use watcher::Watcher;
 
