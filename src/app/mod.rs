@@ -19,11 +19,13 @@ use tokio::task::JoinHandle;
 use crate::broker::{Broker, Parts};
 use crate::config::{Checked, Config};
 use crate::domain::time::Clock;
+use crate::http::tls::register_metrics as register_tls;
 use crate::http::{Callers, Reachable, admin, listener, public};
 use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 pub use ambient::Ambient;
 pub use keys::checkpoint_key;
@@ -74,9 +76,12 @@ impl App {
             random: ambient.random,
         }));
         broker.started().await.context("the first event of this broker")?;
+        let metrics = Metrics::new();
+        register_tls(&metrics, tls.all());
         let gate = Arc::new(Reachable {
             broker: Arc::clone(&broker),
             callers,
+            metrics,
             tls: tls.all(),
             asks_certificates: tls.public.is_some(),
         });
