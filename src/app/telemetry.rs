@@ -39,7 +39,7 @@ impl Telemetry {
     /// Starts it for the broker called `instance`.
     ///
     /// # Errors
-    /// Never; with the feature `otlp` it has some.
+    /// None, without the feature `otlp`.
     #[cfg(not(feature = "otlp"))]
     pub fn start(
         environment: &dyn Fn(&str) -> Option<OsString>,
