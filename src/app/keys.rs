@@ -1,9 +1,7 @@
 //! Secrets that the broker keeps in files: the key-encryption key, the local operator's key, and the
 //! sealed signing keys in the store.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -19,6 +17,7 @@ use crate::domain::checkpoint::VerifierKey;
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::random::Random;
+use crate::files::{self, Unreadable};
 use crate::http::settings::{Operator, Role};
 use crate::store::{Reader, Store};
 use crate::token::{self, KeyEncryptionKey, KeyRing};
@@ -27,7 +26,7 @@ use crate::token::{self, KeyEncryptionKey, KeyRing};
 const LOCAL_OPERATOR: &str = "local";
 
 /// More than any key file holds.
-const MAX_SECRET: u64 = 4096;
+const MAX_SECRET: usize = 4096;
 
 /// Opens the signing keys of `store`. New ones are durable, with their events, before anything is signed.
 pub(super) async fn open(config: &Config, store: &Store, ambient: &Ambient) -> anyhow::Result<KeyRing> {
@@ -53,8 +52,7 @@ pub(super) async fn log_verifier(
     store: &Store,
     keys: &KeyRing,
 ) -> anyhow::Result<VerifierKey> {
-    let url = &config.server.public_url;
-    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).replace('+', "-");
+    let host = config.server.public_url.authority().replace('+', "-");
     let origin = store.set_origin(&format!("{host}/audit")).await?;
     VerifierKey::of(&origin, keys.checkpoint_key()).context("the name of the audit log")
 }
@@ -113,23 +111,18 @@ fn read_or_make(
 }
 
 fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
-    let shown = || path.display().to_string();
-    let file = std::fs::File::open(path).with_context(shown)?;
-    let mut text = Zeroizing::new(String::new());
-    file.take(MAX_SECRET).read_to_string(&mut text).with_context(shown)?;
-    if text.trim().is_empty() {
-        bail!("{}: is empty; write the key into it, or remove it", shown());
+    let read = files::read_regular(path, MAX_SECRET).and_then(|bytes| files::secret(&bytes));
+    match read {
+        Ok(secret) => Ok(Zeroizing::new(secret.expose_secret().to_owned())),
+        Err(Unreadable::Empty) => bail!("{}: is empty; write the key into it, or remove it", path.display()),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
-    Ok(text)
 }
 
 /// Writes a new file that only its owner can read (0600), in a folder of the same kind (0700).
 fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        files::make_folder(folder)?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(secret.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
+    files::write_new(path, Zeroizing::new(format!("{secret}\n")).as_bytes())
 }

@@ -197,7 +197,7 @@ impl Broker {
         let random = self.random.for_id().map_err(|_| Reason::Internal)?;
         let id = TokenId::new(now, &random);
         let claims =
-            Claims { cnf, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, as_of, now) };
+            Claims { cnf, as_of, ..Claims::new(&self.issuer, agent, identity, grant, registry, id, now) };
         let claims = match parent {
             Some(parent) => claims.handed_down(parent),
             None => claims,

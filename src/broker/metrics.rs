@@ -1,10 +1,10 @@
-//! What Prometheus reads. No label holds anything that a caller chose.
+//! What Prometheus reads of the broker. No label holds anything that a caller chose.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,7 +12,6 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::reason::Reason;
-use crate::domain::time::Timestamp;
 use crate::identity::IssuerStatus;
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -26,8 +25,6 @@ pub(super) struct Gauges {
     pub(super) store_healthy: bool,
     pub(super) unjournaled: usize,
     pub(super) issuers: Vec<IssuerStatus>,
-    /// The listener, and when its certificate ends.
-    pub(super) certificates: Vec<(&'static str, Timestamp)>,
 }
 
 type OfIssuer = Family<[(&'static str, String); 1], Gauge>;
@@ -46,7 +43,6 @@ pub(super) struct Metrics {
     unjournaled: Gauge,
     issuer_keys: OfIssuer,
     issuer_failing: OfIssuer,
-    certificate_expiry: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 impl Metrics {
@@ -66,7 +62,6 @@ impl Metrics {
             unjournaled: Gauge::default(),
             issuer_keys: Family::default(),
             issuer_failing: Family::default(),
-            certificate_expiry: Family::default(),
             registry: Registry::default(),
         };
         registry.register("tokens_issued", "Tokens released", metrics.issued.clone());
@@ -93,9 +88,6 @@ impl Metrics {
         registry.register("issuer_keys", keys, metrics.issuer_keys.clone());
         let failing = "1 while the keys of the issuer or trust domain cannot be fetched";
         registry.register("issuer_fetch_failing", failing, metrics.issuer_failing.clone());
-        let expiry = "When the certificate that the listener serves with ends, since the epoch";
-        let name = "tls_certificate_expiry_timestamp";
-        registry.register_with_unit(name, expiry, Unit::Seconds, metrics.certificate_expiry.clone());
         Self { registry, ..metrics }
     }
 
@@ -115,7 +107,7 @@ impl Metrics {
         self.journal.observe(took.as_secs_f64());
     }
 
-    /// The OpenMetrics text.
+    /// The OpenMetrics text, without its end.
     pub(super) fn render(&self, gauges: &Gauges) -> Result<String, fmt::Error> {
         self.view_age.set(gauges.revocation_view_age.as_secs_f64());
         self.key_age.set(gauges.key_age.as_secs_f64());
@@ -129,11 +121,8 @@ impl Metrics {
             self.issuer_keys.get_or_create(&label).set(keys);
             self.issuer_failing.get_or_create(&label).set(i64::from(issuer.error.is_some()));
         }
-        for (listener, ends) in &gauges.certificates {
-            self.certificate_expiry.get_or_create(&[("listener", *listener)]).set(ends.seconds());
-        }
         let mut text = String::with_capacity(4096);
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
         Ok(text)
     }
 }

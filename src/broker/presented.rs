@@ -11,6 +11,7 @@ use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::identity::{ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
 use crate::registry::Registry;
+use crate::telemetry::span;
 
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
@@ -107,6 +108,8 @@ impl Broker {
         presented: &Presented<'_>,
         certificate: Option<&ClientCertificate>,
     ) -> Result<Option<Bound>, Denied> {
+        // Every issuance comes here as soon as its agent is known.
+        span::record_agent(&agent.id);
         match (presented.dpop, certificate) {
             (None, None) if agent.sender_constrained && presented.parent.is_none() => {
                 Err(Reason::SenderConstraintRequired.into())
@@ -115,7 +118,7 @@ impl Broker {
             (None, Some(certificate)) => Ok(Some((Confirmation::X5t(certificate.thumbprint), None))),
             (Some(proof), None) => match self.dpop.verify(proof, self.now()) {
                 Ok((cnf, once)) => Ok(Some((cnf, Some(once)))),
-                Err(ProofError { reason, detail }) => {
+                Err(ProofError { reason, detail, .. }) => {
                     Err(Denied { description: Some(detail.into_owned()), ..reason.into() })
                 }
             },
@@ -150,7 +153,10 @@ fn is_called(identity: &VerifiedIdentity, client_id: Option<&str>) -> Result<(),
 
 impl From<ProofError> for Denied {
     fn from(error: ProofError) -> Self {
-        tracing::debug!(reason = error.reason.as_str(), detail = %error.detail, "proof refused");
+        match &error.cause {
+            Some(cause) => tracing::warn!(reason = error.reason.as_str(), %cause, "proof not verified"),
+            None => tracing::debug!(reason = error.reason.as_str(), detail = %error.detail, "proof refused"),
+        }
         error.reason.into()
     }
 }

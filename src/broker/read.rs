@@ -166,9 +166,8 @@ impl Broker {
         Readiness { ready: store, degraded }
     }
 
-    /// Prometheus text, with the gauges as they are now. `certificates`: what each listener serves TLS with,
-    /// and until when.
-    pub fn metrics(&self, certificates: Vec<(&'static str, Timestamp)>) -> Result<String, Denied> {
+    /// OpenMetrics text without its end, with the gauges as they are now.
+    pub fn metrics(&self) -> Result<String, Denied> {
         let now = self.now();
         let gauges = crate::broker::metrics::Gauges {
             revocation_view_age: self.kill_switch.revocation().view_age(),
@@ -178,7 +177,6 @@ impl Broker {
             store_healthy: self.store.healthy(),
             unjournaled: self.kill_switch.waiting(),
             issuers: self.authenticator.status(),
-            certificates,
         };
         self.metrics.render(&gauges).map_err(|_| Reason::Internal.into())
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use crate::domain::permission::is_secure;
+use crate::domain::secure::is_secure;
 
 /// The address of one of the broker's listeners: https, or http on loopback; a path is a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,17 +1,15 @@
 //! Files that hold a secret: read with a look at who else can read them, written for their owner alone.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
 use crate::cli::{Failure, Host, Outcome};
+use crate::files::{self, Unreadable};
 
 /// More than any key or token that hallpass takes; a path to something else is noticed early.
-const MAX_BYTES: u64 = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
 /// Who may read a file without a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,26 +26,21 @@ pub enum Readers {
 /// When it cannot be read, is over 64 KiB, is not UTF-8 or is blank. The remedy is the caller's to say.
 pub fn read(path: &Path, readers: Readers, host: &mut Host<'_>) -> Outcome<SecretString> {
     let place = path.display();
-    let unreadable = |error: std::io::Error| Failure::failed(format!("cannot read {place}: {error}"));
-    let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    let unusable = |error: Unreadable| {
+        Failure::failed(match error {
+            Unreadable::Io(error) => format!("cannot read {place}: {error}"),
+            Unreadable::TooLarge(_) => format!("{place} is over 64 KiB: it is not a key or a token"),
+            Unreadable::NotText => format!("{place} is not text"),
+            Unreadable::Empty => format!("{place} is empty"),
+            Unreadable::NotAFile => format!("{place} is not a regular file"),
+        })
+    };
+    let mode = files::mode(path).map_err(|error| unusable(error.into()))?;
     if readers == Readers::Owner && mode & 0o077 != 0 {
-        host.warn(&format!(
-            "{place} can be read by others (mode {:03o}); run: chmod 600 {place}",
-            mode & 0o777
-        ));
+        host.warn(&format!("{place} can be read by others (mode {mode:03o}); run: chmod 600 {place}"));
     }
-    // Sized at once: growing would leave copies of the secret behind in freed memory.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(Failure::failed(format!("{place} is over 64 KiB: it is not a key or a token")));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Failure::failed(format!("{place} is not text")))?;
-    match text.trim() {
-        "" => Err(Failure::failed(format!("{place} is empty"))),
-        text => Ok(text.into()),
-    }
+    let bytes = files::read(path, MAX_BYTES).map_err(unusable)?;
+    files::secret(&bytes).map_err(unusable)
 }
 
 /// Writes a new file that only its owner can read (0600). An existing one is never touched.
@@ -56,15 +49,9 @@ pub fn read(path: &Path, readers: Readers, host: &mut Host<'_>) -> Outcome<Secre
 /// When something is there already, or it cannot be written.
 pub fn write_new(path: &Path, text: &str) -> Outcome {
     let place = path.display();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
-        |error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                Failure::failed(format!("{place} exists; a key is never overwritten"))
-                    .remedy("name another file with --out, or move this one away")
-            }
-            _ => Failure::failed(format!("cannot write {place}: {error}")),
-        },
-    )?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|error| Failure::failed(format!("cannot write {place}: {error}")))
+    files::write_new(path, text.as_bytes()).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure::failed(format!("{place} exists; a key is never overwritten"))
+            .remedy("name another file with --out, or move this one away"),
+        _ => Failure::failed(format!("cannot write {place}: {error}")),
+    })
 }

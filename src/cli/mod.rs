@@ -9,6 +9,7 @@ pub mod agents;
 pub mod args;
 pub mod audit;
 pub mod broker_url;
+pub mod certificate;
 pub mod check;
 pub mod client;
 pub mod completions;

@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{Ambient, App, start_logging};
+use crate::app::{Ambient, App, Telemetry};
 use crate::cli::args::ServeArgs;
 use crate::cli::check::checked;
 use crate::cli::{Failure, Host, Outcome};
@@ -11,13 +11,13 @@ use crate::cli::{Failure, Host, Outcome};
 /// When the configuration has a mistake, or a part of the broker cannot start.
 pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
     let checked = checked(&args.config.config, host)?;
-    start_logging();
-    for warning in &checked.warnings {
-        tracing::warn!(%warning, "configuration");
-    }
     let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone(), store: None };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
+    let telemetry = Telemetry::start(host.env, checked.config.broker_name.as_str(), runtime.handle())?;
+    for warning in &checked.warnings {
+        tracing::warn!(%warning, "configuration");
+    }
     let served: anyhow::Result<()> = runtime.block_on(async {
         // Asked for first, so that an order to stop during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -31,5 +31,6 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         tracing::info!("stopping");
         app.stop().await
     });
+    telemetry.finish();
     Ok(served?)
 }

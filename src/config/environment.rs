@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::document::{ENVIRONMENT, Mistakes, nearest};
 use crate::domain::diagnostic::Diagnostic;
-use crate::registry::document::{ENVIRONMENT, Mistakes, nearest};
 
 const PREFIX: &str = "HALLPASS_";
 

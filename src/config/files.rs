@@ -1,16 +1,15 @@
 //! Files that the configuration names.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
-use crate::registry::document::{Field, Located, Mistakes, Place};
+use crate::document::{Field, Located, Mistakes, Place};
+use crate::files;
 
 /// More than any key, password or certificate chain.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// The path of a file that can be read now.
 pub(super) fn readable(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
@@ -33,16 +32,11 @@ pub(super) fn path(field: Field<'_>) -> Option<Located<PathBuf>> {
 /// A secret from a file, without the line break that editors add.
 pub(super) fn secret(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<SecretString>> {
     let path = path(field)?;
-    let file = open(&path, mistakes)?;
-    let mut text = Zeroizing::new(String::new());
-    if let Err(error) = file.take(MAX_BYTES).read_to_string(&mut text) {
-        return complain(&path.place, &path.value, &error.to_string(), mistakes);
+    let read = files::read_regular(&path.value, MAX_BYTES).and_then(|bytes| files::password(&bytes));
+    match read {
+        Ok(value) => Some(Located { value, place: path.place }),
+        Err(error) => complain(&path.place, &path.value, &error.to_string(), mistakes),
     }
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return complain(&path.place, &path.value, "it is empty", mistakes);
-    }
-    Some(Located { value: SecretString::from(secret), place: path.place })
 }
 
 fn open(path: &Located<PathBuf>, mistakes: &Mistakes) -> Option<File> {

@@ -7,10 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::broker::settings::Limits;
+use crate::document::{Field, Located, Mistakes, Table};
 use crate::domain::guardrails::{Guardrails, MAX_TOKEN_LIFETIME};
 use crate::domain::pattern::Pattern;
 use crate::domain::permission::{Action, Tier};
-use crate::registry::document::{Field, Located, Mistakes, Table};
 
 const DEFAULT_MAX_TTL: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_PROTECTED: &[&str] = &["refs/heads/main", "refs/heads/release/**"];

@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use url::Url;
-
 use crate::config::{files, tls};
+use crate::document::{Field, Located, Mistakes, Place, Table};
 use crate::domain::digest::Digest;
 use crate::domain::id::{BrokerName, OperatorName};
 use crate::domain::permission::Origin;
 use crate::http::settings::{AdminSettings, Operator, ResourceServer, Role, ServerSettings, TlsSettings};
-use crate::registry::document::{Field, Located, Mistakes, Place, Table};
 
 /// The operator whose key hallpass makes itself.
 const LOCAL_OPERATOR: &str = "local";
@@ -68,8 +66,8 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
         .collect();
     Listeners {
         server: (|| {
-            let public_url = public_url?.as_str().to_owned();
-            let called = public_url.parse::<Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
+            let public_url = public_url?;
+            let called = Some(public_url.host().to_owned());
             let tls = tls?.map(|tls| TlsSettings { called, ..tls });
             Some(ServerSettings { listen: listen?.value, public_url, tls })
         })(),
@@ -100,12 +98,12 @@ fn public_url(
             let remedy = format!("write public_url = \"{}\"", url.value.origin());
             mistakes.add(&place, "has a path", remedy);
         }
-        let origin = url.value.origin().as_str();
-        if let Some(rest) = origin.strip_prefix("http://").filter(|_| tls) {
-            let remedy = format!("write public_url = \"https://{rest}\"");
+        let origin = url.value.origin();
+        if tls && !origin.is_https() {
+            let remedy = format!("write public_url = \"https://{}\"", origin.authority());
             mistakes.add(&place, "is http, and the listener has server.tls", remedy);
         }
-        return Some(url.value.origin().clone());
+        return Some(origin.clone());
     }
     let listen = listen?.value;
     if listen.ip().is_loopback() && listen.port() != 0 {

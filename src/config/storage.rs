@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::{KeyEncryptionKeySource, files};
-use crate::registry::document::{Field, Located, Mistakes, Table};
+use crate::document::{Field, Located, Mistakes, Table};
 use crate::revocation::settings::{Backend, RevocationSettings};
 use crate::store::settings::StoreSettings;
 

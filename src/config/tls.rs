@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::config::{Config, files};
+use crate::document::{Field, Located, Mistakes, Place, Table};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::time::Timestamp;
 use crate::http::settings::{ClientCertificates, TlsSettings};
 use crate::http::tls::{Material, Part};
-use crate::registry::document::{Field, Located, Mistakes, Place, Table};
 
 /// Whose certificates a listener could be shown.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::files;
+use crate::document::{Field, Mistakes, Table, show_duration};
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::signing::SigningAlgorithm;
-use crate::registry::document::{Field, Mistakes, Table, show_duration};
 use crate::token::settings::TokenSettings;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(10 * 60);

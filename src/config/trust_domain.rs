@@ -6,9 +6,9 @@ use spiffe::transport::Endpoint;
 
 use crate::config::files;
 use crate::config::issuer::{DAY, DEFAULT_STALE_KEYS, secure_url};
+use crate::document::{Field, Located, Mistakes, Table};
 use crate::domain::id::IssuerName;
 use crate::identity::settings::{BundleSource, IssuerSettings, TrustDomainSettings};
-use crate::registry::document::{Field, Located, Mistakes, Table};
 
 pub(super) struct TrustDomains {
     pub(super) settings: Vec<TrustDomainSettings>,

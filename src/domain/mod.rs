@@ -26,6 +26,7 @@ pub mod reason;
 pub mod receipt;
 pub mod request;
 pub mod revocation;
+pub mod secure;
 pub mod signing;
 pub mod spiffe;
 mod text;

@@ -1,4 +1,4 @@
-//! Each request's id, and the address it came from: in its answer, its log line and its events.
+//! Each request's id, and the address it came from: in its answer, its log lines and its events.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -13,9 +13,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 use crate::broker::Call;
 use crate::http::Gate;
+use crate::telemetry::span;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -23,7 +25,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Names each call, and logs how it ended. Logs neither query nor headers nor body.
+/// Names each call, opens its span, and logs how it ended. Logs neither query nor headers nor body.
 ///
 /// A panic in a handler is a fault of the broker like any other: its caller is answered, in the listener's
 /// own form, and whoever shares the connection goes on.
@@ -70,23 +72,23 @@ where
         let begun = tokio::time::Instant::now();
         let method = known(request.method());
         let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
-        let (answering, fault) = (self.inner.call(request), *fault);
-        Box::pin(async move {
+        let route = matched.as_ref().map_or("-", |path| path.as_str());
+        let span = span::of_request(call.request, method, route);
+        let (answering, fault) = (span.in_scope(|| self.inner.call(request)), *fault);
+        let answer = async move {
             let mut response = answered(answering).await.unwrap_or_else(|| fault(call));
             if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {
                 response.headers_mut().insert(REQUEST_ID, id);
             }
             tracing::info!(
-                request = %call.request,
                 peer = %call.peer,
-                method,
-                path = matched.as_ref().map_or("-", |path| path.as_str()),
                 status = response.status().as_u16(),
                 micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
                 "call"
             );
             Ok(response)
-        })
+        };
+        answer.instrument(span).boxed()
     }
 }
 

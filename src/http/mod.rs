@@ -20,6 +20,7 @@ use std::sync::Arc;
 use crate::broker::Broker;
 use crate::http::settings::{Operator, ResourceServer};
 use crate::http::tls::Tls;
+use crate::telemetry::Metrics;
 
 /// What every handler gets, shared by all.
 pub type Gate = Arc<Reachable>;
@@ -28,6 +29,8 @@ pub type Gate = Arc<Reachable>;
 pub struct Reachable {
     pub broker: Arc<Broker>,
     pub callers: Arc<Callers>,
+    /// Those that the broker does not keep itself.
+    pub metrics: Metrics,
     /// What the listeners serve TLS with, for readiness; empty where a proxy ends it.
     pub tls: Arc<[Arc<Tls>]>,
     /// Whether the public listener ends TLS itself, and so sees client certificates.

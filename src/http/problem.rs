@@ -62,7 +62,7 @@ impl Problem {
     }
 
     pub(super) fn store(call: Call, error: &StoreError) -> Self {
-        tracing::error!(request = %call.request, %error, "store");
+        tracing::error!(%error, "store");
         Self::new(call, StatusCode::SERVICE_UNAVAILABLE, format!("the store cannot be read: {error}"))
     }
 
@@ -72,6 +72,9 @@ impl Problem {
             KillError::Store(_) | KillError::Volatile => StatusCode::SERVICE_UNAVAILABLE,
             KillError::Random | KillError::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         };
+        if status.is_server_error() {
+            tracing::error!(%error, "kill switch");
+        }
         Self::new(call, status, error.to_string())
     }
 }

@@ -13,8 +13,8 @@ use crate::domain::permission::Origin;
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     pub listen: SocketAddr,
-    /// The issuer of every token, without a trailing slash.
-    pub public_url: String,
+    /// The issuer of every token.
+    pub public_url: Origin,
     /// `None` where a proxy ends TLS.
     pub tls: Option<TlsSettings>,
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::domain::id::IssuerName;
 use crate::domain::reason::Reason;
@@ -13,17 +14,28 @@ use crate::domain::reason::Reason;
 pub struct ProofError {
     pub reason: Reason,
     pub detail: Cow<'static, str>,
+    /// For the log alone: what of this side failed, where the proof is not at fault. It may name addresses.
+    pub cause: Option<Arc<str>>,
 }
 
 impl ProofError {
     pub(super) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), cause: None }
+    }
+
+    /// The keys that would verify the proof cannot be had.
+    pub(super) fn no_keys(detail: &'static str, NoKeys(cause): NoKeys) -> Self {
+        Self { cause: Some(cause), ..Self::new(Reason::IssuerUnavailable, detail) }
     }
 
     pub(super) fn malformed(detail: &'static str) -> Self {
         Self::new(Reason::ProofMalformed, detail)
     }
 }
+
+/// Why an issuer has no keys to verify with: its name, and how the last fetch failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NoKeys(pub(super) Arc<str>);
 
 /// What stops an [`Authenticator`](super::Authenticator) from being made.
 #[derive(Debug, thiserror::Error)]

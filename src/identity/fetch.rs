@@ -1,31 +1,39 @@
 //! Where an issuer's JWK set is read: the one place of the broker that contacts an issuer.
 //!
 //! Every address is the operator's, or comes from the discovery document of the operator's address.
-//! Nothing in a token chooses one. No redirects, no proxies of the environment, little time, few bytes.
+//! Nothing in a token chooses one. Little time, few bytes; `outbound` promises the rest.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::redirect::Policy;
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
-use url::{Host, Origin, Url};
+use url::{Origin, Url};
 use zeroize::Zeroizing;
 
 use crate::domain::id::IssuerName;
+use crate::domain::secure::is_secure;
+use crate::files::{self, Unreadable};
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
 use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
-use crate::identity::spiffe::workload_api;
+use crate::identity::workload_api::{self, WorkloadApiError};
+use crate::outbound::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use crate::outbound::{self, Client, Limits, Method, Request, Roots};
 
 /// For discovery and the set together.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The greatest document that is read, bytes.
 const MAX_DOCUMENT: usize = 512 * 1024;
+
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(2),
+    // `Source::fetch` bounds all that one fetch asks.
+    total: None,
+    body: MAX_DOCUMENT,
+    // A fetch every ten minutes is not worth a connection kept open.
+    keep_alive: false,
+};
 
 /// The greatest bearer token, bytes.
 const MAX_BEARER: usize = 16 * 1024;
@@ -34,15 +42,15 @@ const MAX_BEARER: usize = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("no answer: {0}")]
-    Unreachable(#[source] reqwest::Error),
+    NoAnswer(#[source] outbound::Error),
     #[error("{0}")]
-    File(#[source] std::io::Error),
+    File(#[source] Unreadable),
     #[error("no complete answer within 5 s")]
     Timeout,
     #[error("answered with status {0}, not 200; redirects are not followed")]
     Status(u16),
     #[error("jwks_bearer_file: {0}")]
-    Bearer(#[source] std::io::Error),
+    Bearer(#[source] Unreadable),
     #[error("jwks_bearer_file holds no bearer token: one line of visible ASCII, at most 16 KiB")]
     BadBearer,
     #[error(
@@ -57,12 +65,19 @@ pub(super) enum FetchError {
     OtherIssuer,
     #[error("jwks_uri must be https, or http on a loopback host where the issuer's url is that too")]
     InsecureJwksUri,
-    #[error("the Workload API: {0}")]
-    WorkloadApi(#[from] spiffe::WorkloadApiError),
-    #[error("the Workload API has no bundle of this trust domain")]
-    NoBundle,
+    #[error(transparent)]
+    WorkloadApi(#[from] WorkloadApiError),
     #[error(transparent)]
     BadJwks(#[from] BadJwks),
+}
+
+impl From<outbound::Error> for FetchError {
+    fn from(error: outbound::Error) -> Self {
+        match error {
+            outbound::Error::TooLarge(_) => Self::TooLarge,
+            error => Self::NoAnswer(error),
+        }
+    }
 }
 
 /// How to come by the set.
@@ -95,7 +110,7 @@ impl Source {
 /// An issuer's documents, and what it wants to see before it shows them.
 #[derive(Debug)]
 pub(super) struct Web {
-    client: reqwest::Client,
+    client: Client,
     bearer: Option<Bearer>,
 }
 
@@ -123,7 +138,7 @@ impl Source {
         if !is_secure(&url) {
             return Err(insecure(settings));
         }
-        let client = client(&settings.name, settings.ca_file.as_deref(), url.scheme() == "https")?;
+        let client = client(&settings.name, settings.ca_file.as_deref(), &url)?;
         let bearer = settings.jwks_bearer_file.clone().map(|file| Bearer { file, origin: url.origin() });
         let web = Web { client, bearer };
         Ok(match settings.keys {
@@ -145,19 +160,23 @@ impl Source {
                 Err(AuthenticatorError::InsecureUrl { issuer: name.clone() })
             }
             BundleSource::Url(url) => {
-                let client = client(name, settings.ca_file.as_deref(), url.scheme() == "https")?;
+                let client = client(name, settings.ca_file.as_deref(), url)?;
                 Ok(Self::Url { web: Web { client, bearer: None }, url: url.clone() })
             }
         }
     }
 
-    /// The bytes of the set. The one bound of time on it all is here: the client has none but for connecting.
+    /// The bytes of the set.
     pub(super) async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
         let read = async {
             match self {
-                Self::File(path) => read_file(path).await,
+                Self::File(path) => match read(path, MAX_DOCUMENT).await {
+                    Ok(mut document) => Ok(std::mem::take(&mut *document)),
+                    Err(Unreadable::TooLarge(_)) => Err(FetchError::TooLarge),
+                    Err(error) => Err(FetchError::File(error)),
+                },
                 Self::Url { web, url } => web.get(url).await,
-                Self::WorkloadApi { endpoint, domain } => workload_api::bundle(endpoint, domain).await,
+                Self::WorkloadApi { endpoint, domain } => Ok(workload_api::bundle(endpoint, domain).await?),
                 Self::Discovery { web, url, issuer } => {
                     let jwks_uri = discover(web, url, issuer).await?;
                     web.get(&jwks_uri).await
@@ -185,38 +204,33 @@ async fn discover(web: &Web, url: &Url, issuer: &str) -> Result<Url, FetchError>
 
 impl Web {
     async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
-        let unreachable = |error: reqwest::Error| FetchError::Unreachable(error.without_url());
-        let mut request = self.client.get(url.clone()).header(ACCEPT, "application/json");
+        let mut request = Request::new(Method::GET, url.clone());
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let bearer = self.bearer.as_ref();
         // The document of an issuer may name any host; what is meant for the issuer goes to it alone.
         let meant = bearer.filter(|bearer| bearer.origin == url.origin());
         if let Some(bearer) = meant {
-            request = request.header(AUTHORIZATION, bearer.header().await?);
+            request.headers_mut().insert(AUTHORIZATION, bearer.header().await?);
         }
-        let mut response = request.send().await.map_err(unreachable)?;
-        match response.status().as_u16() {
+        let mut response = self.client.send(request).await?;
+        match response.status() {
             200 => {}
             status @ (401 | 403) if bearer.is_some() && meant.is_none() => {
                 return Err(FetchError::BearerKept(status));
             }
             status => return Err(FetchError::Status(status)),
         }
-        let mut document = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if document.len() + chunk.len() > MAX_DOCUMENT {
-                return Err(FetchError::TooLarge);
-            }
-            document.extend_from_slice(&chunk);
-        }
-        Ok(document)
+        Ok(std::mem::take(&mut *response.body().await?))
     }
 }
 
 impl Bearer {
     /// Read each time: a pod's token is renewed in place.
     async fn header(&self) -> Result<HeaderValue, FetchError> {
-        let bytes = read_at_most(&self.file, MAX_BEARER).await.map_err(FetchError::Bearer)?;
-        let bytes = Zeroizing::new(bytes.ok_or(FetchError::BadBearer)?);
+        let bytes = read(&self.file, MAX_BEARER).await.map_err(|error| match error {
+            Unreadable::TooLarge(_) => FetchError::BadBearer,
+            error => FetchError::Bearer(error),
+        })?;
         let token = bytes.trim_ascii();
         if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
             return Err(FetchError::BadBearer);
@@ -229,32 +243,15 @@ impl Bearer {
     }
 }
 
-async fn read_file(path: &Path) -> Result<Vec<u8>, FetchError> {
-    read_at_most(path, MAX_DOCUMENT).await.map_err(FetchError::File)?.ok_or(FetchError::TooLarge)
-}
-
-/// The bytes of a file; `None` where there are more than `most`.
-async fn read_at_most(path: &Path, most: usize) -> std::io::Result<Option<Vec<u8>>> {
-    use tokio::io::AsyncReadExt as _;
-    let file = tokio::fs::File::open(path).await?;
-    let mut bytes = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut bytes).await?;
-    Ok((bytes.len() <= most).then_some(bytes))
+/// A file that an issuer's settings name; what stands in it may be a secret.
+async fn read(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || files::read(&path, most)).await;
+    read.unwrap_or_else(|_| Err(std::io::Error::other("the reading of it was broken off").into()))
 }
 
 fn discovery_url(issuer: &str) -> Option<Url> {
     Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))).ok()
-}
-
-/// https, or http to this host (DESIGN §15).
-fn is_secure(url: &Url) -> bool {
-    match (url.scheme(), url.host()) {
-        ("https", Some(_)) => true,
-        ("http", Some(Host::Domain(name))) => name == "localhost",
-        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
-        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
-        _ => false,
-    }
 }
 
 fn insecure(settings: &IssuerSettings) -> AuthenticatorError {
@@ -262,83 +259,29 @@ fn insecure(settings: &IssuerSettings) -> AuthenticatorError {
 }
 
 /// A client for this issuer alone, so that one's `ca_file` vouches for no other.
-#[expect(clippy::disallowed_methods, reason = "this is the client that contacts configured issuers")]
-fn client(
-    name: &IssuerName,
-    ca_file: Option<&Path>,
-    https: bool,
-) -> Result<reqwest::Client, AuthenticatorError> {
-    let failed = |problem: String| AuthenticatorError::Client { issuer: name.clone(), problem };
-    let mut builder = reqwest::Client::builder()
-        .redirect(Policy::none())
-        .referer(false)
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        // A fetch every ten minutes is not worth a connection kept open.
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")));
-    if https {
-        if CryptoProvider::get_default().is_none() {
-            return Err(failed("no TLS provider is installed in this process".to_owned()));
-        }
-        builder = builder.https_only(true).tls_certs_merge(extra_roots(name, ca_file)?);
-    } else {
-        builder = builder.tls_backend_preconfigured(no_roots().map_err(|error| failed(error.to_string()))?);
-    }
-    // Its own text is «builder error»; the reason is beneath.
-    builder.build().map_err(|error| {
-        failed(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
-    })
+fn client(issuer: &IssuerName, ca_file: Option<&Path>, url: &Url) -> Result<Client, AuthenticatorError> {
+    let roots = match ca_file {
+        _ if url.scheme() != "https" => Roots::Nobody,
+        None => Roots::System,
+        Some(path) => roots(issuer, path)?,
+    };
+    Client::new(LIMITS, roots, None)
+        .map_err(|error| AuthenticatorError::Client { issuer: issuer.clone(), problem: error.to_string() })
 }
 
-fn extra_roots(
-    name: &IssuerName,
-    ca_file: Option<&Path>,
-) -> Result<Vec<reqwest::Certificate>, AuthenticatorError> {
-    let Some(path) = ca_file else { return Ok(Vec::new()) };
-    let issuer = || name.clone();
-    let pem = std::fs::read(path).map_err(|source| AuthenticatorError::Unreadable {
+fn roots(issuer: &IssuerName, path: &Path) -> Result<Roots, AuthenticatorError> {
+    let (issuer, path) = (|| issuer.clone(), || path.to_owned());
+    let pem = std::fs::read(path()).map_err(|source| AuthenticatorError::Unreadable {
         issuer: issuer(),
-        path: path.to_owned(),
+        path: path(),
         source,
     })?;
-    match reqwest::Certificate::from_pem_bundle(&pem) {
-        Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(AuthenticatorError::BadCertificates { issuer: issuer(), path: path.to_owned() }),
-    }
-}
-
-/// For plain http on loopback: trusts nobody, and does not load the system's roots, which takes
-/// longer than the rest of the start.
-fn no_roots() -> Result<ClientConfig, rustls::Error> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+    Roots::and_pem(&pem).map_err(|_| AuthenticatorError::BadCertificates { issuer: issuer(), path: path() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_https_and_loopback_are_secure() {
-        for url in ["https://a.test/x", "http://127.0.0.1:1/", "http://[::1]/", "http://localhost:8/"] {
-            assert!(is_secure(&Url::parse(url).unwrap()), "{url}");
-        }
-        for url in [
-            "http://a.test",
-            "http://169.254.169.254/",
-            "http://localhost.a.test/",
-            "http://127.0.0.1.a.test/",
-            "http://10.0.0.1/",
-            "ftp://localhost/",
-            "file:///etc/passwd",
-        ] {
-            assert!(!is_secure(&Url::parse(url).unwrap()), "{url}");
-        }
-    }
 
     #[test]
     fn discovery_is_below_the_issuer_whatever_its_last_slash() {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::domain::id::IssuerName;
 use crate::domain::time::{Clock, Timestamp};
-use crate::identity::error::AuthenticatorError;
+use crate::identity::error::{AuthenticatorError, NoKeys};
 use crate::identity::fetch::{FetchError, Source, TOTAL_TIMEOUT};
 use crate::identity::jwks::{BadJwks, KeySet};
 
@@ -90,10 +90,6 @@ pub(super) struct Snapshot<D = KeySet> {
     fetched: Timestamp,
 }
 
-/// Why an issuer has no keys to verify with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NoKeys;
-
 /// What became of a call for keys that the current set lacks.
 #[derive(Debug)]
 pub(super) enum Newer<D = KeySet> {
@@ -102,7 +98,7 @@ pub(super) enum Newer<D = KeySet> {
     /// The issuer was asked a short while ago, and this is all it has.
     NoNews,
     /// The issuer could not be asked: whether it has the key is not known.
-    Unavailable,
+    Unavailable(NoKeys),
 }
 
 /// How an issuer's keys stand, for readiness and metrics.
@@ -219,9 +215,9 @@ impl<D: Document> Published<D> {
         self.fetched(Cause::UnknownKid, now, TOTAL_TIMEOUT + STALE_WAIT).await;
         match self.usable(now) {
             Ok(snapshot) if snapshot.generation != seen.generation => Newer::Keys(snapshot),
-            _ if self.is_failing() => Newer::Unavailable,
+            _ if self.is_failing() => Newer::Unavailable(self.no_keys()),
             Ok(_) => Newer::NoNews,
-            Err(NoKeys) => Newer::Unavailable,
+            Err(missing) => Newer::Unavailable(missing),
         }
     }
 
@@ -236,8 +232,19 @@ impl<D: Document> Published<D> {
     }
 
     fn usable(&self, now: Timestamp) -> Result<Arc<Snapshot<D>>, NoKeys> {
-        let held = self.current.load_full().ok_or(NoKeys)?;
-        if elapsed(held.fetched, now) < self.limit() { Ok(held) } else { Err(NoKeys) }
+        let held = self.current.load_full().filter(|held| elapsed(held.fetched, now) < self.limit());
+        held.ok_or_else(|| self.no_keys())
+    }
+
+    /// Why there is no usable key now.
+    pub(super) fn no_keys(&self) -> NoKeys {
+        let cause = self.attempts().error.clone();
+        let cause = cause.unwrap_or_else(|| match self.current.load().as_ref() {
+            Some(held) if held.keys.count() == 0 => "it publishes no usable key".to_owned(),
+            // Whoever waits for less time than a fetch may take does not know its outcome.
+            _ => "its keys did not come in time, and the fetch goes on".to_owned(),
+        });
+        NoKeys(format!("{}: {cause}", self.name).into())
     }
 
     /// How old keys may be and still verify.
@@ -358,7 +365,7 @@ fn elapsed(earlier: Timestamp, now: Timestamp) -> Duration {
     if earlier.since(now) > Duration::from_secs(10) { Duration::MAX } else { now.since(earlier) }
 }
 
-/// An error with what lies beneath: reqwest's own text ends at «error sending request».
+/// An error with what lies beneath: the Workload API's own text ends at «transport error».
 fn describe(error: &FetchError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error).and_then(std::error::Error::source);

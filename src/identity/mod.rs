@@ -27,6 +27,7 @@ mod jws;
 mod keys;
 mod oidc;
 mod spiffe;
+mod workload_api;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use rustls::pki_types::CertificateDer;
 use crate::domain::id::IssuerName;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::key::PublicKey;
+use crate::domain::permission::Origin;
 use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
 use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
@@ -51,7 +53,7 @@ pub use spiffe::ClientCertificate;
 pub struct Authenticator {
     issuers: oidc::Issuers,
     trust_domains: spiffe::TrustDomains,
-    our_issuer: String,
+    our_issuer: Origin,
     clock: Clock,
 }
 
@@ -61,7 +63,7 @@ impl Authenticator {
     pub fn new(
         issuers: Vec<IssuerSettings>,
         trust_domains: &[TrustDomainSettings],
-        our_issuer: String,
+        our_issuer: Origin,
         clock: Clock,
     ) -> Result<Self, AuthenticatorError> {
         let name = |name: &IssuerName| AuthenticatorError::SharedName { issuer: name.clone() };
@@ -94,7 +96,7 @@ impl Authenticator {
 
     /// Verifies a JWT-SVID of a configured trust domain, for this broker alone.
     pub async fn jwt_svid(&self, token: &str) -> Result<VerifiedIdentity, ProofError> {
-        self.trust_domains.jwt(token, &self.our_issuer).await
+        self.trust_domains.jwt(token, self.our_issuer.as_str()).await
     }
 
     /// Verifies an X.509-SVID: the certificates of a client that has shown to hold the first one's key, the
@@ -113,7 +115,7 @@ impl Authenticator {
         assertion: &UnverifiedAssertion<'_>,
         keys: &[&PublicKey],
     ) -> Result<(VerifiedIdentity, SingleUse), ProofError> {
-        assertion.verify(keys, &self.our_issuer, self.clock.now())
+        assertion.verify(keys, self.our_issuer.as_str(), self.clock.now())
     }
 
     /// How each issuer's keys and each trust domain's bundle stand.

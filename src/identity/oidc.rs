@@ -11,11 +11,11 @@ use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
 use crate::identity::claims::{self, Dates, Expected, Limits};
-use crate::identity::error::{AuthenticatorError, ProofError};
+use crate::identity::error::{AuthenticatorError, NoKeys, ProofError};
 use crate::identity::fetch::Source;
 use crate::identity::jwks::{Found, KeySet, VerificationKey};
 use crate::identity::jws::{MAX_TOKEN, Unverified};
-use crate::identity::keys::{IssuerKeys, IssuerStatus, Newer, NoKeys, Snapshot};
+use crate::identity::keys::{IssuerKeys, IssuerStatus, Newer, Snapshot};
 use crate::identity::settings::IssuerSettings;
 
 /// What verified proofs may take of memory, bytes; about 10,000 of GitHub's.
@@ -175,7 +175,8 @@ impl Issuer {
     async fn keys(&self) -> Result<Arc<Snapshot>, ProofError> {
         match self.keys.current().await {
             Ok(snapshot) if snapshot.keys.len() > 0 => Ok(snapshot),
-            Ok(_) | Err(NoKeys) => Err(unavailable()),
+            Ok(_) => Err(unavailable(self.keys.no_keys())),
+            Err(missing) => Err(unavailable(missing)),
         }
     }
 
@@ -189,7 +190,7 @@ impl Issuer {
         match self.keys.newer(&snapshot).await {
             Newer::Keys(newer) => Ok(newer),
             Newer::NoNews => Ok(snapshot),
-            Newer::Unavailable => Err(unavailable()),
+            Newer::Unavailable(missing) => Err(unavailable(missing)),
         }
     }
 }
@@ -232,8 +233,8 @@ pub(super) fn candidates<'a>(
     }
 }
 
-fn unavailable() -> ProofError {
-    ProofError::new(Reason::IssuerUnavailable, "the issuer's keys cannot be had at the moment; try again")
+fn unavailable(missing: NoKeys) -> ProofError {
+    ProofError::no_keys("the issuer's keys cannot be had at the moment; try again", missing)
 }
 
 /// About what a cached proof takes: the strings, and what a map's entry and two allocations cost beside them.

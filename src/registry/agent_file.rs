@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::document::{Document, Field, Located, Mistakes, Place, Table, show_duration};
 use crate::domain::agent::{Agent, IdentityRule};
 use crate::domain::diagnostic::is_deceptive;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, PermissionName};
 use crate::domain::permission::{Permission, ResourceKind};
-use crate::registry::document::{Document, Field, Located, Mistakes, Place, Table, show_duration};
 use crate::registry::{Rules, identity_rule, resource};
 
 /// A purpose is a sentence, shown in lists and on approvals.

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use crate::document::{Located, Mistakes, Place};
 use crate::domain::agent::IdentityRule;
 use crate::domain::id::IssuerName;
 use crate::domain::pattern::ClaimPattern;
-use crate::registry::document::{Located, Mistakes, Place};
 use crate::registry::index::prefix;
 
 /// Rules by issuer, claim and what comes before its first star.

@@ -1,91 +1,19 @@
 //! The folder of agent files, as bytes: what is in it, what does not belong there, and its hash.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::domain::diagnostic::Diagnostic;
+use crate::document::{Fault, Mistakes, decode, nearest, read_bytes};
 use crate::domain::digest::Digest;
 use crate::domain::id::AgentId;
-use crate::registry::document::{Mistakes, nearest};
-
-/// No file that a person wrote and another reviewed is bigger.
-pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// More agents than this in one folder are a mistake.
 pub const MAX_AGENTS: usize = 10_000;
 
 const EXTENSION: &str = "toml";
-
-/// What is wrong with a file, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fault {
-    line: Option<usize>,
-    problem: String,
-    remedy: &'static str,
-}
-
-impl Fault {
-    fn new(problem: impl Into<String>, remedy: &'static str) -> Self {
-        Self { line: None, problem: problem.into(), remedy }
-    }
-
-    fn told(&self, file: PathBuf) -> Diagnostic {
-        Diagnostic {
-            file,
-            line: self.line,
-            key: String::new(),
-            problem: self.problem.clone(),
-            remedy: self.remedy.to_owned(),
-        }
-    }
-}
-
-/// Reads a UTF-8 file of at most [`MAX_FILE_BYTES`]; what is wrong with it goes to `mistakes`.
-pub fn read_text(path: &Path, mistakes: &Mistakes) -> Option<String> {
-    match read_bytes(path).and_then(decode) {
-        Ok(text) => Some(text),
-        Err(fault) => {
-            mistakes.push(fault.told(path.to_path_buf()));
-            None
-        }
-    }
-}
-
-fn unreadable(error: &io::Error) -> Fault {
-    if error.kind() == io::ErrorKind::NotFound {
-        return Fault::new("there is no such file", "make it, or correct the path");
-    }
-    Fault::new(format!("cannot be read: {error}"), "make it a file that hallpass may read")
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, Fault> {
-    let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
-    if metadata.is_dir() {
-        return Err(Fault::new("is a folder", "write a file of this name"));
-    }
-    // Opening a pipe would wait for its writer.
-    if !metadata.is_file() {
-        return Err(Fault::new("is not a regular file", "write a file of this name"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| unreadable(&error))?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Fault::new("is bigger than 1 MiB", "keep only what hallpass reads"));
-    }
-    Ok(bytes)
-}
-
-fn decode(bytes: Vec<u8>) -> Result<String, Fault> {
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Fault { line: Some(line), ..Fault::new("is not UTF-8 text", "save the file as UTF-8") }
-    })
-}
 
 /// The folder as it was read once.
 pub(super) struct Snapshot {
@@ -160,7 +88,7 @@ impl Snapshot {
     /// What is wrong with the folder as such.
     pub(super) fn report(&self, mistakes: &Mistakes) {
         for (path, fault) in &self.faults {
-            mistakes.push(fault.told(path.clone()));
+            mistakes.push(fault.at(path.clone()));
         }
     }
 
@@ -175,12 +103,12 @@ impl Snapshot {
             let id = name.strip_suffix(".toml").unwrap_or(name).parse::<AgentId>();
             if let Err(error) = &id {
                 let fault = Fault::new(error.to_string(), "rename the file: its name is the agent's id");
-                mistakes.push(fault.told(path.clone()));
+                mistakes.push(fault.at(path.clone()));
             }
             match bytes.clone().and_then(decode) {
                 Ok(text) => Some((path, id.ok(), text)),
                 Err(fault) => {
-                    mistakes.push(fault.told(path));
+                    mistakes.push(fault.at(path));
                     None
                 }
             }

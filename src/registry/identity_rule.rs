@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::document::{Field, Located, Mistakes, Table, nearest};
 use crate::domain::agent::IdentityRule;
 use crate::domain::id::IssuerName;
 use crate::domain::key::PublicKey;
 use crate::domain::pattern::ClaimPattern;
 use crate::domain::platform::Platform;
-use crate::registry::document::{Field, Located, Mistakes, Table, nearest};
 use crate::registry::index::prefix;
 use crate::registry::{Rules, platforms, spiffe_rule};
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::document::{Field, Located, Mistakes, Place, Table, is_near};
 use crate::domain::guardrails::{Guardrails, PRODUCTION};
 use crate::domain::id::PermissionName;
 use crate::domain::pattern::Pattern;
 use crate::domain::permission::{Action, Location, Permission, ResourceKind, Tier};
 use crate::registry::Rules;
-use crate::registry::document::{Field, Located, Mistakes, Place, Table, is_near};
 use crate::registry::identity_rule::regular_expression;
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::document::{Field, Located, Mistakes, nearest};
 use crate::domain::agent::IdentityRule;
 use crate::domain::id::IssuerName;
 use crate::domain::pattern::ClaimPattern;
 use crate::domain::spiffe::SpiffeId;
 use crate::registry::Rules;
-use crate::registry::document::{Field, Located, Mistakes, nearest};
 
 /// A SPIFFE ID has one spelling, so a rule for it is a rule for the `sub` of its trust domain.
 pub(super) fn read(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<IdentityRule> {

@@ -103,7 +103,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The claims of a bearer token issued at `now` that lives as long as `grant` says.
+    /// The claims of a bearer token issued at `now` that lives as long as `grant` says, decided before the first change of
+    /// the kill switch.
     pub fn new(
         issuer: &Arc<str>,
         agent: &Agent,
@@ -111,7 +112,6 @@ impl Claims {
         grant: &Grant,
         registry: &Arc<str>,
         jti: TokenId,
-        as_of: Revision,
         now: Timestamp,
     ) -> Self {
         let iat = now.seconds();
@@ -126,7 +126,7 @@ impl Claims {
             exp: iat.saturating_add(life),
             jti,
             owner: agent.owner.clone(),
-            as_of,
+            as_of: Revision::ZERO,
             scope: grant.permissions.scope(),
             authorization_details: grant.permissions.clone(),
             registry: Arc::clone(registry),

@@ -6,9 +6,13 @@ mod offline;
 mod program;
 mod tokens;
 
+use std::net::TcpListener;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::broker::decode;
+use crate::support::process::Process;
 use program::Place;
 
 /// A place where `hallpass serve` runs as it comes, or, where the default ports are taken, on others.
@@ -134,4 +138,24 @@ fn an_operator_has_a_role() {
     assert_eq!(refused.code, 3, "{refused:?}");
     assert!(refused.err.contains("warning: wrong.key can be read by others"), "{refused:?}");
     assert!(refused.err.contains("reason: credential_invalid"), "{refused:?}");
+}
+
+/// The operator key must not go to whoever a variable of the environment names.
+#[test]
+fn a_proxy_of_the_environment_gets_nothing() {
+    let broker = Process::start();
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
+    command
+        .args(["agents", "list", "--admin-url", &broker.admin, "--key-file"])
+        .arg(broker.file("operator.key"));
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env(name, &url);
+    }
+    let ran = command.env_remove("no_proxy").env_remove("NO_PROXY").output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("payments-refactorer"));
+    assert!(proxy.accept().is_err(), "the proxy was asked");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 use hallpass::cli::Cli;
-use hallpass::cli::token::proof;
+use hallpass::cli::token::source;
 use hallpass::config;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
@@ -156,7 +156,7 @@ fn a_gitlab_job_has_a_token_for_the_broker_where_hallpass_looks() {
     let documents = yaml(&text);
     let tokens = at(&documents[0], "refactor.id_tokens").as_mapping().expect("a map");
     let names: Vec<&str> = tokens.keys().filter_map(Yaml::as_str).collect();
-    assert_eq!(names, [proof::IDENTITY_TOKEN]);
+    assert_eq!(names, [source::IDENTITY_TOKEN]);
     assert_eq!(self::text(&documents[0], "refactor.id_tokens.HALLPASS_IDENTITY_TOKEN.aud"), BROKER);
     assert_eq!(self::text(&documents[0], "refactor.variables.HALLPASS_URL"), BROKER);
 }
@@ -172,7 +172,7 @@ fn a_pod_has_its_token_where_hallpass_looks() {
     assert_eq!(self::text(mount, "name"), self::text(volume, "name"));
     let token = at(volume, "projected.sources.0.serviceAccountToken");
     let path = format!("{}/{}", self::text(mount, "mountPath"), self::text(token, "path"));
-    assert_eq!(path, proof::PROJECTED);
+    assert_eq!(path, source::PROJECTED);
     assert_eq!(self::text(token, "audience"), BROKER);
     assert_eq!(self::text(container, "env.0.value"), BROKER);
     // The token file has a place in memory that the agent may write to.
@@ -208,8 +208,8 @@ fn a_unit_reads_its_key_from_its_own_credentials() {
     let runtime = unit("RuntimeDirectory").remove(0);
     let due = [
         format!("HALLPASS_URL={BROKER}"),
-        format!("{}=payments-refactorer", proof::AGENT),
-        format!("{}=%d/{credential}", proof::KEY_FILE),
+        format!("{}=payments-refactorer", source::AGENT),
+        format!("{}=%d/{credential}", source::KEY_FILE),
         format!("XDG_RUNTIME_DIR=%t/{runtime}"),
     ];
     assert_eq!(environment, due.into());

@@ -61,7 +61,8 @@ impl Grant {
 async fn broker_at(now: i64, backend: Backend) -> TestApp {
     let broker = vectors::broker();
     let issuers = broker.issuers();
-    let configure = |revocation: &str, _: &str| configuration(&broker.our_issuer, revocation, &issuers);
+    let configure =
+        |revocation: &str, _: &str| configuration(broker.our_issuer.as_str(), revocation, &issuers);
     let agents = [(broker.agent.as_str(), agent_file(&broker))];
     TestApp::made(backend, Hands::still(Timestamp::from_seconds(now)), configure, &agents).await
 }

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::time::Duration;
 
-use reqwest::{Method, Request};
 use tokio::time::timeout;
 
 use super::{Client, TOTAL_TIMEOUT};
 use crate::cli::{Failure, Outcome};
+use crate::outbound::{Method, Request};
 
 /// For the whole of it; each piece has [`TOTAL_TIMEOUT`].
 const COPY_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,12 +25,12 @@ impl Client {
         let stalled = |_| Failure::failed(format!("the broker at {} stopped in the middle", self.base));
         let head = timeout(TOTAL_TIMEOUT, self.execute(request)).await;
         let mut response = head.map_err(stalled)??;
-        if !response.status().is_success() {
+        if !(200..=299).contains(&response.status()) {
             let refused = timeout(TOTAL_TIMEOUT, self.collect(response)).await;
             return refused.map_err(stalled)??.success().map(drop);
         }
         loop {
-            let piece = timeout(TOTAL_TIMEOUT, response.chunk()).await.map_err(stalled)?;
+            let piece = timeout(TOTAL_TIMEOUT, response.piece()).await.map_err(stalled)?;
             match piece.map_err(|error| self.unreachable(&error))? {
                 Some(piece) => out.write_all(&piece)?,
                 None => return Ok(()),

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Answer, Client, cause_of};
+use super::{Answer, Client};
 use crate::cli::{Failure, Outcome};
+use crate::outbound::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use crate::outbound::{Method, Request};
 
 impl Client {
     /// What `platform` answers at `url`, with the broker's limits: no redirects, no proxies, 30 s, 8 MiB.
@@ -27,11 +27,12 @@ impl Client {
         request.headers_mut().insert(AUTHORIZATION, header);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let host = request.url().host_str().unwrap_or_default().to_owned();
-        let broken = |why: &str| Failure::failed(format!("no answer from {platform} at {host}: {why}"));
-        match self.http.execute(request).await {
-            Ok(response) => self.collect(response).await.map_err(|_| broken("it broke off")),
-            Err(error) => Err(broken(&cause_of(&error))),
+        match self.http.send(request).await {
+            Ok(response) => self.collect(response).await.map_err(|_| "it broke off".to_owned()),
+            Err(error) => Err(error.to_string()),
         }
-        .map_err(|failure| failure.passing(Duration::ZERO))
+        .map_err(|why| {
+            Failure::failed(format!("no answer from {platform} at {host}: {why}")).passing(Duration::ZERO)
+        })
     }
 }

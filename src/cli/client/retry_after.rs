@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+
+use crate::outbound::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// How long the answer asks to wait; zero where it does not say, or not in a way that can be read. A date is
 /// taken against the answer's own `Date`, so that a clock that differs does not matter.

@@ -1,13 +1,13 @@
 //! The file that a command reads its token from: private, replaced whole, gone at the end.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::{Failure, Host, Outcome};
+use crate::files;
 
 /// A file named `token` in a folder of its own (0700), both removed on drop.
 ///
@@ -51,20 +51,9 @@ impl TokenFile {
     /// # Errors
     /// When it cannot be written; the one before is still there then.
     pub fn replace(&self, token: &SecretString) -> Outcome {
-        let new = self.folder.join("next");
-        let written = write(&new, token).and_then(|()| fs::rename(&new, self.path()));
-        written.map_err(|error| Failure::failed(format!("cannot write {}: {error}", self.path().display())))
+        let replaced = files::replace(&self.path(), token.expose_secret().as_bytes());
+        replaced.map_err(|error| Failure::failed(format!("cannot write {}: {error}", self.path().display())))
     }
-}
-
-fn write(path: &Path, token: &SecretString) -> io::Result<()> {
-    // What a failed try left behind.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(token.expose_secret().as_bytes())
 }
 
 impl Drop for TokenFile {

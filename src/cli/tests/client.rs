@@ -80,9 +80,14 @@ fn an_answer_over_8_mib_is_dropped() {
 #[test]
 fn an_address_without_tls_is_a_wrong_command_line() {
     let machine = Machine::new();
-    for url in
-        ["http://10.0.0.1:8701", "http://localhost.evil.example", "ftp://127.0.0.1", "https://a:b@c", "x"]
-    {
+    for url in [
+        "http://10.0.0.1:8701",
+        "http://localhost.evil.example",
+        "http://broker.localhost",
+        "ftp://127.0.0.1",
+        "https://a:b@c",
+        "x",
+    ] {
         let ran = machine.run(&["agents", "list", "--admin-url", url]);
         assert_eq!(ran.code, 2, "{url}: {}", ran.err);
     }

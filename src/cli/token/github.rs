@@ -11,7 +11,7 @@ use url::Url;
 use crate::cli::client::Client;
 use crate::cli::token::proof::{self, Proof};
 use crate::cli::{Failure, Outcome};
-use crate::domain::permission::is_secure;
+use crate::domain::secure::is_secure;
 
 pub const REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 pub const REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";

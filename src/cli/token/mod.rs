@@ -2,13 +2,13 @@
 
 pub mod ask;
 pub mod assertion;
-pub mod certificate;
 pub mod dpop;
 pub mod github;
 pub mod jws;
 pub mod narrow;
 pub mod patience;
 pub mod proof;
+pub mod source;
 pub mod workload_api;
 
 use secrecy::ExposeSecret;

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use spiffe::transport::Endpoint;
 use spiffe::{SpiffeId, WorkloadApiClient, WorkloadApiError};
 
-use crate::cli::token::certificate::Certificate;
+use crate::cli::certificate::Certificate;
 use crate::cli::token::proof::Proof;
 use crate::cli::{Failure, Outcome};
 

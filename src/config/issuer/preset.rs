@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::secure_url;
+use crate::document::{Located, Mistakes, Table};
 use crate::domain::platform::Platform;
 use crate::identity::settings::ProofAlgorithm;
-use crate::registry::document::{Located, Mistakes, Table};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 

@@ -29,7 +29,7 @@ pub(super) fn write_pair(dir: &TempDir, name: &str) {
 fn a_pair_makes_the_listener_https() {
     let (dir, file) = with_pair(TLS);
     let config = Config::load(&file, []).unwrap();
-    assert_eq!(config.server.public_url, "https://127.0.0.1:8700");
+    assert_eq!(config.server.public_url.as_str(), "https://127.0.0.1:8700");
     let tls = config.server.tls.unwrap();
     assert_eq!(tls.cert_file, dir.path().join("tls.pem"));
     assert_eq!(tls.clients, ClientCertificates::Any);
@@ -54,7 +54,7 @@ fn the_environment_can_name_the_files() {
     ];
     let config = Config::load(&file, variables(&set)).unwrap();
     assert!(config.server.tls.is_some());
-    assert_eq!(config.server.public_url, "https://127.0.0.1:8700");
+    assert_eq!(config.server.public_url.as_str(), "https://127.0.0.1:8700");
     let told = Config::load(&file, variables(&set[..1])).unwrap_err();
     assert!(told[0].to_string().contains("server.tls.key_file: is missing"), "{told:?}");
 }

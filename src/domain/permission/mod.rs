@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::id::PermissionName;
 use crate::domain::pattern::Pattern;
+use crate::domain::secure::is_secure;
 use crate::domain::text::serialized_as_text;
 
 /// The `type` of an element of `authorization_details` (RFC 9396 §2).
@@ -39,17 +39,6 @@ pub enum InvalidUrl {
     Excess,
 }
 
-/// Whether tokens and keys may travel to `url`: https anywhere, http on this machine alone.
-pub fn is_secure(url: &url::Url) -> bool {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(url::Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
-}
-
 /// Where a resource is: an absolute URL in one spelling (lower-case host, no default port, no
 /// trailing slash), with its origin at hand.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +54,22 @@ pub struct Origin(Arc<str>);
 impl Origin {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Host and port, the port only where it is not the scheme's own: `ledger.acme.internal:8443`.
+    pub fn authority(&self) -> &str {
+        self.0.split_once("://").map_or(&self.0, |(_, authority)| authority)
+    }
+
+    /// The host, an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        let port = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+        port.map_or(authority, |at| &authority[..at])
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
     }
 }
 

@@ -184,3 +184,19 @@ fn what_is_not_listed_is_forbidden_and_gated_wins() {
     assert_eq!((tier("read"), tier("push"), tier("merge")), (Tier::Free, Tier::Gated, Tier::Forbidden));
     assert!(Tier::Free < Tier::Gated && Tier::Gated < Tier::Forbidden);
 }
+
+#[test]
+fn an_origin_tells_its_host_and_port() {
+    for (origin, authority, host) in [
+        ("https://ledger.acme.internal", "ledger.acme.internal", "ledger.acme.internal"),
+        ("https://ledger.acme.internal:8443", "ledger.acme.internal:8443", "ledger.acme.internal"),
+        ("https://a.test:443", "a.test", "a.test"),
+        ("http://127.0.0.1:8700", "127.0.0.1:8700", "127.0.0.1"),
+        ("http://[::1]:8700", "[::1]:8700", "[::1]"),
+        ("https://[2001:db8::1]", "[2001:db8::1]", "[2001:db8::1]"),
+    ] {
+        let parsed: Origin = origin.parse().unwrap();
+        assert_eq!((parsed.authority(), parsed.host()), (authority, host), "{origin}");
+        assert_eq!(parsed.is_https(), origin.starts_with("https:"));
+    }
+}

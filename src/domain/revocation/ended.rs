@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::id::TokenId;
 use crate::domain::revocation::Revision;
@@ -21,16 +21,16 @@ struct Shared {
     /// Ends up to this revision were dropped; tokens that were decided before it are dead by that.
     forgotten: AtomicU64,
     /// In the order of their ends.
-    order: RwLock<BTreeMap<Revision, TokenId>>,
+    order: Mutex<BTreeMap<Revision, TokenId>>,
 }
 
 #[derive(Debug, Default)]
-struct Shard(RwLock<HashMap<TokenId, Revision>>);
+struct Shard(Mutex<HashMap<TokenId, Revision>>);
 
 impl Default for Shared {
     fn default() -> Self {
         let tokens = std::array::from_fn(|_| Shard::default());
-        Self { tokens, forgotten: AtomicU64::new(0), order: RwLock::default() }
+        Self { tokens, forgotten: AtomicU64::new(0), order: Mutex::default() }
     }
 }
 
@@ -42,12 +42,8 @@ impl Shared {
 }
 
 impl Shard {
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<TokenId, Revision>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<TokenId, Revision>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Revision>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,20 +55,20 @@ impl Ended {
     }
 
     pub(super) fn contains(&self, token: TokenId) -> bool {
-        self.0.shard(token).read().contains_key(&token)
+        self.0.shard(token).lock().contains_key(&token)
     }
 
     /// A token ends once: what is known of an earlier end stays.
     pub(super) fn add(&self, token: TokenId, revision: Revision) {
-        let first = *self.0.shard(token).write().entry(token).or_insert(revision);
+        let first = *self.0.shard(token).lock().entry(token).or_insert(revision);
         if first == revision {
-            self.order_mut().insert(revision, token);
+            self.order().insert(revision, token);
         }
     }
 
     /// Those that ended after `revision`, in order, at most `limit`.
     pub(super) fn after(&self, revision: Revision, limit: usize) -> Vec<(Revision, TokenId)> {
-        let order = self.0.order.read().unwrap_or_else(PoisonError::into_inner);
+        let order = self.order();
         order.range(revision.next()..).take(limit).map(|(revision, token)| (*revision, *token)).collect()
     }
 
@@ -80,25 +76,25 @@ impl Ended {
     pub(super) fn forget(&self, floor: Revision) {
         self.0.forgotten.fetch_max(floor.number(), Ordering::AcqRel);
         let spent = {
-            let mut order = self.order_mut();
+            let mut order = self.order();
             let kept = order.split_off(&floor.next());
             std::mem::replace(&mut *order, kept)
         };
         for token in spent.into_values() {
-            self.0.shard(token).write().remove(&token);
+            self.0.shard(token).lock().remove(&token);
         }
     }
 
     pub(super) fn newest(&self) -> Revision {
-        let order = self.0.order.read().unwrap_or_else(PoisonError::into_inner);
+        let order = self.order();
         order.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.order.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.order().len()
     }
 
-    fn order_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Revision, TokenId>> {
-        self.0.order.write().unwrap_or_else(PoisonError::into_inner)
+    fn order(&self) -> MutexGuard<'_, BTreeMap<Revision, TokenId>> {
+        self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

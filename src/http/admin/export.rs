@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use tracing::{Instrument as _, Span};
 
 use super::Parameters;
 use super::filter::event_filter;
@@ -49,14 +50,19 @@ pub(super) async fn export(
     let mut export = gate.broker.export(wanted.events(call)?, format);
     // The first piece is read before the head is sent: a store that cannot be read is a 503.
     let first = export.next().await.map_err(|error| Problem::store(call, &error))?;
-    let pieces = stream::try_unfold((first, export), move |(ready, mut export)| async move {
-        let piece = match ready {
-            Some(piece) => Some(piece),
-            None => export.next().await.inspect_err(|error| {
-                tracing::error!(request = %call.request, %error, "an export broke off");
-            })?,
+    // The body is read after the handler has ended, and with it the request's span.
+    let span = Span::current();
+    let pieces = stream::try_unfold((first, export), move |(ready, mut export)| {
+        let next = async move {
+            let piece = match ready {
+                Some(piece) => Some(piece),
+                None => {
+                    export.next().await.inspect_err(|error| tracing::error!(%error, "an export broke off"))?
+                }
+            };
+            Ok::<_, crate::store::StoreError>(piece.map(|piece| (Bytes::from(piece), (None, export))))
         };
-        Ok::<_, crate::store::StoreError>(piece.map(|piece| (Bytes::from(piece), (None, export))))
+        next.instrument(span.clone())
     });
     let name = match format {
         Format::JsonLines => "attachment; filename=\"hallpass-audit.jsonl\"",

@@ -4,6 +4,8 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
+use crate::broker::Denied;
+use crate::domain::reason::Reason;
 use crate::http::Gate;
 use crate::http::call::Current;
 use crate::http::problem::Problem;
@@ -14,7 +16,8 @@ pub(super) async fn metrics(
     State(gate): State<Gate>,
     Current(call): Current,
 ) -> Result<impl IntoResponse, Problem> {
-    let certificates = gate.tls.iter().map(|tls| tls.expiry()).collect();
-    let text = gate.broker.metrics(certificates).map_err(|denied| Problem::denied(call, &denied))?;
+    let refuse = |denied: Denied| Problem::denied(call, &denied);
+    let mut text = gate.broker.metrics().map_err(refuse)?;
+    gate.metrics.complete(&mut text).map_err(|_| refuse(Reason::Internal.into()))?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
 }

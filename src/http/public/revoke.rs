@@ -31,7 +31,7 @@ pub(super) async fn revoke(
     let form = Form::read(request, KNOWN).await.map_err(refuse)?;
     let token = form.required("token").map_err(refuse)?;
     gate.broker.end(call, token).await.map_err(|error| {
-        tracing::error!(request = %call.request, %error, "a token could not be ended");
+        tracing::error!(%error, "a token could not be ended");
         // RFC 7009 §2.2.1: 503 tells the holder that the token must be assumed alive.
         Refused::new(call, Reason::RevocationUnavailable)
     })?;

@@ -1,8 +1,5 @@
 //! The files of a listener's TLS, read and judged.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +17,11 @@ use zeroize::Zeroizing;
 use super::client::AnyCertificate;
 use crate::domain::digest::Digest;
 use crate::domain::time::{Clock, Timestamp};
+use crate::files::{self, Unreadable};
 use crate::http::settings::{ClientCertificates, TlsSettings};
 
 /// More than any chain, key or bundle.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// Which file of a [`TlsSettings`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +42,9 @@ pub struct Unusable {
 
 /// The files as they were at one moment.
 pub(super) struct Files {
-    certificate: Vec<u8>,
+    certificate: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
-    client_cas: Vec<Vec<u8>>,
+    client_cas: Vec<Zeroizing<Vec<u8>>>,
 }
 
 /// A certificate with its chain, its key, and the roots of client certificates.
@@ -62,13 +60,13 @@ impl Files {
         let client_cas = settings.clients.ca_files().iter().map(|path| bytes(path, Part::ClientCa));
         Ok(Self {
             certificate: bytes(&settings.cert_file, Part::Certificate)?,
-            key: Zeroizing::new(bytes(&settings.key_file, Part::Key)?),
+            key: bytes(&settings.key_file, Part::Key)?,
             client_cas: client_cas.collect::<Result<_, _>>()?,
         })
     }
 
     pub(super) fn fingerprint(&self) -> Digest {
-        let files = [&self.certificate, &*self.key].into_iter().chain(&self.client_cas);
+        let files = [&self.certificate, &self.key].into_iter().chain(&self.client_cas);
         let digests: Vec<Digest> = files.map(|file| Digest::of(file)).collect();
         Digest::of_parts(&digests.iter().map(|digest| &digest.0[..]).collect::<Vec<_>>())
     }
@@ -169,7 +167,7 @@ impl Material {
 
 /// Whether any user of this machine may read `path`.
 pub(super) fn is_open_to_all(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0)
+    files::mode(path).is_ok_and(|mode| mode & 0o007 != 0)
 }
 
 /// The broker's own clock, so that TLS and tokens agree on what is over.
@@ -191,18 +189,15 @@ fn unusable(part: Part, path: &Path, problem: String) -> Unusable {
     Unusable { part, path: path.to_owned(), problem }
 }
 
-fn bytes(path: &Path, part: Part) -> Result<Vec<u8>, Unusable> {
-    let cannot = |error: std::io::Error| unusable(part, path, format!("cannot be read: {error}"));
-    // Opening a pipe would wait for its writer, so the kind is asked first.
-    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(unusable(part, path, "is not a regular file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).map_err(cannot)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(unusable(part, path, format!("is over {MAX_BYTES} bytes")));
-    }
-    Ok(bytes)
+fn bytes(path: &Path, part: Part) -> Result<Zeroizing<Vec<u8>>, Unusable> {
+    files::read_regular(path, MAX_BYTES).map_err(|error| {
+        let problem = match error {
+            Unreadable::NotAFile => "is not a regular file".to_owned(),
+            Unreadable::TooLarge(most) => format!("is over {most} bytes"),
+            error => format!("cannot be read: {error}"),
+        };
+        unusable(part, path, problem)
+    })
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

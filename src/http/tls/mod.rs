@@ -13,6 +13,7 @@
 mod client;
 mod handshakes;
 mod material;
+mod metrics;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -32,6 +33,7 @@ use handshakes::Handshakes;
 
 pub use client::ClientChain;
 pub use material::{Material, Part, Unusable};
+pub use metrics::register as register_metrics;
 pub use watch::Watch;
 
 /// For a whole handshake, from the first byte to the last.

@@ -179,3 +179,24 @@ fn whom_a_certificate_is_for_is_seen() {
         assert_eq!(material.covers(host), covered, "{host}");
     }
 }
+
+#[test]
+fn the_end_of_each_certificate_is_a_metric_and_follows_a_renewal() {
+    let bench = Bench::with(2020, 2027);
+    let (tls, mut watch) = bench.open().unwrap();
+    let metrics = crate::telemetry::Metrics::new();
+    register_metrics(&metrics, [Arc::clone(&tls)].into());
+    let line = |ends: i64| {
+        let mut text = String::new();
+        metrics.complete(&mut text).unwrap();
+        let due =
+            format!("hallpass_tls_certificate_expiry_timestamp_seconds{{listener=\"public\"}} {ends}\n");
+        assert!(text.contains(&due), "{due}: {text}");
+    };
+    line(1_798_761_600);
+    let (certificate, key) = pair(2020, 2028);
+    bench.write(&certificate, &key);
+    watch.look();
+    watch.look();
+    line(1_830_297_600);
+}

@@ -7,7 +7,6 @@
 
 mod bundle;
 mod certificate;
-pub(super) mod workload_api;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,10 +20,10 @@ use crate::domain::reason::Reason;
 use crate::domain::spiffe::SpiffeId;
 use crate::domain::time::{Clock, Timestamp};
 use crate::identity::claims;
-use crate::identity::error::{AuthenticatorError, ProofError};
+use crate::identity::error::{AuthenticatorError, NoKeys, ProofError};
 use crate::identity::fetch::Source;
 use crate::identity::jws::Unverified;
-use crate::identity::keys::{IssuerStatus, Newer, NoKeys, Published, Snapshot};
+use crate::identity::keys::{IssuerStatus, Newer, Published, Snapshot};
 use crate::identity::oidc::candidates;
 use crate::identity::settings::{ProofAlgorithm, TrustDomainSettings};
 use bundle::Bundle;
@@ -95,7 +94,7 @@ impl TrustDomains {
                 match domain.bundle.newer(&held).await {
                     Newer::Keys(newer) => vouched(&newer),
                     Newer::NoNews => Err(error),
-                    Newer::Unavailable => Err(unavailable()),
+                    Newer::Unavailable(missing) => Err(unavailable(missing)),
                 }
             }
             verified => verified,
@@ -135,7 +134,7 @@ impl TrustDomains {
             held = match domain.bundle.newer(&held).await {
                 Newer::Keys(newer) => newer,
                 Newer::NoNews => held,
-                Newer::Unavailable => return Err(unavailable()),
+                Newer::Unavailable(missing) => return Err(unavailable(missing)),
             };
         }
         let keys = candidates(&held.keys.jwt_keys, &jws)?;
@@ -150,7 +149,7 @@ impl TrustDomains {
 
 impl Domain {
     async fn held(&self) -> Result<Arc<Snapshot<Bundle>>, ProofError> {
-        self.bundle.current().await.map_err(|NoKeys| unavailable())
+        self.bundle.current().await.map_err(unavailable)
     }
 
     fn identity(&self, id: &SpiffeId, expires: Timestamp) -> VerifiedIdentity {
@@ -164,9 +163,6 @@ fn not_an_id() -> ProofError {
     ProofError::new(Reason::ClaimInvalid, "sub must be the SPIFFE ID of a workload")
 }
 
-fn unavailable() -> ProofError {
-    ProofError::new(
-        Reason::IssuerUnavailable,
-        "the trust domain's bundle cannot be had at the moment; try again",
-    )
+fn unavailable(missing: NoKeys) -> ProofError {
+    ProofError::no_keys("the trust domain's bundle cannot be had at the moment; try again", missing)
 }

@@ -18,9 +18,9 @@ mod tests;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use crate::document::{Located, Mistakes, Place};
 use crate::domain::pattern::ClaimPattern;
 use crate::domain::platform::{Platform, is_below_kubernetes};
-use crate::registry::document::{Located, Mistakes, Place};
 use crate::registry::index::prefix;
 
 /// The claims of one rule, and what is found of them.

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::document::{Located, Place};
 use crate::domain::agent::IdentityRule;
 use crate::domain::key::PublicKey;
 use crate::domain::time::Timestamp;
 use crate::registry::clash;
-use crate::registry::document::{Located, Place};
 
 fn identity(issuer: &str, claims: &[(&str, &str)]) -> VerifiedIdentity {
     VerifiedIdentity {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::document::MAX_FILE_BYTES;
 
 #[test]
 fn a_good_folder_becomes_a_registry() {

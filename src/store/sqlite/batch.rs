@@ -34,7 +34,7 @@ pub(super) enum Job {
         draft: Option<Draft>,
     },
     /// What is completed within the transaction.
-    Other(Write),
+    Other(Box<Write>),
     /// What a test does with the connection of the writer.
     #[cfg(test)]
     Raw(RawJob),
@@ -54,7 +54,7 @@ impl Job {
             },
             Write::PutKey { key, event } => Self::PutKey { key, draft: event.as_ref().map(Draft::of) },
             Write::RemoveKey { kid, event } => Self::RemoveKey { kid, draft: event.as_ref().map(Draft::of) },
-            other => Self::Other(other),
+            other => Self::Other(Box::new(other)),
         }
     }
 }
@@ -110,7 +110,7 @@ impl<'a> Batch<'a> {
                 keys::remove(&self.transaction, &kid)?;
                 self.append_any(draft)?
             }
-            Job::Other(write) => return self.change(write),
+            Job::Other(write) => return self.change(*write),
             #[cfg(test)]
             Job::Raw(work) => {
                 work(&self.transaction)?;

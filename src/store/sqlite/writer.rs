@@ -95,12 +95,12 @@ impl Writer {
 
     /// Until `Close`, or until nobody can ask any more.
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
-        let mut batch: Vec<Box<Task>> = Vec::with_capacity(MAX_BATCH);
+        let mut batch: Vec<Task> = Vec::with_capacity(MAX_BATCH);
         let mut open = true;
         let mut company = 0;
         while open {
             match queue.recv_timeout(IDLE) {
-                Ok(Message::Write(task)) => batch.push(task),
+                Ok(Message::Write(task)) => batch.push(*task),
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     self.idle();
@@ -112,7 +112,7 @@ impl Writer {
             }
             while batch.len() < MAX_BATCH {
                 match queue.try_recv() {
-                    Ok(Message::Write(task)) => batch.push(task),
+                    Ok(Message::Write(task)) => batch.push(*task),
                     Ok(Message::Close) => {
                         open = false;
                         break;
@@ -126,7 +126,7 @@ impl Writer {
         self.finish();
     }
 
-    fn serve(&mut self, batch: &mut Vec<Box<Task>>) {
+    fn serve(&mut self, batch: &mut Vec<Task>) {
         let committed = match self.connection {
             Some(_) => Ok(()),
             None => self.reopen(),
@@ -155,7 +155,7 @@ impl Writer {
     }
 
     /// Nothing of the batch is in memory before all of it is on disk, in the files that bear its name.
-    fn commit(&mut self, batch: &mut [Box<Task>]) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &mut [Task]) -> Result<(), StoreError> {
         self.files.check()?;
         let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
         let tip = self.tip.clone();

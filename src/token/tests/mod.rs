@@ -95,16 +95,16 @@ fn claims() -> Claims {
     };
     let grant = Grant { permissions: vec![payments, ledger].into(), ttl: Duration::from_secs(600) };
     let jti = TokenId::new(NOW, &[7; 10]);
-    Claims::new(
+    let claims = Claims::new(
         &ISSUER.into(),
         &agent,
         &identity,
         &grant,
         &"sha256:00ff".into(),
         jti,
-        crate::domain::revocation::Revision::new(4711),
         NOW + Duration::from_millis(999),
-    )
+    );
+    Claims { as_of: crate::domain::revocation::Revision::new(4711), ..claims }
 }
 
 /// The token, opened by the receipt of its event.

@@ -76,7 +76,7 @@ impl Bench {
 
     fn with(issuers: Vec<IssuerSettings>) -> Self {
         let hands = Hands::new();
-        let authenticator = Authenticator::new(issuers, &[], US.to_owned(), hands.clock()).unwrap();
+        let authenticator = Authenticator::new(issuers, &[], US.parse().unwrap(), hands.clock()).unwrap();
         Self { authenticator, hands }
     }
 

@@ -47,7 +47,7 @@ fn a_mistake_in_the_settings_stops_the_start_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let bad = folder.path().join("bad.json");
     let start = |issuers| {
-        Authenticator::new(issuers, &[], US.to_owned(), Hands::new().clock())
+        Authenticator::new(issuers, &[], US.parse().unwrap(), Hands::new().clock())
             .map(|_| ())
             .unwrap_err()
             .to_string()
@@ -82,7 +82,7 @@ fn a_ca_file_that_holds_no_certificate_is_named() {
     let start = || {
         let mut settings = issuer_settings("ci", "https://ci.test", KeySource::Discovery);
         settings.ca_file = Some(path.clone());
-        Authenticator::new(vec![settings], &[], US.to_owned(), Hands::new().clock()).map(|_| ())
+        Authenticator::new(vec![settings], &[], US.parse().unwrap(), Hands::new().clock()).map(|_| ())
     };
     assert!(matches!(start(), Err(AuthenticatorError::Unreadable { .. })));
     std::fs::write(&path, "not a certificate").unwrap();

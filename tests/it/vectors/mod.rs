@@ -9,6 +9,7 @@ use std::time::Duration;
 use hallpass::domain::id::AgentId;
 use hallpass::domain::identity::VerifiedIdentity;
 use hallpass::domain::key::PublicKey;
+use hallpass::domain::permission::Origin;
 use hallpass::domain::platform::Platform;
 use hallpass::domain::reason::Reason;
 use hallpass::domain::time::{Clock, Timestamp};
@@ -80,7 +81,7 @@ impl Vector {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
-    pub(crate) our_issuer: String,
+    pub(crate) our_issuer: Origin,
     issuers: Vec<FixtureIssuer>,
     /// The agent whose registered keys sign client assertions.
     pub(crate) agent: AgentId,

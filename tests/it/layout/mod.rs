@@ -1,8 +1,10 @@
-//! The shape of the project itself: arrows between the layers, sizes of files, what may be in the
+//! The shape of the project itself: arrows between the layers and inside their folders, sizes of files, what may be in the
 //! dependency tree, and documents and scripts that say what is true.
 //!
 //! Each rule is a function over text, tried first on a text that breaks it: a rule that can find nothing
 //! would hold anything.
+
+mod circles;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -116,9 +118,7 @@ fn module_of(file: &Path) -> Vec<String> {
 /// modules deep the file is, so that a chain of `super` that climbs to the root is seen too.
 fn imports(text: &str, depth: usize) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    let code: Vec<&str> =
-        text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line }).collect();
-    let code = code.join("\n");
+    let code = code_of(text);
     let line_of = |at: usize| code[..at].matches('\n').count() + 1;
     for start in ["crate::", "hallpass::"] {
         for (at, _) in code.match_indices(start) {
@@ -148,6 +148,12 @@ fn is_name(c: char) -> bool {
 fn is_inline_module(line: &str) -> bool {
     let line = line.trim_start().trim_start_matches("pub ");
     line.starts_with("mod ") && line.trim_end().ends_with('{')
+}
+
+/// Every line of `text` that is not a comment, at its own number.
+fn code_of(text: &str) -> String {
+    let lines = text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The first name of each path of `a::b`, `{a::b, c::{d, e}}` or `*`.
@@ -182,10 +188,10 @@ fn arrows_that_point_up_or_sideways_are_found() {
         ("src/domain/grant.rs", "use crate::store::Store;"),
         ("src/store/sqlite.rs", "use crate::revocation::View;"),
         ("src/identity/jwks.rs", "use crate::{domain::id::AgentId, token::Claims};"),
-        ("src/registry.rs", "use crate::{\n    domain::{agent, key},\n    identity,\n};"),
+        ("src/registry/mod.rs", "use crate::{\n    domain::{agent, key},\n    identity,\n};"),
         ("src/broker.rs", "fn f() -> crate::http::Error { todo() }"),
         ("src/http/admin.rs", "pub(in crate::http) use crate::app::App;"),
-        ("src/config.rs", "use crate::app::App;"),
+        ("src/config/mod.rs", "use crate::app::App;"),
         ("src/token/keys.rs", "use super::super::store::Store;"),
         ("src/store/mod.rs", "use super::token;"),
         ("src/store/mod.rs", "mod tests {\n    use super::super::token;\n}"),
@@ -226,6 +232,33 @@ fn arrows_go_down_only() {
         }
     }
     nothing_found(&wrong);
+}
+
+/// Lines that name reqwest: whoever does asks past the limits that `outbound` promises.
+fn other_clients(file: &Path, text: &str) -> Vec<String> {
+    let module = module_of(file);
+    if module[0] == "outbound" || module.iter().any(|name| name == "tests") {
+        return Vec::new();
+    }
+    let code = code_of(text);
+    let named = code.lines().enumerate().filter(|(_, line)| line.contains("reqwest"));
+    named
+        .map(|(index, _)| format!("{}:{}: names reqwest; ask by `outbound`", file.display(), index + 1))
+        .collect()
+}
+
+#[test]
+fn there_is_one_http_client() {
+    let found = |file: &str, text: &str| other_clients(Path::new(file), text).len();
+    assert_eq!(found("src/identity/fetch.rs", "use x;\nuse reqwest::Client;"), 1);
+    for (file, text) in [
+        ("src/outbound/client.rs", "use reqwest::Client;"),
+        ("src/http/listener/tests.rs", "reqwest::Client::builder()"),
+        ("src/cli/ready.rs", "// reqwest"),
+    ] {
+        assert_eq!(found(file, text), 0, "{file}");
+    }
+    nothing_found(&sources().iter().flat_map(|(file, text)| other_clients(file, text)).collect::<Vec<_>>());
 }
 
 // ---- sizes and paths ----

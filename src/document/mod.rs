@@ -4,7 +4,7 @@
 //! an example of what belongs there; what is wrong goes to [`Mistakes`] and reading goes on. A table that
 //! is dropped has been read: any key that nobody asked for is unknown, and told with the nearest known one.
 //!
-//! Called by the reader of agent files here and by `config` for `hallpass.toml`.
+//! Called by `registry` for agent files and by `config` for `hallpass.toml`.
 
 mod field;
 mod mistake;
@@ -12,6 +12,7 @@ mod span;
 mod spelling;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ pub use field::Field;
 pub use mistake::{ENVIRONMENT, Located, Mistakes, Place};
 pub use span::{parse_duration, show_duration};
 pub use spelling::{is_near, nearest};
+pub use text::{Fault, MAX_FILE_BYTES, decode, read_bytes, read_text};
 
 use field::Raw;
 

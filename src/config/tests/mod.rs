@@ -43,7 +43,7 @@ fn the_embedded_configuration_and_its_agents_pass() {
     let checked = check(&manifest("config/hallpass.toml"), []).unwrap();
     let agents: Vec<&str> = checked.registry.agents().map(|agent| agent.id.as_str()).collect();
     assert_eq!(agents, ["changelog-writer", "dependency-updater", "payments-refactorer"]);
-    assert_eq!(checked.config.server.public_url, "http://127.0.0.1:8700");
+    assert_eq!(checked.config.server.public_url.as_str(), "http://127.0.0.1:8700");
     let KeyEncryptionKeySource::DefaultFile(key) = &checked.config.key_encryption_key else { panic!() };
     assert!(key.ends_with("data/hallpass.db.key"), "{key:?}");
     assert!(checked.config.store.path.ends_with("config/../data/hallpass.db"));
@@ -150,7 +150,7 @@ fn an_almost_empty_file_gets_strict_defaults() {
     let (dir, file) = folder(OPERATOR);
     let config = Config::load(&file, []).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8700");
-    assert_eq!(config.server.public_url, "http://127.0.0.1:8700");
+    assert_eq!(config.server.public_url.as_str(), "http://127.0.0.1:8700");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8701");
     assert_eq!(config.admin.local_key_file, Some(dir.path().join("operator.key")));
     assert_eq!(config.registry_path, dir.path().join("agents"));
@@ -201,7 +201,7 @@ fn every_scalar_answers_to_its_variable() {
         ]),
     )
     .unwrap();
-    assert_eq!(config.server.public_url, "https://hall.example");
+    assert_eq!(config.server.public_url.as_str(), "https://hall.example");
     assert_eq!(config.broker_name.as_str(), "broker-7");
     // Relative to the working directory, for no file names it.
     assert_eq!(config.store.path, PathBuf::from("data/x.db"));

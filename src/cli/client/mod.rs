@@ -1,6 +1,5 @@
-//! The HTTP client of every command: one broker, one origin, no redirects, no proxies from the
-//! environment, 5 s to connect, 30 s in all, answers of at most 8 MiB unless they are copied as they
-//! come. TLS trusts what the system trusts (`SSL_CERT_FILE` names another bundle).
+//! What every command asks the broker by: one broker, one origin, 5 s to connect, 30 s in all, answers of at
+//! most 8 MiB unless they are copied as they come. `outbound` promises the rest.
 
 mod copy;
 mod platform;
@@ -8,8 +7,6 @@ mod retry_after;
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
-use reqwest::{Method, Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -17,14 +14,22 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::cli::broker_url::BrokerUrl;
+use crate::cli::certificate::Certificate;
 use crate::cli::problem::Problem;
-use crate::cli::token::certificate::Certificate;
 use crate::cli::{Failure, Outcome, link};
+use crate::outbound::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER,
+};
+use crate::outbound::{self, Error, Limits, Method, Request, Response, Roots};
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_BODY: usize = 8 * 1024 * 1024;
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(5),
+    total: Some(TOTAL_TIMEOUT),
+    body: 8 * 1024 * 1024,
+    keep_alive: true,
+};
 /// A list longer than this is a broker that turns in circles.
 const MAX_PAGES: usize = 10_000;
 
@@ -39,7 +44,7 @@ pub fn wait<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 
 /// Speaks to one listener of one broker.
 pub struct Client {
-    http: reqwest::Client,
+    http: outbound::Client,
     base: BrokerUrl,
     /// The flag and variable that name `base`.
     named_by: &'static str,
@@ -50,8 +55,8 @@ impl Client {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(base: BrokerUrl, named_by: &'static str) -> Outcome<Self> {
-        let built = builder().build();
-        let http = built.map_err(|e| Failure::failed(format!("cannot set up HTTP: {}", root_cause(&e))))?;
+        let built = outbound::Client::new(LIMITS, Roots::System, None);
+        let http = built.map_err(|error| Failure::failed(format!("cannot set up HTTP: {error}")))?;
         Ok(Self { http, base, named_by, bearer: None })
     }
 
@@ -65,9 +70,9 @@ impl Client {
             return Err(Failure::usage(unseen)
                 .remedy(format!("name the broker's https address with {}", self.named_by)));
         }
-        let built = builder().identity(certificate.identity()?).build();
+        let built = outbound::Client::new(LIMITS, Roots::System, Some(certificate.identity()?));
         let http = built.map_err(|error| {
-            Failure::failed(format!("the X.509-SVID cannot be shown: {}", root_cause(&error)))
+            Failure::failed(format!("the X.509-SVID cannot be shown: {error}"))
                 .remedy("give the key that belongs to the first certificate of the chain; if both are just being renewed, ask again")
         })?;
         Ok(Self { http, base: self.base.clone(), named_by: self.named_by, bearer: self.bearer.clone() })
@@ -174,48 +179,38 @@ impl Client {
         if let Some(bearer) = &self.bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());
         }
-        self.http.execute(request).await.map_err(|error| self.unreachable(&error))
+        self.http.send(request).await.map_err(|error| self.unreachable(&error))
     }
 
     async fn collect(&self, mut response: Response) -> Outcome<Answer> {
-        let mut body = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(Failure::failed(format!("the answer of {} is over 8 MiB", self.base)));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = response.body().await.map_err(|error| self.unreachable(&error))?;
         let (url, headers) = (response.url().clone(), response.headers().clone());
-        Ok(Answer { status: response.status().as_u16(), headers, url, body })
+        Ok(Answer { status: response.status(), headers, url, body })
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let cause = cause_of(error);
-        if !error.is_connect() {
-            return Failure::failed(format!("no whole answer from the broker at {}: {cause}", self.base))
-                .remedy("what was asked may have been done or not; look before you ask again")
-                .passing(Duration::ZERO);
+    fn unreachable(&self, error: &Error) -> Failure {
+        let at = &self.base;
+        match error {
+            Error::Unreachable { cause, tls: true } => {
+                Failure::failed(format!("cannot reach the broker at {at}: {cause}"))
+                    .remedy("name the broker as its certificate does, and trust who signed it: SSL_CERT_FILE")
+            }
+            Error::Unreachable { cause, tls: false } => {
+                Failure::failed(format!("cannot reach the broker at {at}: {cause}"))
+                    .remedy(format!(
+                        "start it (hallpass serve), or name another address with {}",
+                        self.named_by
+                    ))
+                    .passing(Duration::ZERO)
+            }
+            Error::BrokenOff(cause) => {
+                Failure::failed(format!("no whole answer from the broker at {at}: {cause}"))
+                    .remedy("what was asked may have been done or not; look before you ask again")
+                    .passing(Duration::ZERO)
+            }
+            error => Failure::failed(format!("no answer from the broker at {at}: {error}")),
         }
-        let failure = Failure::failed(format!("cannot reach the broker at {}: {cause}", self.base));
-        if chain(error).any(is_tls) {
-            return failure
-                .remedy("name the broker as its certificate does, and trust who signed it: SSL_CERT_FILE");
-        }
-        failure
-            .remedy(format!("start it (hallpass serve), or name another address with {}", self.named_by))
-            .passing(Duration::ZERO)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one client of the command line, and its limits")]
-fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TOTAL_TIMEOUT)
-        .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
 }
 
 fn post(url: Url, media_type: &'static str, body: String) -> Request {
@@ -311,28 +306,4 @@ pub fn is_bearer_token(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(inner)
-}
-
-fn cause_of(error: &reqwest::Error) -> String {
-    match error.is_timeout() {
-        true => "no answer in time".to_owned(),
-        false => root_cause(error),
-    }
-}
-
-type Cause<'a> = &'a (dyn std::error::Error + 'static);
-
-fn chain(error: Cause<'_>) -> impl Iterator<Item = Cause<'_>> {
-    std::iter::successors(Some(error), |error| error.source())
-}
-
-/// What lies at the bottom of an error: «connection refused», not «error sending request».
-fn root_cause(error: Cause<'_>) -> String {
-    chain(error).last().unwrap_or(error).to_string()
-}
-
-/// Whether it is TLS that failed, which hides within I/O errors that do not name it as their source.
-fn is_tls(cause: Cause<'_>) -> bool {
-    let hidden = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    cause.is::<rustls::Error>() || hidden.is_some_and(|hidden| is_tls(hidden))
 }

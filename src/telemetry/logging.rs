@@ -16,16 +16,24 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
-/// Starts logging at the level that `HALLPASS_LOG` gives, `info` without it.
-pub fn start() {
+/// Where else than into the log spans go.
+pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging at the level that `HALLPASS_LOG` gives, `info` without it. Spans go to `spans` too, whatever the
+/// level.
+pub fn start(spans: Option<Spans>) {
     let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let layer = layer(filter, std::io::stderr, std::io::stderr().is_terminal());
+    let log = layer(filter, std::io::stderr, std::io::stderr().is_terminal());
+    let spans = spans.map(|spans| {
+        spans.with_filter(filter_fn(may_be_exported).with_max_level_hint(LevelFilter::INFO)).boxed()
+    });
+    let layers: Vec<Spans> = std::iter::once(log).chain(spans).collect();
     // A second start, as in tests, leaves the first in force.
-    let _started = tracing_subscriber::registry().with(layer).try_init();
+    let _started = tracing_subscriber::registry().with(layers).try_init();
     std::panic::set_hook(Box::new(|panic| panicked(panic.location())));
 }
 
-fn layer<W>(filter: EnvFilter, to: W, for_a_person: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+fn layer<W>(filter: EnvFilter, to: W, for_a_person: bool) -> Spans
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -34,7 +42,8 @@ where
     if for_a_person {
         quiet(fmt::layer()).with_writer(to).with_filter(filter).boxed()
     } else {
-        quiet(fmt::layer()).json().with_writer(to).with_filter(filter).boxed()
+        // There is one span, the request's: a list of spans would repeat it.
+        quiet(fmt::layer()).json().with_span_list(false).with_writer(to).with_filter(filter).boxed()
     }
 }
 
@@ -48,8 +57,15 @@ where
 }
 
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-    ours || *metadata.level() <= Level::WARN
+    is_ours(metadata) || *metadata.level() <= Level::WARN
+}
+
+fn may_be_exported(metadata: &Metadata<'_>) -> bool {
+    is_ours(metadata) && *metadata.level() <= Level::INFO
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"))
 }
 
 /// Tells where, and not what: the words of a panic may hold what a caller sent (law 7).
@@ -92,7 +108,7 @@ mod tests {
     fn dependencies_are_heard_from_warn_on_whatever_is_asked() {
         for filter in ["trace", "warn,h2=trace,hallpass=trace", "trace,hyper=trace"] {
             let text = logged(filter, || {
-                tracing::trace!(target: "hallpass::http", "ours");
+                tracing::trace!(target: "hallpass::telemetry", "ours");
                 tracing::trace!(target: "h2::codec::framed_read", "canary-trace");
                 tracing::info!(target: "redis", "canary-info");
                 tracing::info!(target: "hallpassenger", "canary-namesake");
@@ -101,7 +117,9 @@ mod tests {
             assert!(text.contains("ours") && text.contains("theirs"), "{filter}: {text}");
             assert!(!text.contains("canary"), "{filter}: {text}");
         }
-        assert!(!logged("info", || tracing::debug!(target: "hallpass::http", "canary")).contains("canary"));
+        assert!(
+            !logged("info", || tracing::debug!(target: "hallpass::telemetry", "canary")).contains("canary")
+        );
     }
 
     #[test]

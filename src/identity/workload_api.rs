@@ -11,14 +11,19 @@ use spiffe::transport::Endpoint;
 use spiffe::{TrustDomain, WorkloadApiClient};
 
 use crate::domain::id::IssuerName;
-use crate::identity::fetch::FetchError;
+
+/// Why the Workload API gave no bundle.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorkloadApiError {
+    #[error("the Workload API: {0}")]
+    Failed(#[from] spiffe::WorkloadApiError),
+    #[error("the Workload API has no bundle of this trust domain")]
+    NoBundle,
+}
 
 /// The bundle document of `domain` alone, whatever others the API knows.
-pub(in crate::identity) async fn bundle(
-    endpoint: &Endpoint,
-    domain: &IssuerName,
-) -> Result<Vec<u8>, FetchError> {
-    let domain = TrustDomain::new(domain.as_str()).map_err(|_| FetchError::NoBundle)?;
+pub(super) async fn bundle(endpoint: &Endpoint, domain: &IssuerName) -> Result<Vec<u8>, WorkloadApiError> {
+    let domain = TrustDomain::new(domain.as_str()).map_err(|_| WorkloadApiError::NoBundle)?;
     let client = WorkloadApiClient::connect(endpoint.clone()).await?;
     let (x509, jwt) = tokio::try_join!(client.fetch_x509_bundles(), client.fetch_jwt_bundles())?;
     let mut keys: Vec<Value> = Vec::new();
@@ -35,7 +40,7 @@ pub(in crate::identity) async fn bundle(
         }
     }
     if keys.is_empty() {
-        return Err(FetchError::NoBundle);
+        return Err(WorkloadApiError::NoBundle);
     }
-    serde_json::to_vec(&json!({ "keys": keys })).map_err(|_| FetchError::NoBundle)
+    serde_json::to_vec(&json!({ "keys": keys })).map_err(|_| WorkloadApiError::NoBundle)
 }

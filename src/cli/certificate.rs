@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::key_file::{self, Readers};
 use crate::cli::{Failure, Host, Outcome};
+use crate::outbound::Identity;
 
 /// A certificate chain, the leaf first, and the leaf's key.
 pub struct Certificate {
@@ -43,7 +44,7 @@ impl Certificate {
     ///
     /// # Errors
     /// When the key is of a form that TLS does not know.
-    pub fn identity(&self) -> Outcome<reqwest::Identity> {
+    pub fn identity(&self) -> Outcome<Identity> {
         let label = match &self.key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
@@ -53,7 +54,7 @@ impl Certificate {
         for certificate in &self.chain {
             pem.push_str(&self::pem("CERTIFICATE", certificate));
         }
-        reqwest::Identity::from_pem(pem.as_bytes())
+        Identity::from_pem(pem.as_bytes())
             .map_err(|error| Failure::failed(format!("the X.509-SVID is of no use to TLS: {error}")))
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::{IssuerNames, files};
+use crate::document::{Field, Located, Mistakes, Table};
 use crate::domain::id::IssuerName;
-use crate::domain::permission::is_secure;
 use crate::domain::platform::Platform;
+use crate::domain::secure::is_secure;
 use crate::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
-use crate::registry::document::{Field, Located, Mistakes, Table};
 
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 pub(super) const DEFAULT_STALE_KEYS: Duration = Duration::from_secs(60 * 60);

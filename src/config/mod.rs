@@ -26,14 +26,14 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use crate::broker::settings::Limits;
+use crate::document::{Document, ENVIRONMENT, Mistakes, Table, read_text};
 use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{BrokerName, IssuerName};
 use crate::domain::platform::Platform;
 use crate::http::settings::{AdminSettings, ResourceServer, ServerSettings};
 use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
-use crate::registry::document::{Document, ENVIRONMENT, Mistakes, Table};
-use crate::registry::{Registry, Rules, read_text};
+use crate::registry::{Registry, Rules};
 use crate::revocation::settings::RevocationSettings;
 use crate::store::settings::StoreSettings;
 use crate::token::settings::TokenSettings;

@@ -3,8 +3,10 @@
 mod ambient;
 mod certificates;
 mod keys;
-mod logging;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod tasks;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,15 +19,17 @@ use tokio::task::JoinHandle;
 use crate::broker::{Broker, KillSwitch, Parts};
 use crate::config::{Checked, Config};
 use crate::domain::time::Clock;
+use crate::http::tls::register_metrics as register_tls;
 use crate::http::{Callers, Reachable, admin, listener, public};
 use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
 use crate::store::{Spool, Store};
+use crate::telemetry::Metrics;
 
 pub use ambient::Ambient;
 pub use keys::checkpoint_key;
-pub use logging::start as start_logging;
+pub use telemetry::Telemetry;
 
 /// A running broker.
 pub struct App {
@@ -65,7 +69,7 @@ impl App {
         let follower = tasks::follow(revocation, Arc::clone(&kill_switch), stopping.clone());
         let broker = Arc::new(Broker::new(Parts {
             name: config.broker_name.clone(),
-            issuer: config.server.public_url.clone(),
+            issuer: config.server.public_url.to_string(),
             issuers: config.vouchers().cloned().collect(),
             trust_domains: config.trust_domains.len(),
             authenticator: authenticator(&config, &ambient)?,
@@ -81,9 +85,12 @@ impl App {
             random: ambient.random,
         }));
         broker.started().await.context("the first event of this broker")?;
+        let metrics = Metrics::new();
+        register_tls(&metrics, tls.all());
         let gate = Arc::new(Reachable {
             broker: Arc::clone(&broker),
             callers,
+            metrics,
             tls: tls.all(),
             asks_certificates: tls.public.is_some(),
         });

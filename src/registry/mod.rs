@@ -4,12 +4,11 @@
 //! right and an immutable revision comes out, or every mistake of every file does. [`Registry::find`] says
 //! which agent a verified identity is. [`Watcher`] tells when the folder changed.
 //!
-//! `app` loads and watches, `broker` finds, `config` checks the same folder offline and reads
-//! `hallpass.toml` with the same [`document`]. Everything here blocks; none of it needs a runtime.
+//! `app` loads and watches, `broker` finds, `config` checks the same folder offline. Everything here blocks;
+//! none of it needs a runtime.
 
 mod agent_file;
 mod clash;
-pub mod document;
 mod folder;
 mod identity_rule;
 mod index;
@@ -25,6 +24,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::document::{Document, Located, Mistakes, nearest};
 use crate::domain::agent::Agent;
 use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::guardrails::Guardrails;
@@ -32,11 +32,10 @@ use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::platform::Platform;
 
-pub use folder::{MAX_AGENTS, MAX_FILE_BYTES, read_text};
+pub use folder::MAX_AGENTS;
 pub use index::Found;
 pub use watcher::Watcher;
 
-use document::{Document, Located, Mistakes, nearest};
 use folder::Snapshot;
 use index::Index;
 

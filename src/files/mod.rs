@@ -1,0 +1,18 @@
+//! Files that are nobody else's business: secrets, and what is as good as one.
+//!
+//! What it promises:
+//!
+//! - What is written is its owner's alone (0600) from its first moment, and is on disk when the call returns.
+//! - What is replaced is replaced whole: a reader, or a machine that lost its power, finds the old text or the new.
+//! - What is read is bounded, and leaves no copy in memory that nobody wipes.
+//! - No error holds a byte of the file.
+//!
+//! Everything here blocks. The store's database and its lock are the store's own.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use read::{Unreadable, mode, password, read, read_regular, secret};
+pub use write::{make_folder, replace, write_new};

@@ -1,0 +1,54 @@
+//! Whose certificates a client believes.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::Error;
+
+/// Whom a client believes to be who they say.
+#[derive(Debug, Default)]
+pub enum Roots {
+    /// Whom the system trusts.
+    #[default]
+    System,
+    /// The issuers of these certificates too.
+    And(Vec<reqwest::Certificate>),
+    /// Nobody: the client asks over plain http on this machine alone. It does not load the system's roots, which
+    /// takes longer than the rest of a start.
+    Nobody,
+}
+
+impl Roots {
+    /// The system's, and those of a PEM bundle.
+    ///
+    /// # Errors
+    /// When `pem` holds no certificate.
+    pub fn and_pem(pem: &[u8]) -> Result<Self, Error> {
+        match reqwest::Certificate::from_pem_bundle(pem) {
+            Ok(roots) if !roots.is_empty() => Ok(Self::And(roots)),
+            _ => Err(Error::NoCertificate),
+        }
+    }
+
+    pub(super) fn apply(self, builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
+        let more = match self {
+            Self::Nobody => return Ok(builder.tls_backend_preconfigured(no_roots()?)),
+            Self::System => Vec::new(),
+            Self::And(more) => more,
+        };
+        if CryptoProvider::get_default().is_none() {
+            return Err(Error::SetUp("no TLS provider is installed in this process".to_owned()));
+        }
+        Ok(builder.tls_certs_merge(more))
+    }
+}
+
+fn no_roots() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::SetUp(error.to_string()))?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}

@@ -1,0 +1,99 @@
+//! What an operator finds in the log for the request id that a caller reports.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::broker::{AUDIENCE, Answer};
+use crate::support::issuer::{Issuer, Mood};
+use crate::support::process::{Plan, Process, read};
+
+/// Errors and warnings alone, but for the line that says where the broker listens: the request's span must be in
+/// force at the level of its errors.
+const SPARSE: &str = "warn,hallpass::cli=info";
+
+/// Every line of the log that was written for the request that got `answer`.
+fn lines_of(broker: &Process, answer: &Answer) -> Vec<Value> {
+    let request = answer.json()["request_id"].as_str().expect("a request_id").to_owned();
+    let log = broker.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["span"]["request_id"] == *request).collect()
+}
+
+/// The one line of them that has `message`.
+fn line(broker: &Process, answer: &Answer, message: &str) -> Value {
+    let lines = lines_of(broker, answer);
+    let found: Vec<&Value> = lines.iter().filter(|line| line["fields"]["message"] == message).collect();
+    assert_eq!(found.len(), 1, "{message}: {}", broker.log());
+    found[0].clone()
+}
+
+#[tokio::test]
+async fn a_fault_of_the_store_is_logged_once_with_its_cause_and_the_callers_request_id() {
+    // Without the trap the kernel ends whoever writes beyond the limit.
+    let before = "trap '' XFSZ".to_owned();
+    let broker = Process::with(Plan { log: SPARSE, before, ..Plan::default() });
+    broker.exchange().await.token();
+    // As large as the largest file is now, so that nothing more can be appended to it.
+    let limit = ["--pid", &broker.pid().to_string(), "--fsize=65536:unlimited"];
+    assert!(Command::new("prlimit").args(limit).status().unwrap().success());
+    let answer = loop {
+        let answer = broker.exchange().await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(answer.reason(), "journal_unavailable", "{answer:?}");
+    let fault = line(&broker, &answer, "no durable event, so no token");
+    let error = fault["fields"]["error"].as_str().unwrap();
+    let cause = error.strip_prefix("the journal is unavailable: ").expect(error);
+    assert!(cause.contains("disk"), "{fault}");
+    assert_eq!(fault["span"]["kind"], "POST /oauth/token");
+    assert_eq!(fault["span"]["agent"], "payments-refactorer");
+    assert!(!answer.text.contains("disk"), "the cause is the operator's to know: {}", answer.text);
+}
+
+#[tokio::test]
+async fn a_fault_of_an_issuer_is_logged_once_with_its_cause_and_the_callers_request_id() {
+    let issuer = Issuer::start().await;
+    issuer.behave(Mood::Broken);
+    let url = issuer.url();
+    let more = format!("[[issuer]]\nname = \"forge\"\nurl = \"{url}\"\naudience = \"{AUDIENCE}\"\n");
+    let broker = Process::with(Plan { log: SPARSE, more, ..Plan::default() });
+    let mut claims = broker.claims();
+    claims["iss"] = json!(url);
+    // The first one waits for the fetch, the second one knows that it failed.
+    for _ in 0..2 {
+        let answer = read(broker.request(&issuer.token(claims.clone()))).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (503, "issuer_unavailable"), "{answer:?}");
+        let fault = line(&broker, &answer, "proof not verified");
+        let cause = fault["fields"]["cause"].as_str().unwrap();
+        assert!(cause.starts_with("forge: ") && cause.contains("status 500"), "{fault}");
+        assert!(!answer.text.contains("500"), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn each_call_has_one_line_in_the_span_of_its_request() {
+    let broker = Process::start();
+    let refused = read(broker.request("no proof")).await;
+    let call = line(&broker, &refused, "call");
+    assert_eq!(
+        (&call["fields"]["status"], &call["span"]["kind"]),
+        (&json!(400), &json!("POST /oauth/token"))
+    );
+    assert!(call["span"].get("agent").is_none(), "nobody is known: {call}");
+
+    let answer = broker.exchange().await;
+    answer.token();
+    let request = answer.header("x-request-id");
+    let log = broker.log();
+    let issued: Vec<&str> = log.lines().filter(|line| line.contains(request)).collect();
+    let [issued] = issued[..] else { panic!("{issued:?}") };
+    let issued: Value = serde_json::from_str(issued).unwrap();
+    assert_eq!(issued["span"]["agent"], "payments-refactorer", "{issued}");
+
+    // A path that the caller made up is not repeated.
+    broker.admin_get("/v1/canary-of-a-caller").await;
+    assert!(!broker.log().contains("canary-of-a-caller"));
+}
