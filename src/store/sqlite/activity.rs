@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::blocks::{self, Blocks, Term};
 use super::events;
-use super::tip::{read_head, sql_int};
+use super::row::sql_int;
+use super::tip::read_head;
 use crate::domain::event::Kind;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, TokenId};

@@ -6,7 +6,8 @@ use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, pa
 
 use super::blocks::{self, Entry};
 use super::draft::Draft;
-use super::tip::{Tip, sql_int};
+use super::row::sql_int;
+use super::tip::Tip;
 use super::{keys, schema, stops};
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::tip::sql_int;
+use super::row::sql_int;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
 use crate::domain::merkle::TILE_HEIGHT;

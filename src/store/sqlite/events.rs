@@ -6,7 +6,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::blocks::{self, Blocks, STRAY, Term};
-use super::tip::{HeadRow, read_head, sql_int};
+use super::row::sql_int;
+use super::tip::{HeadRow, read_head};
 use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
 use crate::store::error::StoreError;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{blocks, upgrade};
+use super::{blocks, tables, upgrade};
 use crate::store::error::StoreError;
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
@@ -20,49 +20,6 @@ const BUSY: Duration = Duration::from_secs(2);
 /// Bytes. Each commit writes its pages whole, with two calls each: half as many as of the usual 4096. Seven events
 /// fill a page.
 const PAGE: i64 = 8192;
-
-/// Indexes of the events would cost on the path of every token; [`blocks::TABLES`] stand for them.
-const TABLES: &str = "
-CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE events(
-    seq INTEGER PRIMARY KEY,
-    leaf BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, outcome TEXT NOT NULL,
-    agent TEXT, owner TEXT, issuer TEXT, token TEXT, request TEXT, expires INTEGER,
-    bytes TEXT NOT NULL
-) STRICT;
-CREATE TABLE tiles(
-    level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(level, place)
-) STRICT, WITHOUT ROWID;
-";
-
-/// How far the log is, and the kill switch.
-pub(super) const HEAD: &str = "
-CREATE TABLE head(
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    size INTEGER NOT NULL, root BLOB NOT NULL, peaks BLOB NOT NULL,
-    latest INTEGER NOT NULL, skew INTEGER NOT NULL,
-    revision INTEGER NOT NULL, floor INTEGER NOT NULL
-) STRICT;
-";
-
-/// The stops, and every change of the kill switch by its number: its event, and the token that ended by it.
-pub(super) const STOPS: &str = "
-CREATE TABLE stops(
-    id TEXT PRIMARY KEY NOT NULL, target TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL,
-    operator TEXT, seq INTEGER NOT NULL UNIQUE, revision INTEGER NOT NULL UNIQUE,
-    lift_at INTEGER, lift_reason TEXT, lift_operator TEXT, lift_seq INTEGER UNIQUE, lift_revision INTEGER UNIQUE
-) STRICT;
-CREATE UNIQUE INDEX stops_active ON stops(target) WHERE lift_at IS NULL;
-CREATE TABLE changes(revision INTEGER PRIMARY KEY, seq INTEGER NOT NULL, ended TEXT) STRICT;
-";
-
-/// The sealed keys.
-const KEYS: &str = "
-CREATE TABLE signing_keys(
-    kid TEXT PRIMARY KEY NOT NULL, purpose TEXT NOT NULL, algorithm TEXT NOT NULL,
-    created INTEGER NOT NULL, signs_from INTEGER NOT NULL, sealed BLOB NOT NULL
-) STRICT;
-";
 
 /// The writer's connection, to a database that has its tables. `synchronous=FULL` alone syncs each
 /// commit in WAL mode, and the writer decides when the log is checkpointed.
@@ -132,7 +89,7 @@ fn unreadable(path: &Path, error: rusqlite::Error) -> StoreError {
 
 fn create(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
-    for tables in [TABLES, HEAD, STOPS, KEYS, blocks::TABLES] {
+    for tables in [tables::LOG, tables::HEAD, tables::STOPS, tables::KEYS, blocks::TABLES] {
         transaction.execute_batch(tables)?;
     }
     let root = crate::domain::merkle::empty_root();
@@ -165,7 +122,7 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
 /// events unseen; an index of other rows could hide them from an auditor.
 pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>, StoreError> {
     let model = Connection::open_in_memory()?;
-    for tables in [TABLES, HEAD, STOPS, KEYS, blocks::TABLES] {
+    for tables in [tables::LOG, tables::HEAD, tables::STOPS, tables::KEYS, blocks::TABLES] {
         model.execute_batch(tables)?;
     }
     // The tables of `ANALYZE` alone may be there besides: they have these names, and no code runs by them.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::tip::{digest, sql_int};
+use super::row::{digest, revision, sql_int};
 use crate::domain::digest::Digest;
 use crate::domain::id::{StopId, TokenId};
 use crate::domain::revocation::{Book, Lift, Point, Revision, Stop, Target};
@@ -27,11 +27,6 @@ where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
     text.map(|text| parsed(n, &text)).transpose()
-}
-
-/// A number that this program wrote: never negative.
-pub(super) fn revision(n: i64) -> Revision {
-    Revision::new(n.unsigned_abs())
 }
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Stop> {

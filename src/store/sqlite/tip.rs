@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::blocks::{self, Entry};
+use super::row::{digest, revision, sql_int};
 use super::stops;
 use crate::domain::digest::Digest;
 use crate::domain::merkle::Frontier;
@@ -56,10 +57,6 @@ pub(super) struct HeadRow {
     pub(super) floor: Revision,
 }
 
-pub(super) fn digest(bytes: &[u8]) -> Option<Digest> {
-    bytes.try_into().ok().map(Digest)
-}
-
 /// # Errors
 /// `Damaged` where the row is missing or its values have not the form that the writer gives them.
 pub(super) fn read_head(connection: &Connection) -> Result<HeadRow, StoreError> {
@@ -77,8 +74,8 @@ pub(super) fn read_head(connection: &Connection) -> Result<HeadRow, StoreError> 
         root: digest(&root).ok_or_else(damaged)?,
         peaks: chunks.collect::<Option<_>>().ok_or_else(damaged)?,
         span: Span { latest: row.get(3)?, skew: row.get(4)? },
-        revision: stops::revision(row.get(5)?),
-        floor: stops::revision(row.get(6)?),
+        revision: revision(row.get(5)?),
+        floor: revision(row.get(6)?),
     })
 }
 
@@ -133,9 +130,4 @@ impl Tip {
         ])?;
         Ok(())
     }
-}
-
-/// SQLite's integers are signed; a log never comes near the limit.
-pub(super) fn sql_int(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::tip::{digest, sql_int};
+use super::row::{digest, sql_int};
 use crate::domain::digest::Digest;
 use crate::domain::merkle::TILE_HEIGHT;
 use crate::domain::merkle::{self, Frontier, Node};

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::blocks::{self, Entry};
-use super::schema::STOPS;
-use super::tip::sql_int;
+use super::row::sql_int;
+use super::tables;
 use crate::store::error::StoreError;
 
 /// Schema 1 found events by an index for each filter.
@@ -64,8 +64,8 @@ fn enter_blocks(transaction: &Transaction<'_>) -> Result<(), StoreError> {
 /// holders ended are stops no more.
 fn number_changes(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     transaction.execute_batch(SET_ASIDE)?;
-    transaction.execute_batch(super::schema::HEAD)?;
-    transaction.execute_batch(STOPS)?;
+    transaction.execute_batch(tables::HEAD)?;
+    transaction.execute_batch(tables::STOPS)?;
     let ended = "operator IS NULL AND target GLOB 'token:*'";
     transaction.execute_batch(&format!(
         "CREATE TEMP TABLE numbered AS SELECT row_number() OVER (ORDER BY seq) AS revision, seq, ended FROM (

@@ -12,7 +12,7 @@ use super::VerifyError;
 use crate::domain::event::Event;
 use crate::store::error::StoreError;
 use crate::store::sqlite::blocks::{self, Entry, SIZE};
-use crate::store::sqlite::tip::sql_int;
+use crate::store::sqlite::row::sql_int;
 
 /// A set of (term, block), without order.
 #[derive(Debug, Default)]

@@ -9,8 +9,9 @@ use super::VerifyError;
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Revision, Stop, Target};
+use crate::store::sqlite::row::sql_int;
 use crate::store::sqlite::stops;
-use crate::store::sqlite::tip::{read_head, sql_int};
+use crate::store::sqlite::tip::read_head;
 
 /// What the events have done to the kill switch so far.
 #[derive(Debug, Default)]
