@@ -1,4 +1,4 @@
-//! Rates: of tokens for each agent, of refusals for each source.
+//! Rates: of requests for tokens for each agent, of refusals for each source.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -44,8 +44,8 @@ impl RateLimits {
         }
     }
 
-    /// Takes one token from `agent`'s budget: the stricter of its file's and the configuration's.
-    pub(super) fn token(&self, agent: &Agent) -> Result<(), TooMany> {
+    /// Takes one request from `agent`'s budget: the stricter of its file's and the configuration's.
+    pub(super) fn request(&self, agent: &Agent) -> Result<(), TooMany> {
         let own = agent.tokens_per_minute.and_then(NonZeroU32::new);
         let rate = match (own, self.agents) {
             (Some(own), Some(all)) => own.min(all),

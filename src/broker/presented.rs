@@ -1,9 +1,11 @@
 //! What a caller presents, and what of it holds: who it is, and which key its token is to be bound to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use crate::broker::limits::TooMany;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, Thumbprint};
@@ -11,6 +13,10 @@ use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::identity::{ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
 use crate::registry::Registry;
+use crate::revocation::RevocationError;
+
+/// When an agent should come back for which no more used proofs are remembered: some of them expire by then.
+const FULL_FOR: Duration = Duration::from_secs(10);
 
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
@@ -83,6 +89,16 @@ impl Broker {
         }
     }
 
+    /// Takes a request from the agent's rate: before it is bound or decided, before anything is remembered for the
+    /// agent, and before its proof is used up.
+    pub(super) fn charge(&self, agent: &Agent) -> Result<(), Denied> {
+        self.limits.request(agent).map_err(|TooMany(wait)| Denied {
+            description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
+            retry_after: Some(wait),
+            ..Reason::RateLimited.into()
+        })
+    }
+
     /// An agent that is not registered and a signature that is not good look the same (law 8).
     fn registered_key(
         &self,
@@ -127,11 +143,21 @@ impl Broker {
         }
     }
 
-    /// Records that a proof is used, or refuses as `replayed` one that was used before.
-    pub(super) async fn use_up(&self, once: SingleUse, replayed: Reason) -> Result<(), Denied> {
-        match self.revocation.use_once(once.key, once.until).await {
+    /// Records that `agent` used a proof, or refuses as `replayed` one that it used before.
+    pub(super) async fn use_up(
+        &self,
+        agent: &Agent,
+        once: SingleUse,
+        replayed: Reason,
+    ) -> Result<(), Denied> {
+        match self.revocation.use_once(&agent.id, once.key, once.until).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(replayed.into()),
+            Err(RevocationError::Full) => Err(Denied {
+                description: Some(format!("{} has too many proofs in use that have not expired", agent.id)),
+                retry_after: Some(FULL_FOR),
+                ..Reason::RateLimited.into()
+            }),
             Err(error) => {
                 tracing::error!(%error, "cannot tell whether a proof was used before");
                 Err(Reason::RevocationUnavailable.into())

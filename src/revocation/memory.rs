@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::domain::digest::Digest;
-use crate::domain::id::BrokerName;
+use crate::domain::id::{AgentId, BrokerName};
 use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
 use crate::domain::time::{Clock, Timestamp};
-use crate::revocation::once::Once;
+use crate::revocation::once::{Moment, Once};
 use crate::revocation::view::View;
 use crate::revocation::{Confirmations, Revision, RevocationError, Stale, Status, ended};
 
@@ -71,8 +71,13 @@ impl Memory {
         if self.filled.load(Ordering::Acquire) { Duration::ZERO } else { Duration::MAX }
     }
 
-    pub(super) fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
-        self.once.use_up(key, until, self.clock.now())
+    pub(super) fn use_once(
+        &self,
+        agent: &AgentId,
+        key: Digest,
+        until: Timestamp,
+    ) -> Result<bool, RevocationError> {
+        self.once.use_up(agent, key, until, Moment::now(&self.clock))
     }
 
     pub(super) async fn follow(&self, mut shutdown: watch::Receiver<bool>, book: impl Fn() -> Arc<StopBook>) {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::domain::digest::Digest;
-use crate::domain::id::BrokerName;
+use crate::domain::id::{AgentId, BrokerName};
 use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
 use crate::domain::time::{Clock, Timestamp};
 
@@ -109,8 +109,8 @@ pub enum RevocationError {
     Broken(String),
     #[error("{0}")]
     Settings(String),
-    /// The memory of used assertions is full.
-    #[error("too many unexpired assertions are remembered")]
+    /// One agent has used up as many proofs as are remembered for one.
+    #[error("as many unexpired proofs as may be are remembered for this agent")]
     Full,
 }
 
@@ -210,14 +210,21 @@ impl Revocation {
         }
     }
 
-    /// Uses `key` up: true the first time, false again until `until`, on every broker of one Redis.
+    /// Uses `key` up for `agent`: true the first time, false again until `until`, on every broker of one Redis.
+    /// Two agents' keys have nothing to do with each other.
     ///
     /// # Errors
-    /// When it cannot be known; the assertion must be refused then.
-    pub async fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
+    /// [`RevocationError::Full`] where the agent has used up as much as is remembered for one. Any other when it
+    /// cannot be known. The proof must be refused then.
+    pub async fn use_once(
+        &self,
+        agent: &AgentId,
+        key: Digest,
+        until: Timestamp,
+    ) -> Result<bool, RevocationError> {
         match self {
-            Self::Memory(memory) => memory.use_once(key, until),
-            Self::Redis(redis) => redis.use_once(key, until).await,
+            Self::Memory(memory) => memory.use_once(agent, key, until),
+            Self::Redis(redis) => redis.use_once(agent, key, until).await,
         }
     }
 

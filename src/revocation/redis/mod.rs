@@ -6,7 +6,7 @@
 //! | `hallpass:{revocation}:log` | stream of changes, the last 10,000 or so |
 //! | `hallpass:{revocation}:seen` | hash: broker → `<at ms> <lineage>`, written at least twice a second |
 //! | `hallpass:{revocation}:revision` | the number of the last change |
-//! | `hallpass:{revocation}:once:*` | assertions that were used, until they expire |
+//! | `hallpass:{revocation}:once:<agent>:*` | proofs that were used, until they expire |
 //!
 //! **Trust.** An answer counts only over a connection that was refilled after it was made, and only if its
 //! lineage goes on from the one known: the same epoch, and more changes or the very same. Flushed, restarted
@@ -39,6 +39,7 @@ mod ask;
 mod follow;
 mod link;
 mod merge;
+mod once;
 mod prune;
 mod seen;
 mod wire;
@@ -54,11 +55,11 @@ use self::ask::Asking;
 use self::link::{Link, Session};
 use self::merge::{Merge, MergeError};
 use self::seen::Roster;
-use self::wire::{Lineage, ONCE};
-use crate::domain::digest::Digest;
+use self::wire::Lineage;
 use crate::domain::id::BrokerName;
 use crate::domain::revocation::{Levels, Standing, StopBook, Target, Verdict};
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Clock;
+use crate::revocation::once::Once;
 use crate::revocation::settings::RevocationSettings;
 use crate::revocation::view::View;
 use crate::revocation::{Revision, RevocationError, Stale, Status};
@@ -79,6 +80,7 @@ pub struct Redis {
     /// What in Redis the follower cannot read.
     broken: Mutex<Option<RevocationError>>,
     roster: Roster,
+    once: Once,
 }
 
 /// What was last known of the authority.
@@ -113,6 +115,7 @@ impl Redis {
             followed: ArcSwapOption::empty(),
             broken: Mutex::default(),
             roster: Roster::default(),
+            once: Once::default(),
         })
     }
 
@@ -156,21 +159,6 @@ impl Redis {
             self.advance(&trust, lineage, text);
         }
         Ok(revision)
-    }
-
-    pub(super) async fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
-        let left = until.since(self.clock.now()).as_millis();
-        if left == 0 {
-            return Ok(false);
-        }
-        let session = self.link.session()?;
-        let mut command = redis::cmd("SET");
-        command.arg(format!("{ONCE}{key}")).arg(1).arg("NX").arg("PX").arg(left.to_string());
-        let set: Option<String> = command
-            .query_async(&mut session.connection())
-            .await
-            .map_err(|err| self.failed(&session, &err))?;
-        Ok(set.is_some())
     }
 
     pub(super) fn view(&self, levels: &Levels) -> Result<Verdict, Stale> {

@@ -1,0 +1,90 @@
+//! A registered agent that means harm: what it sends costs itself, within its rate, and nobody else.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::bench::{AGENT, Bench, OTHER, outcome, present};
+use crate::support::broker::{BOTH, Backend};
+
+/// Beyond the registration, so each is refused after its proof was found good.
+const BEYOND: &[(&str, &str)] = &[("scope", "ledger:DELETE")];
+
+/// The proofs that Redis remembers.
+fn remembered(bench: &Bench) -> usize {
+    let redis = bench.app.redis.as_ref().expect("a Redis");
+    let keys: Vec<String> = redis.command(&["KEYS", "hallpass:{revocation}:once:*"]);
+    keys.len()
+}
+
+#[tokio::test]
+async fn refused_assertions_are_within_the_rate_and_cost_no_other_agent_anything() {
+    for backend in BOTH {
+        let bench = Bench::limited(backend, "tokens_per_minute = 20\nrefusals_per_minute = 0").await;
+        let sent: Vec<String> = (0..200).map(|n| bench.assertion(&format!("flood-{n}"))).collect();
+        let begun = Instant::now();
+        let answers = join_all(sent.iter().map(|assertion| present(&bench.app, assertion, BEYOND))).await;
+        let refilled = begun.elapsed().as_secs() as usize / 3 + 1;
+        let outcomes: Vec<String> = answers.iter().map(outcome).collect();
+        let count = |of: &str| outcomes.iter().filter(|outcome| *outcome == of).count();
+        let decided = count("400 invalid_scope scope_not_registered");
+        assert!((20..=20 + refilled).contains(&decided), "{backend:?}: {decided} decided");
+        assert_eq!(decided + count("429 slow_down rate_limited"), 200, "{backend:?} {outcomes:?}");
+        if backend == Backend::Redis {
+            assert_eq!(remembered(&bench), decided, "only what was within the rate is remembered");
+        }
+        // The other agent's proofs are good, and each of them once.
+        let theirs = bench.others.token(&bench.claims(OTHER, "quiet"));
+        bench.token(&theirs).await.token();
+        bench.refused(&theirs, "replayed").await;
+        bench.app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_assertion_beyond_the_rate_is_not_used_up() {
+    for backend in BOTH {
+        let bench = Bench::limited(backend, "tokens_per_minute = 60\nrefusals_per_minute = 0").await;
+        let mut n = 0;
+        let kept = loop {
+            let assertion = bench.assertion(&format!("spent-{n}"));
+            let answer = present(&bench.app, &assertion, BEYOND).await;
+            if answer.status == 429 {
+                assert!(answer.header("retry-after").parse::<u64>().unwrap() <= 2, "{answer:?}");
+                break assertion;
+            }
+            n += 1;
+            assert!(n < 200, "{backend:?}: no end to the rate");
+        };
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        bench.token(&kept).await.token();
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        bench.refused(&kept, "replayed").await;
+        bench.app.finish().await;
+    }
+}
+
+/// As many patterns as a body holds took 5 to 21 s of CPU for each request.
+#[tokio::test]
+async fn hostile_patterns_stop_no_revocation() {
+    let bench = Bench::start(Backend::Memory).await;
+    let element = |n: usize| {
+        let pattern = format!("refs/heads/agent/{}b{n:03}", "*a".repeat(245));
+        json!({"type": "git_repository", "identifier": "payments", "refs": [pattern]})
+    };
+    let details = json!((0..100).map(element).collect::<Vec<_>>()).to_string();
+    assert!((55_000..60_000).contains(&details.len()), "{}", details.len());
+    let assertions: Vec<String> = (0..8).map(|n| bench.assertion(&format!("hostile-{n}"))).collect();
+    let more = [("authorization_details", details.as_str())];
+    let hostile = assertions.iter().map(|assertion| present(&bench.app, assertion, &more));
+    let target = format!("agent:{AGENT}");
+    let begun = Instant::now();
+    let (answers, _) = tokio::join!(join_all(hostile), bench.app.revoke(&target));
+    let took = begun.elapsed();
+    for answer in answers {
+        assert_eq!(outcome(&answer), "400 invalid_authorization_details details_invalid");
+    }
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    bench.app.finish().await;
+}
