@@ -6,6 +6,7 @@ use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, Verificat
 use serde::Deserialize;
 
 use crate::domain::confirmation::Thumbprint;
+use crate::domain::curve::{BadPoint, check_ed25519, check_p256, check_p384};
 use crate::domain::digest::Digest;
 use crate::domain::key::PublicKey;
 use crate::identity::json::{Json, Object};
@@ -166,7 +167,8 @@ impl KeySet {
 }
 
 impl VerificationKey {
-    /// A key that an agent is registered with; `None` if its form is wrong.
+    /// A key that an agent is registered with; `None` if its form is wrong. Whoever read the agent's file has checked
+    /// that it is a good point ([`PublicKey::check`]).
     pub(super) fn registered(key: &PublicKey) -> Option<Self> {
         let material = match key.kty.as_str() {
             "EC" => Material::elliptic(&key.crv, &key.x, key.y.as_deref()?)?,
@@ -211,6 +213,7 @@ impl VerificationKey {
             "OKP" => Material::edwards(&jwk.crv?, &jwk.x?)?,
             _ => return None,
         };
+        material.check().ok()?;
         let algorithm = match jwk.alg {
             None => None,
             Some(alg) => Some(ProofAlgorithm::named(&alg)?),
@@ -278,6 +281,16 @@ impl Material {
             ("P-256", 32, 32) => Some(Self::P256(point)),
             ("P-384", 48, 48) => Some(Self::P384(point)),
             _ => None,
+        }
+    }
+
+    /// Whether a point can be anybody's key.
+    fn check(&self) -> Result<(), BadPoint> {
+        match self {
+            Self::Rsa { .. } => Ok(()),
+            Self::P256(point) => check_p256(&point[1..33], &point[33..]),
+            Self::P384(point) => check_p384(&point[1..49], &point[49..]),
+            Self::Ed25519(point) => check_ed25519(point),
         }
     }
 

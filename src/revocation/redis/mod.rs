@@ -80,7 +80,7 @@ pub struct Redis {
     /// What in Redis the follower cannot read.
     broken: Mutex<Option<RevocationError>>,
     roster: Roster,
-    once: Once,
+    once: Box<Once>,
 }
 
 /// What was last known of the authority.
@@ -115,7 +115,7 @@ impl Redis {
             followed: ArcSwapOption::empty(),
             broken: Mutex::default(),
             roster: Roster::default(),
-            once: Once::default(),
+            once: Box::default(),
         })
     }
 
