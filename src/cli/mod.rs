@@ -108,7 +108,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   hallpass ready
-  hallpass ready -v --url https://hallpass.acme.internal")]
+  hallpass ready -v --url https://hallpass.acme.internal
+  hallpass ready -v --key-file data/operator.key")]
     Ready(ready::ReadyArgs),
     /// The registered agents
     #[command(subcommand, arg_required_else_help = true)]

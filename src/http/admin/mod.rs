@@ -8,6 +8,7 @@ mod filter;
 mod metrics;
 mod openapi;
 mod proof;
+mod readiness;
 mod revocations;
 
 use axum::Router;
@@ -38,6 +39,7 @@ pub fn router(gate: Gate) -> Router {
         .route("/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/v1/audit/key", get(audit::key))
         .route("/v1/audit/proof", get(proof::proof))
+        .route("/readyz", get(readiness::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_path)

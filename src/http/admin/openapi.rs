@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{agents, audit, explain, export, metrics, proof, revocations};
+use super::{agents, audit, explain, export, metrics, proof, readiness, revocations};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use super::{agents, audit, explain, export, metrics, proof, revocations};
         audit::checkpoint,
         audit::key,
         proof::proof,
+        readiness::readyz,
         metrics::metrics,
         document,
     )
