@@ -178,6 +178,28 @@ impl VerificationKey {
         Some(Self { kid: None, algorithm: None, material })
     }
 
+    /// A good key of the algorithm's kind that is nobody's: the base point of the curve, whose private key is one.
+    /// None for RSA, whose keys no agent is registered with.
+    pub(super) fn nobodys(algorithm: ProofAlgorithm) -> Option<Self> {
+        let material = match algorithm {
+            ProofAlgorithm::Es256 => Material::elliptic(
+                "P-256",
+                "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+                "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+            ),
+            ProofAlgorithm::Es384 => Material::elliptic(
+                "P-384",
+                "qofKIr6LBTeOscce8yCtdG4dO2KLp5uYWfdB4IJUKjhVAvJdv1UpbDpUXjhydgq3",
+                "NhfeSpYmLG9dnpi_kpLcKfj0Hb0omhR86doxE7XwuMAKYLHOHX6BnXpDHXyQ6g5f",
+            ),
+            ProofAlgorithm::EdDsa => {
+                Material::edwards("Ed25519", "WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY")
+            }
+            _ => None,
+        };
+        material.map(|material| Self { kid: None, algorithm: None, material })
+    }
+
     /// The public key that a proof brings; `None` if it is not one, or not for signatures.
     pub(super) fn embedded(jwk: &Object) -> Option<Self> {
         Jwk::embedded(jwk).and_then(Self::of)

@@ -144,3 +144,13 @@ fn a_registered_key_is_a_point_of_its_curve() {
     assert_eq!(VerificationKey::registered(&PublicKey { kty: "OKP".into(), ..key.clone() }), None);
     assert_eq!(VerificationKey::registered(&PublicKey { crv: "P-384".into(), ..key }), None);
 }
+
+#[test]
+fn nobodys_keys_are_good_ones() {
+    use ProofAlgorithm::*;
+    for algorithm in [Es256, Es384, EdDsa] {
+        let key = VerificationKey::nobodys(algorithm).unwrap();
+        assert!(key.fits(algorithm) && key.material.check().is_ok(), "{algorithm:?}");
+    }
+    assert!(VerificationKey::nobodys(Rs256).is_none());
+}

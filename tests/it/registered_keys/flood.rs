@@ -88,3 +88,29 @@ async fn hostile_patterns_stop_no_revocation() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     bench.app.finish().await;
 }
+
+/// Guesses of names, and a bad client behind the address of good ones: after as many refusals as a source may have in a
+/// minute the next proof of the same claimant is not verified, and nobody else is kept waiting.
+#[tokio::test]
+async fn the_limit_of_refusals_is_asked_before_the_signature_is_verified() {
+    let bench = Bench::limited(Backend::Memory, "refusals_per_minute = 6").await;
+    let mut outcomes = Vec::new();
+    for n in 0..9 {
+        let forged = bench.others.token(&bench.claims(AGENT, &format!("forged-{n}")));
+        let answer = bench.token(&forged).await;
+        outcomes.push(outcome(&answer));
+        assert!(answer.status != 429 || (1..=10).contains(&answer.header("retry-after").parse().unwrap()));
+    }
+    let (verified, limited) = outcomes.split_at(6);
+    assert!(verified.iter().all(|outcome| outcome == "401 invalid_client signature_invalid"), "{outcomes:?}");
+    assert!(limited.iter().all(|outcome| outcome == "429 slow_down rate_limited"), "{outcomes:?}");
+    // Not even a good one of theirs is verified now; it is not used up either.
+    let good = bench.assertion("good");
+    assert_eq!(outcome(&bench.token(&good).await), "429 slow_down rate_limited");
+    // Another agent at the same address proves itself.
+    bench.token(&bench.others.token(&bench.claims(OTHER, "neighbour"))).await.token();
+    bench.app.issue().await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    bench.token(&good).await.token();
+    bench.app.finish().await;
+}
