@@ -18,6 +18,7 @@ mod identity;
 mod kill_switch;
 mod layout;
 mod limits;
+mod openapi;
 mod operators;
 mod outage;
 mod platforms;

@@ -11,7 +11,7 @@ use crate::http::Gate;
 use crate::http::authorization::AnyRole;
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct Body {
+pub(super) struct Readiness {
     /// `ok`, `degraded` or `unavailable`: no token can be issued.
     status: &'static str,
     /// Each part that is not well.
@@ -19,9 +19,9 @@ pub(super) struct Body {
 }
 
 /// Whether tokens can be issued, and what is degraded. The public listener's says the status alone.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Body), (status = 503, body = Body)))]
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub(super) async fn readyz(_: AnyRole, State(gate): State<Gate>) -> impl IntoResponse {
     let readiness = gate.readiness();
-    let body = Body { status: readiness.status, degraded: readiness.degraded };
+    let body = Readiness { status: readiness.status, degraded: readiness.degraded };
     (readiness.code, [(CACHE_CONTROL, "no-store")], Json(body))
 }
