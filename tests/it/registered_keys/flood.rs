@@ -78,7 +78,8 @@ async fn hostile_patterns_stop_no_revocation() {
     let assertions: Vec<String> = (0..8).map(|n| bench.assertion(&format!("hostile-{n}"))).collect();
     let more = [("authorization_details", details.as_str())];
     let hostile = assertions.iter().map(|assertion| present(&bench.app, assertion, &more));
-    let target = format!("agent:{AGENT}");
+    // Not theirs, so that none of them is refused for it.
+    let target = format!("agent:{OTHER}");
     let begun = Instant::now();
     let (answers, _) = tokio::join!(join_all(hostile), bench.app.revoke(&target));
     let took = begun.elapsed();
