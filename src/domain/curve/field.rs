@@ -96,12 +96,20 @@ impl<const N: usize> Field<N> {
 
     /// Whether `a` is the square of some element (Euler's criterion).
     pub(super) fn is_square(&self, a: Element<N>) -> bool {
-        // (modulus - 1) / 2, as the modulus is odd.
-        let bit = |n: usize| self.modulus[n / 64] >> (n % 64) & 1 == 1;
         let one = self.small(1);
-        let power = (1..64 * N).rev().fold(one, |power, n| {
-            let power = self.square(power);
-            if bit(n) { self.mul(power, a) } else { power }
+        let mut powers = [one; 16];
+        for n in 1..16 {
+            powers[n] = self.mul(powers[n - 1], a);
+        }
+        // (modulus - 1) / 2, as the modulus is odd, four bits at a time.
+        let bit = |n: usize| if n < 64 * N { self.modulus[n / 64] >> (n % 64) & 1 } else { 0 };
+        let digit = |at: usize| (1..=4).rev().fold(0, |digit, n| digit << 1 | bit(4 * at + n));
+        let power = (0..16 * N).rev().fold(one, |power, at| {
+            let power = (0..4).fold(power, |power, _| self.square(power));
+            match usize::try_from(digit(at)) {
+                Ok(digit @ 1..16) => self.mul(power, powers[digit]),
+                _ => power,
+            }
         });
         power == one || a == self.small(0)
     }
