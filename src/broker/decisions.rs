@@ -1,107 +1,66 @@
 //! Decisions that were made lately. An agent asks for the same at each start, and what it is granted is a pure
 //! function of its file, the guardrails and its request; so the same question has its answer at hand.
+//!
+//! Each agent has a memory of its own: what one asks takes no place of another's.
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
-
-use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, Weighter};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::domain::agent::Agent;
 use crate::domain::decision::{Refusal, grant, refuse_stopped};
 use crate::domain::grant::Grant;
 use crate::domain::guardrails::Guardrails;
+use crate::domain::id::AgentId;
 use crate::domain::request::{DetailRequest, TokenRequest};
 use crate::domain::revocation::Target;
 
-/// What remembered grants may take of memory, bytes.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
-const CACHE_ITEMS: usize = 4096;
+/// What the remembered grants of one agent may take of memory, bytes.
+const AGENT_BYTES: usize = 64 * 1024;
+const AGENT_ITEMS: usize = 16;
+
+/// So many agents at once ask for what is remembered without waiting for one another.
+const SHARDS: usize = 16;
+
+/// Agents whose files are gone are forgotten once a shard has twice as many agents as were left the last time,
+/// and at least so many.
+const FEW_AGENTS: usize = 64;
 
 /// Decides, and remembers what it granted. Refusals are rare and are made anew.
 pub(super) struct Decisions {
     guardrails: Guardrails,
-    granted: Cache<Asked, Grant, ByBytes>,
+    granted: [Mutex<Shard>; SHARDS],
 }
 
-/// Who asked for what. An agent's file is the one that it was read from: a changed one is another agent here.
-struct Asked {
-    agent: Arc<Agent>,
+struct Shard {
+    agents: HashMap<AgentId, Remembered>,
+    look_through_at: usize,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { agents: HashMap::new(), look_through_at: FEW_AGENTS }
+    }
+}
+
+/// What was granted to one agent.
+struct Remembered {
+    /// An agent's file is the one that it was read from: with a changed one all is forgotten.
+    agent: Weak<Agent>,
+    /// The oldest first.
+    grants: VecDeque<Answered>,
+    bytes: usize,
+}
+
+struct Answered {
     request: TokenRequest,
-}
-
-/// The same, of a caller that may be told its answer at once.
-#[derive(Clone, Copy)]
-struct Asking<'a> {
-    agent: &'a Arc<Agent>,
-    request: &'a TokenRequest,
-}
-
-impl Asked {
-    fn asking(&self) -> Asking<'_> {
-        Asking { agent: &self.agent, request: &self.request }
-    }
-}
-
-impl Hash for Asking<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(self.agent).hash(state);
-        self.request.hash(state);
-    }
-}
-
-impl Hash for Asked {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.asking().hash(state);
-    }
-}
-
-impl PartialEq for Asking<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self.agent, other.agent) && self.request == other.request
-    }
-}
-
-impl PartialEq for Asked {
-    fn eq(&self, other: &Self) -> bool {
-        self.asking() == other.asking()
-    }
-}
-
-impl Eq for Asked {}
-
-impl Equivalent<Asked> for Asking<'_> {
-    fn equivalent(&self, key: &Asked) -> bool {
-        *self == key.asking()
-    }
-}
-
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<Asked, Grant> for ByBytes {
-    /// About what both take. A caller decides how long its words are, so each of them counts.
-    fn weight(&self, asked: &Asked, grant: &Grant) -> u64 {
-        let TokenRequest { scope, details, resources, ttl: _ } = &asked.request;
-        let of_details = details.iter().flat_map(|detail| {
-            let DetailRequest { kind, identifier, locations, actions, refs, paths, environment } = detail;
-            let lists = [locations, actions, refs, paths].into_iter().flatten().flatten();
-            [kind, identifier].into_iter().chain(environment).chain(lists)
-        });
-        let asked: usize = scope.iter().chain(resources).chain(of_details).map(|word| 32 + word.len()).sum();
-        let granted: usize = grant
-            .permissions
-            .iter()
-            // Twice each pattern: as it is and in the JSON.
-            .map(|p| 512 + p.patterns().iter().map(|pattern| 64 + 2 * pattern.as_str().len()).sum::<usize>())
-            .sum();
-        (512 + asked + granted) as u64
-    }
+    grant: Grant,
+    bytes: usize,
 }
 
 impl Decisions {
     pub(super) fn new(guardrails: Guardrails) -> Self {
-        Self { guardrails, granted: Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes) }
+        Self { guardrails, granted: Default::default() }
     }
 
     pub(super) fn guardrails(&self) -> &Guardrails {
@@ -116,14 +75,92 @@ impl Decisions {
         stopped: Option<&Target>,
     ) -> Result<Grant, Refusal> {
         refuse_stopped(agent, stopped)?;
-        if let Some(granted) = self.granted.get(&Asking { agent, request }) {
+        if let Some(granted) = self.recall(agent, request) {
             return Ok(granted);
         }
         let granted = grant(agent, &self.guardrails, request)?;
-        let asked = Asked { agent: Arc::clone(agent), request: request.clone() };
-        self.granted.insert(asked, granted.clone());
+        self.remember(agent, request, &granted);
         Ok(granted)
     }
+
+    fn shard(&self, agent: &AgentId) -> std::sync::MutexGuard<'_, Shard> {
+        let mut hasher = DefaultHasher::new();
+        agent.hash(&mut hasher);
+        let at = usize::from(hasher.finish().to_le_bytes()[0]) % SHARDS;
+        self.granted[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recall(&self, agent: &Arc<Agent>, request: &TokenRequest) -> Option<Grant> {
+        let shard = self.shard(&agent.id);
+        let remembered = shard.agents.get(&agent.id).filter(|known| known.is_of(agent))?;
+        remembered
+            .grants
+            .iter()
+            .find(|answered| answered.request == *request)
+            .map(|found| found.grant.clone())
+    }
+
+    fn remember(&self, agent: &Arc<Agent>, request: &TokenRequest, grant: &Grant) {
+        let bytes = weight(request, grant);
+        // Before the lock, as it may be long.
+        let answered = Answered { request: request.clone(), grant: grant.clone(), bytes };
+        if bytes <= AGENT_BYTES {
+            self.shard(&agent.id).of(agent).add(answered);
+        }
+    }
+}
+
+impl Shard {
+    fn of(&mut self, agent: &Arc<Agent>) -> &mut Remembered {
+        if self.agents.len() >= self.look_through_at && !self.agents.contains_key(&agent.id) {
+            self.agents.retain(|_, remembered| remembered.agent.strong_count() > 0);
+            self.look_through_at = FEW_AGENTS.max(self.agents.len() * 2);
+        }
+        let nothing = || Remembered { agent: Arc::downgrade(agent), grants: VecDeque::new(), bytes: 0 };
+        let remembered = self.agents.entry(agent.id.clone()).or_insert_with(nothing);
+        if !remembered.is_of(agent) {
+            *remembered = nothing();
+        }
+        remembered
+    }
+}
+
+impl Remembered {
+    fn is_of(&self, agent: &Arc<Agent>) -> bool {
+        self.agent.as_ptr() == Arc::as_ptr(agent)
+    }
+
+    /// The oldest make room.
+    fn add(&mut self, answered: Answered) {
+        // Another call may have asked the same meanwhile.
+        if self.grants.iter().any(|known| known.request == answered.request) {
+            return;
+        }
+        self.bytes += answered.bytes;
+        self.grants.push_back(answered);
+        while self.bytes > AGENT_BYTES || self.grants.len() > AGENT_ITEMS {
+            let Some(oldest) = self.grants.pop_front() else { break };
+            self.bytes -= oldest.bytes;
+        }
+    }
+}
+
+/// About what both take. A caller decides how long its words are, so each of them counts.
+fn weight(request: &TokenRequest, grant: &Grant) -> usize {
+    let TokenRequest { scope, details, resources, ttl: _ } = request;
+    let of_details = details.iter().flat_map(|detail| {
+        let DetailRequest { kind, identifier, locations, actions, refs, paths, environment } = detail;
+        let lists = [locations, actions, refs, paths].into_iter().flatten().flatten();
+        [kind, identifier].into_iter().chain(environment).chain(lists)
+    });
+    let asked: usize = scope.iter().chain(resources).chain(of_details).map(|word| 32 + word.len()).sum();
+    let granted: usize = grant
+        .permissions
+        .iter()
+        // Twice each pattern: as it is and in the JSON.
+        .map(|p| 512 + p.patterns().iter().map(|pattern| 64 + 2 * pattern.as_str().len()).sum::<usize>())
+        .sum();
+    512 + asked + granted
 }
 
 #[cfg(test)]
@@ -188,36 +225,68 @@ mod tests {
                 assert_eq!(decisions.decide(&agent, request, None), expected, "{request:?}");
             }
         }
-        assert_eq!(decisions.granted.len(), 6, "of each agent what was granted, and no refusal");
+        assert_eq!(remembered(&decisions, "a").0, 3, "of the last file what was granted, and no refusal");
         let everything = decisions.decide(&agent(&["read"]), &TokenRequest::default(), None).unwrap();
         assert_eq!(everything.ttl, decisions.guardrails().lifetime(None));
         assert!(everything.ttl > Duration::from_secs(60));
     }
 
-    #[test]
-    fn long_requests_take_no_more_memory_than_they_may() {
-        let decisions = decisions();
-        let agent = agent(&["read", "push"]);
-        let request = |n: usize| {
-            let refs = (0..250).map(|at| format!("refs/heads/agent/{n}-{at}-{}", "x".repeat(150))).collect();
-            let detail = DetailRequest {
-                kind: "git_repository".to_owned(),
-                identifier: "payments".to_owned(),
-                locations: None,
-                actions: Some(vec!["push".to_owned()]),
-                refs: Some(refs),
-                paths: None,
-                environment: None,
-            };
-            TokenRequest { details: vec![detail], ..TokenRequest::default() }
+    /// How many grants of the agent are remembered, and their bytes.
+    fn remembered(decisions: &Decisions, agent: &str) -> (usize, usize) {
+        let agent = agent.parse().unwrap();
+        let shard = decisions.shard(&agent);
+        shard.agents.get(&agent).map_or((0, 0), |known| {
+            assert_eq!(known.bytes, known.grants.iter().map(|answered| answered.bytes).sum::<usize>());
+            (known.grants.len(), known.bytes)
+        })
+    }
+
+    fn long(n: usize) -> TokenRequest {
+        let refs = (0..80).map(|at| format!("refs/heads/agent/{n}-{at}-{}", "x".repeat(100))).collect();
+        let detail = DetailRequest {
+            kind: "git_repository".to_owned(),
+            identifier: "payments".to_owned(),
+            locations: None,
+            actions: Some(vec!["push".to_owned()]),
+            refs: Some(refs),
+            paths: None,
+            environment: None,
         };
-        let grant = decisions.decide(&agent, &request(0), None).unwrap();
-        let weight = ByBytes.weight(&Asked { agent: Arc::clone(&agent), request: request(0) }, &grant);
-        assert!(weight > 150_000, "the request, the patterns and their JSON: {weight}");
-        for n in 1..60 {
-            decisions.decide(&agent, &request(n), None).unwrap();
+        TokenRequest { details: vec![detail], ..TokenRequest::default() }
+    }
+
+    #[test]
+    fn one_agents_requests_take_no_memory_but_its_own() {
+        let decisions = decisions();
+        let mut quiet = Agent::clone(&agent(&["read"]));
+        quiet.id = "quiet".parse().unwrap();
+        let (loud, quiet) = (agent(&["read", "push"]), Arc::new(quiet));
+        let request = TokenRequest::default();
+        decisions.decide(&quiet, &request, None).unwrap();
+        let grant = decisions.decide(&loud, &long(0), None).unwrap();
+        assert!(weight(&long(0), &grant) > 30_000, "the request, the patterns and their JSON");
+        for n in 0..5000 {
+            let more = TokenRequest { ttl: Some(n + 1), ..TokenRequest::default() };
+            decisions.decide(&loud, &more, None).unwrap();
+            if n % 100 == 0 {
+                decisions.decide(&loud, &long(n as usize), None).unwrap();
+            }
+            let (grants, bytes) = remembered(&decisions, "a");
+            assert!((1..=AGENT_ITEMS).contains(&grants) && bytes <= AGENT_BYTES, "{grants} {bytes}");
         }
-        assert!(decisions.granted.len() < 30, "{}", decisions.granted.len());
+        assert!(decisions.recall(&quiet, &request).is_some(), "another agent's answer was forgotten");
+    }
+
+    #[test]
+    fn what_a_removed_file_was_granted_is_forgotten() {
+        let decisions = decisions();
+        for n in 0..(SHARDS * FEW_AGENTS * 3) {
+            let mut one = Agent::clone(&agent(&["read"]));
+            one.id = format!("agent-{n}").parse().unwrap();
+            decisions.decide(&Arc::new(one), &TokenRequest::default(), None).unwrap();
+        }
+        let kept: usize = decisions.granted.iter().map(|shard| shard.lock().unwrap().agents.len()).sum();
+        assert!(kept <= SHARDS * FEW_AGENTS, "{kept}");
     }
 
     #[test]

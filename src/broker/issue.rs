@@ -75,14 +75,15 @@ impl Broker {
         caller: &mut Caller,
     ) -> Result<Issued, Denied> {
         let Authenticated { identity, once, certificate } =
-            self.authenticate(presented.proof, registry).await?;
+            self.authenticate(call, presented.proof, registry).await?;
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));
+        self.charge(&agent)?;
         let bound = self.bind(&agent, &presented, certificate.as_ref())?;
         // After that, so that a client which is told to add a nonce can send the same assertion again.
         if let Some(once) = once {
-            self.use_up(once, Reason::Replayed).await?;
+            self.use_up(&agent, once, Reason::Replayed).await?;
         }
         let request = request?;
         let parent = presented.parent.map(|token| self.parent(token, &agent, registry)).transpose()?;
@@ -97,14 +98,9 @@ impl Broker {
             Some(parent) => inherit(grant, &request, &parent.inheritance(self.now())?)?,
             None => grant,
         };
-        self.limits.token(&agent).map_err(|TooMany(wait)| Denied {
-            reason: Reason::RateLimited,
-            description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
-            retry_after: Some(wait),
-        })?;
         // Last, so that a proof is not lost to a refusal that has nothing to do with it.
         if let Some((_, Some(proof))) = bound {
-            self.use_up(proof, Reason::DpopReplayed).await?;
+            self.use_up(&agent, proof, Reason::DpopReplayed).await?;
         }
         let registry = registry.revision();
         let settled = Settled { agent, identity, request, parent, certificate, cnf, levels, registry };

@@ -1,17 +1,23 @@
 //! What a caller presents, and what of it holds: who it is, and which key its token is to be bound to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::broker::{Broker, Denied};
+use crate::broker::limits::TooMany;
+use crate::broker::{Broker, Call, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
-use crate::identity::{ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
+use crate::identity::{Claimant, ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
 use crate::registry::Registry;
+use crate::revocation::RevocationError;
 use crate::telemetry::span;
+
+/// When an agent should come back for which no more used proofs are remembered: some of them expire by then.
+const FULL_FOR: Duration = Duration::from_secs(10);
 
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
@@ -25,6 +31,18 @@ pub enum Proof<'a> {
     /// An X.509-SVID: the certificates of a client whose key the handshake has proven, and the `client_id`
     /// sent with it.
     Certificate { chain: &'a [CertificateDer<'static>], client_id: Option<&'a str> },
+}
+
+impl Proof<'_> {
+    /// Whom it claims to be of; none where it has not even the form of a proof, and costs no verification.
+    fn claimant(&self) -> Option<Claimant> {
+        match self {
+            Self::Jwt(text) | Self::Assertion { text, .. } | Self::JwtSvid { text, .. } => {
+                Claimant::of_jwt(text)
+            }
+            Self::Certificate { chain, .. } => chain.first().map(|first| Claimant::of_certificate(first)),
+        }
+    }
 }
 
 /// All that a caller proves with one request.
@@ -59,12 +77,32 @@ impl Authenticated {
 pub(super) type Bound = (Confirmation, Option<SingleUse>);
 
 impl Broker {
-    /// Who the caller is. What makes its proof single is not used up yet.
+    /// Who the caller is. What makes its proof single is not used up yet. A source that sent too many bad proofs of
+    /// one claimant is refused before the next one's signature is verified.
     pub(super) async fn authenticate(
         &self,
+        call: &Call,
         proof: Proof<'_>,
         registry: &Registry,
     ) -> Result<Authenticated, Denied> {
+        // Most sources never sent a bad proof, so nothing is read ahead of the verification.
+        if self.limits.has_bad_proofs(call.peer)
+            && let Some(claimant) = proof.claimant()
+        {
+            self.limits
+                .may_prove(call.peer, claimant)
+                .map_err(|TooMany(wait)| Denied { retry_after: Some(wait), ..Reason::RateLimited.into() })?;
+        }
+        let authenticated = self.verify(proof, registry).await;
+        if authenticated.as_ref().is_err_and(|denied| denied.reason.is_of_proof())
+            && let Some(claimant) = proof.claimant()
+        {
+            self.limits.bad_proof(call.peer, claimant);
+        }
+        authenticated
+    }
+
+    async fn verify(&self, proof: Proof<'_>, registry: &Registry) -> Result<Authenticated, Denied> {
         match proof {
             Proof::Jwt(token) => Ok(Authenticated::by(self.authenticator.jwt(token).await?)),
             Proof::Assertion { text, client_id } => {
@@ -84,6 +122,16 @@ impl Broker {
         }
     }
 
+    /// Takes a request from the agent's rate: before it is bound or decided, before anything is remembered for the
+    /// agent, and before its proof is used up.
+    pub(super) fn charge(&self, agent: &Agent) -> Result<(), Denied> {
+        self.limits.request(agent).map_err(|TooMany(wait)| Denied {
+            description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
+            retry_after: Some(wait),
+            ..Reason::RateLimited.into()
+        })
+    }
+
     /// An agent that is not registered and a signature that is not good look the same (law 8).
     fn registered_key(
         &self,
@@ -96,7 +144,7 @@ impl Broker {
             return Err(Reason::ParameterInvalid.into());
         }
         let keys = registry.agent(assertion.agent()).map(|agent| agent.keys()).unwrap_or_default();
-        Ok(self.authenticator.assertion(&assertion, &keys)?)
+        Ok(self.authenticator.assertion(&assertion, &keys, registry.most_keys())?)
     }
 
     /// What the agent's token is to be bound to, and the proof of it, which is not used up yet. The agent is
@@ -130,11 +178,21 @@ impl Broker {
         }
     }
 
-    /// Records that a proof is used, or refuses as `replayed` one that was used before.
-    pub(super) async fn use_up(&self, once: SingleUse, replayed: Reason) -> Result<(), Denied> {
-        match self.kill_switch.revocation().use_once(once.key, once.until).await {
+    /// Records that `agent` used a proof, or refuses as `replayed` one that it used before.
+    pub(super) async fn use_up(
+        &self,
+        agent: &Agent,
+        once: SingleUse,
+        replayed: Reason,
+    ) -> Result<(), Denied> {
+        match self.kill_switch.revocation().use_once(&agent.id, once.key, once.until).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(replayed.into()),
+            Err(RevocationError::Full) => Err(Denied {
+                description: Some(format!("{} has too many proofs in use that have not expired", agent.id)),
+                retry_after: Some(FULL_FOR),
+                ..Reason::RateLimited.into()
+            }),
             Err(error) => {
                 tracing::error!(%error, "cannot tell whether a proof was used before");
                 Err(Reason::RevocationUnavailable.into())

@@ -72,7 +72,7 @@ fn denied(warnings: &[Warning]) -> Outcome {
     match warnings {
         [] => Ok(()),
         _ => Err(Failure::failed(format!("{count} {noun} in the configuration, and --deny-warnings"))
-            .remedy("docs/IDENTITIES.md says what to write")),
+            .remedy("each says what to do; docs/CONFIGURATION.md and docs/IDENTITIES.md say why")),
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Host<'a> {
     pub random: Random,
     /// Reads one environment variable.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// Standard input, which `git-credential` alone reads.
+    /// Standard input, which `git-credential` and `revoke -` read.
     pub input: &'a mut dyn Read,
     /// Standard output: what was asked for, and nothing else.
     pub out: &'a mut dyn Write,

@@ -24,10 +24,12 @@ pub mod moment;
 pub mod operator;
 pub mod problem;
 pub mod ready;
+mod redact;
 pub mod revoke;
 pub mod run;
 pub mod serve;
 pub mod show;
+pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -109,7 +111,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   hallpass ready
-  hallpass ready -v --url https://hallpass.acme.internal")]
+  hallpass ready -v --url https://hallpass.acme.internal
+  hallpass ready -v --key-file data/operator.key")]
     Ready(ready::ReadyArgs),
     /// The registered agents
     #[command(subcommand, arg_required_else_help = true)]
@@ -124,6 +127,7 @@ Examples:
   hallpass revoke agent:payments-refactorer --reason \"pushes to the wrong branch\"
   hallpass revoke owner:team-payments --reason \"incident 4711\" --dry-run
   hallpass revoke token:01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11 --reason \"seen in a build log\"
+  hallpass revoke - --reason \"seen in a build log\" < leaked-token.txt
   hallpass revoke everything --reason \"incident 4711\"")]
     Revoke(revoke::RevokeArgs),
     /// Ends a stop; tokens issued before it stay dead
@@ -185,7 +189,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host<'_>) -> u8 
 
 /// Help and version go to standard output, a wrong command line to standard error.
 fn say(error: &clap::Error, host: &mut Host<'_>) -> u8 {
-    let text = error.render();
+    // It repeats what it does not know, and that may be a token in the wrong place.
+    let text = match error.use_stderr() {
+        true => redact::redacted(&error.render().to_string()),
+        false => error.render().to_string(),
+    };
     let written = match error.use_stderr() {
         true => write!(host.err, "{text}"),
         false => write!(host.out, "{text}").and_then(|()| host.out.flush()),

@@ -11,16 +11,18 @@ use serde::Deserialize;
 use crate::cli::admin::AdminArgs;
 use crate::cli::agents::{json_list, parse};
 use crate::cli::client::{Answer, wait};
+use crate::cli::redact::holds_a_secret;
 use crate::cli::show::{facts, json_line, or_dash, safe, table, words};
+use crate::cli::target::Asked;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::StopId;
-use crate::domain::revocation::Target;
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, clap::Args)]
 pub struct RevokeArgs {
-    /// What to stop: token:JTI, agent:ID, owner:TEAM, issuer:NAME or everything
-    target: Target,
+    /// What to stop: token:JTI, agent:ID, owner:TEAM, issuer:NAME or everything; or a whole token, or - to read one
+    /// from standard input, where no history keeps it
+    target: Asked,
     /// Why, for whoever reads the audit log
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
@@ -101,8 +103,10 @@ struct Preview {
 /// # Errors
 /// Also failed when the stop is in effect but someone has yet to confirm it.
 pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
+    let target = args.target.target(host)?;
+    refuse_secret(&args.reason)?;
     let client = args.admin.connect(host)?;
-    let body = serde_json::json!({ "target": args.target, "reason": args.reason });
+    let body = serde_json::json!({ "target": target, "reason": args.reason });
     let path = if args.dry_run { "/v1/revocations?dry_run=true" } else { "/v1/revocations" };
     let asked = Instant::now();
     let answer = wait(async { client.post_json(path, &body).await?.success() })?;
@@ -155,9 +159,21 @@ fn preview(answer: &Answer, json: bool, host: &mut Host<'_>) -> Outcome {
     show(answer, json, &headline, &lines, host)
 }
 
+/// A reason is kept for ever, and shown to every auditor.
+fn refuse_secret(reason: &str) -> Outcome {
+    if !holds_a_secret(reason) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        "--reason holds what may be a token or a key, and the audit log keeps it (it is not repeated here)",
+    )
+    .remedy("say it in words; the target names the token"))
+}
+
 /// # Errors
 /// Also failed when the lift is done but someone has yet to confirm it.
 pub fn lift(args: &LiftArgs, host: &mut Host<'_>) -> Outcome {
+    refuse_secret(&args.reason)?;
     let client = args.admin.connect(host)?;
     let body = serde_json::json!({ "reason": args.reason });
     let path = format!("/v1/revocations/{}/lift", args.id);

@@ -17,6 +17,7 @@ mod tests;
 mod tls;
 mod token;
 mod trust_domain;
+mod weak;
 
 use std::collections::BTreeMap;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::config::weak::{self, Others};
 use crate::config::{files, tls};
 use crate::document::{Field, Located, Mistakes, Place, Table};
 use crate::domain::digest::Digest;
@@ -42,6 +43,9 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
         let remedy = "give the listeners an address each, such as 127.0.0.1:8700 and 127.0.0.1:8701";
         mistakes.add(&admin.place, "is the address of server.listen too", remedy);
     }
+    if let (Some(listen), Some(tls)) = (&admin_listen, &admin_tls) {
+        weak::admin_listener(listen, tls.is_some(), mistakes);
+    }
     let local = section.key("local_operator_key_file", "\"../data/operator.key\"");
     let local_key_file = local.is_present().then(|| files::path(local)).flatten();
     if let (Some(file), Some(listen)) = (&local_key_file, &admin_listen)
@@ -49,6 +53,10 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
     {
         let remedy = "write [[admin.operator]] for each operator, or listen on 127.0.0.1";
         mistakes.add(&file.place, "is for an admin listener on this machine alone", remedy);
+    }
+    if let Some(file) = &local_key_file {
+        weak::readable(file, "the operator key", Others::AndGroup, mistakes);
+        weak::operator_key(file, mistakes);
     }
     let mut taken = Taken::new(mistakes);
     let operators = section.list_of_tables("operator");

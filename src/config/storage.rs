@@ -6,10 +6,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::config::weak::{self, Others};
 use crate::config::{KeyEncryptionKeySource, files};
 use crate::document::{Field, Located, Mistakes, Table};
 use crate::revocation::settings::{Backend, RevocationSettings};
 use crate::store::settings::StoreSettings;
+
+const KEY_ENCRYPTION_KEY: &str = "the key-encryption key";
 
 const DEFAULT_STORE: &str = "sqlite://../data/hallpass.db";
 const DEFAULT_REVOCATION: &str = "memory:";
@@ -24,7 +27,8 @@ pub(super) fn store(
 ) -> (Option<StoreSettings>, Option<KeyEncryptionKeySource>) {
     let section = root.section("store");
     let url = section.key("url", "\"sqlite://../data/hallpass.db\"");
-    let path = url.or(DEFAULT_STORE.to_owned(), |url| url.text()).and_then(|url| database(&url, mistakes));
+    let url = url.or(DEFAULT_STORE.to_owned(), |url| url.text());
+    let database = url.and_then(|url| Some(Located { value: database(&url, mistakes)?, place: url.place }));
     let file = section.key("key_encryption_key_file", "\"/run/secrets/hallpass-key-encryption-key\"");
     let variable = section.secret_variable("key_encryption_key");
     let named = file.is_present();
@@ -33,15 +37,23 @@ pub(super) fn store(
         mistakes.add(&variable.place, "store.key_encryption_key_file names a key too", remedy);
     }
     let key = match (named, variable) {
-        (true, _) => files::readable(file, mistakes).map(|file| KeyEncryptionKeySource::File(file.value)),
+        (true, _) => files::readable(file, mistakes).map(|file| {
+            weak::readable(&file, KEY_ENCRYPTION_KEY, Others::Alone, mistakes);
+            KeyEncryptionKeySource::File(file.value)
+        }),
         (false, Some(text)) => Some(KeyEncryptionKeySource::Text(SecretString::from(text.value))),
-        (false, None) => path.clone().map(|path| {
-            let mut beside = path.into_os_string();
+        (false, None) => database.clone().map(|Located { value, place }| {
+            let mut beside = value.into_os_string();
             beside.push(".key");
-            KeyEncryptionKeySource::DefaultFile(beside.into())
+            let file = Located { value: beside.into(), place };
+            weak::readable(&file, KEY_ENCRYPTION_KEY, Others::AndGroup, mistakes);
+            KeyEncryptionKeySource::DefaultFile(file.value)
         }),
     };
-    (path.map(|path| StoreSettings { path }), key)
+    if let Some(database) = &database {
+        weak::readable(database, "the database", Others::AndGroup, mistakes);
+    }
+    (database.map(|database| StoreSettings { path: database.value }), key)
 }
 
 /// The file of `sqlite://PATH`.
@@ -144,5 +156,6 @@ fn redis(url: &Located<String>, mistakes: &Mistakes) -> Option<Url> {
     if parsed.query().is_some() || parsed.fragment().is_some() || !numbered {
         return refuse("has more than a host, a port and a database's number", remedy);
     }
+    weak::redis(url, &parsed, mistakes);
     Some(parsed)
 }

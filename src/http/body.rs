@@ -35,6 +35,10 @@ pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
 /// for a bad proof or token.
 const CREDENTIALS: [&str; 5] = ["subject_token", "actor_token", "assertion", "client_assertion", "token"];
 
+/// Parameters that narrow a token. A script whose variable is empty would get everything by one that is blank, if it
+/// were taken for absent.
+const NARROWING: [&str; 5] = ["scope", "authorization_details", "resource", "audience", "requested_ttl"];
+
 /// A form whose parameters are all known to its endpoint.
 pub(super) struct Form {
     body: Zeroizing<String>,
@@ -48,8 +52,15 @@ enum Value {
 }
 
 impl Form {
-    /// `known`: the names that may be given, and whether more than once.
+    /// `known`: the names that may be given, and whether more than once. All of them are in the body: proxies and
+    /// histories write addresses down (RFC 6749 §3.2, RFC 6750 §5.3).
     pub(super) async fn read(request: Request<Body>, known: &[(&'static str, bool)]) -> Result<Self, Denied> {
+        if request.uri().query().is_some() {
+            return Err(said(
+                Reason::ParameterInvalid,
+                "the address has a query; parameters go into the body",
+            ));
+        }
         if !is_form(request.headers()) {
             return Err(Reason::BodyInvalid.into());
         }
@@ -88,8 +99,13 @@ impl Form {
             if !many && parameters.iter().any(|(given, _)| *given == name) {
                 return Err(said(Reason::ParameterRepeated, format!("{name} was given more than once")));
             }
+            let given = value.of(text);
+            if NARROWING.contains(&name) && given.trim().is_empty() {
+                let remedy = "leave it out, or name what the token is to open";
+                return Err(said(Reason::ParameterInvalid, format!("{name} is blank: {remedy}")));
+            }
             // RFC 6749 §3.1: parameters sent without a value are treated as if they were omitted.
-            if !value.of(text).is_empty() {
+            if !given.is_empty() {
                 parameters.push((name, value));
             }
         }
@@ -160,7 +176,11 @@ mod tests {
         assert_eq!(reason(b"scope=%ff"), Some(Reason::ParameterInvalid));
         assert_eq!(reason(b"scope=a%00"), Some(Reason::ParameterInvalid));
         assert_eq!(reason(b"scope=\xff"), Some(Reason::BodyInvalid));
-        assert_eq!(reason(b"scope="), None);
+        for blank in
+            [&b"scope="[..], b"scope", b"scope=+", b"scope=%20+", b"resource=1&resource=", b"resource"]
+        {
+            assert_eq!(reason(blank), Some(Reason::ParameterInvalid), "{blank:?}");
+        }
     }
 
     proptest! {
@@ -174,7 +194,7 @@ mod tests {
                 Ok(form) => {
                     prop_assert!(known);
                     for (name, _) in KNOWN {
-                        let given = pairs.iter().filter(|(given, value)| given == name && !value.is_empty());
+                        let given = pairs.iter().filter(|(given, _)| given == name);
                         let expected: Vec<&str> = given.map(|(_, value)| value.as_str()).collect();
                         prop_assert_eq!(form.all(name).collect::<Vec<_>>(), expected, "{}", body);
                     }
@@ -182,7 +202,8 @@ mod tests {
                 Err(denied) if denied.reason == Reason::ParameterUnknown => prop_assert!(!known),
                 Err(denied) if denied.reason == Reason::ParameterInvalid => {
                     let odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
-                    prop_assert!(pairs.iter().any(|(_, value)| value.contains(odd)), "{}", body);
+                    let wrong = |value: &String| value.contains(odd) || value.trim().is_empty();
+                    prop_assert!(pairs.iter().any(|(_, value)| wrong(value)), "{}", body);
                 }
                 Err(denied) => prop_assert_eq!(denied.reason, Reason::ParameterRepeated),
             }

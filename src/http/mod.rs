@@ -12,6 +12,7 @@ pub mod listener;
 mod oauth_error;
 mod problem;
 pub mod public;
+mod readiness;
 pub mod settings;
 pub mod tls;
 

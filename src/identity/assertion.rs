@@ -12,6 +12,7 @@ use crate::identity::claims::{ASSERTION_LEEWAY, accept_assertion};
 use crate::identity::error::ProofError;
 use crate::identity::jwks::VerificationKey;
 use crate::identity::jws::Unverified;
+use crate::identity::settings::ProofAlgorithm;
 
 /// A client assertion before its key is known: it says whose it claims to be, and no more.
 #[derive(Debug)]
@@ -52,10 +53,12 @@ impl<'a> UnverifiedAssertion<'a> {
     }
 
     /// An agent without a key for this `alg`, or without any because nobody registered it, is refused as
-    /// one whose key did not sign: which names are registered is not to be found out here.
+    /// one whose key did not sign, and after as much work: of `most_keys` keys, the most that any agent has.
+    /// So which names are registered is not to be found out here.
     pub(super) fn verify(
         &self,
         keys: &[&PublicKey],
+        most_keys: usize,
         our_issuer: &str,
         now: Timestamp,
     ) -> Result<(VerifiedIdentity, SingleUse), ProofError> {
@@ -69,6 +72,9 @@ impl<'a> UnverifiedAssertion<'a> {
         let mut signer = None;
         let claims = jws.claims_if(|message, signature| {
             signer = fit.iter().find(|(_, key)| key.verifies(algorithm, message, signature));
+            if signer.is_none() {
+                try_nobodys_key(most_keys.saturating_sub(fit.len()), algorithm, message, signature);
+            }
             signer.is_some()
         })?;
         let (registered, _) = signer.expect("verified() gives claims only if the closure found a signer");
@@ -85,5 +91,86 @@ impl<'a> UnverifiedAssertion<'a> {
             until: dates.expires + ASSERTION_LEEWAY,
         };
         Ok((identity, single_use))
+    }
+}
+
+/// Does the work of verifying by so many keys, and forgets what came of it.
+fn try_nobodys_key(times: usize, algorithm: ProofAlgorithm, message: &[u8], signature: &[u8]) {
+    let Some(key) = VerificationKey::nobodys(algorithm) else { return };
+    for _ in 0..times {
+        std::hint::black_box(key.verifies(algorithm, message, signature));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+    use serde_json::json;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "test keys need no seed of ours")]
+    fn random() -> ring::rand::SystemRandom {
+        ring::rand::SystemRandom::new()
+    }
+
+    fn p256() -> PublicKey {
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random());
+        let pair = pair.unwrap();
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        PublicKey { kty: "EC".into(), crv: "P-256".into(), x: text(x), y: Some(text(y)) }
+    }
+
+    fn ed25519() -> PublicKey {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key());
+        PublicKey { kty: "OKP".into(), crv: "Ed25519".into(), x, y: None }
+    }
+
+    /// An assertion with a signature that could be one, by nobody.
+    fn forged(alg: &str) -> String {
+        let header = json!({"alg": alg, "typ": "JWT"});
+        let claims = json!({"iss": "worker", "sub": "worker"});
+        let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let mut signature = [0x11; 64];
+        signature[63] = 0x01;
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The median of the time that a refusal takes.
+    fn refusal(text: &str, keys: &[&PublicKey], most_keys: usize) -> Duration {
+        let assertion = UnverifiedAssertion::parse(text).unwrap();
+        let mut times: Vec<Duration> = (0..61)
+            .map(|_| {
+                let begun = Instant::now();
+                let refused =
+                    assertion.verify(keys, most_keys, "https://hallpass.test", Timestamp::from_seconds(0));
+                let took = begun.elapsed();
+                assert_eq!(refused.unwrap_err().reason, Reason::SignatureInvalid);
+                took
+            })
+            .collect();
+        times.sort_unstable();
+        times[times.len() / 2]
+    }
+
+    #[test]
+    fn a_refusal_takes_as_long_whoever_is_registered() {
+        let (one, two, other) = (p256(), p256(), ed25519());
+        for (alg, fits, other) in [("ES256", vec![&one, &two], &other), ("EdDSA", vec![&other], &one)] {
+            let text = forged(alg);
+            let registered = refusal(&text, &fits, 2);
+            for keys in [vec![], vec![other], vec![fits[0]], vec![fits[0], other]] {
+                let took = refusal(&text, &keys, 2);
+                let ratio = took.as_secs_f64() / registered.as_secs_f64();
+                assert!((0.6..1.6).contains(&ratio), "{alg}: {took:?} and {registered:?} for {keys:?}");
+            }
+        }
     }
 }

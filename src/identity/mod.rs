@@ -17,6 +17,7 @@
 pub mod settings;
 
 mod assertion;
+mod claimant;
 mod claims;
 mod dpop;
 mod error;
@@ -43,6 +44,7 @@ use crate::domain::time::Clock;
 use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
 
 pub use assertion::{SingleUse, UnverifiedAssertion};
+pub use claimant::Claimant;
 pub use dpop::{Dpop, Nonces};
 pub use error::{AuthenticatorError, ProofError};
 pub use keys::IssuerStatus;
@@ -109,13 +111,14 @@ impl Authenticator {
     }
 
     /// Verifies a `client_assertion` (RFC 7523 §2.2) by the keys registered for the agent that it names.
-    /// The caller sees to it that it is used once.
+    /// `most_keys`: the most of one kind that any agent is registered with. The caller sees to it that it is used once.
     pub fn assertion(
         &self,
         assertion: &UnverifiedAssertion<'_>,
         keys: &[&PublicKey],
+        most_keys: usize,
     ) -> Result<(VerifiedIdentity, SingleUse), ProofError> {
-        assertion.verify(keys, self.our_issuer.as_str(), self.clock.now())
+        assertion.verify(keys, most_keys, self.our_issuer.as_str(), self.clock.now())
     }
 
     /// How each issuer's keys and each trust domain's bundle stand.

@@ -215,7 +215,13 @@ fn public_key(table: &Table<'_>, mistakes: &Mistakes) -> Option<PublicKey> {
         Some(y) => Some(y?),
         None => None,
     };
-    Some(PublicKey { kty: kty.value, crv: crv.value, x, y })
+    let key = PublicKey { kty: kty.value, crv: crv.value, x, y };
+    if let Err(flaw) = key.check() {
+        let remedy = "copy the public key as `hallpass keygen` prints it, or make a new one";
+        mistakes.add(&table.place(), format!("the key {flaw}"), remedy);
+        return None;
+    }
+    Some(key)
 }
 
 fn coordinate(field: Field<'_>, length: usize, mistakes: &Mistakes) -> Option<String> {

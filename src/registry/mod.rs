@@ -101,6 +101,12 @@ fn unknown_delegates(delegates: &[Located<AgentId>], known: &BTreeSet<AgentId>, 
     }
 }
 
+fn most_of_a_kind(agent: &Agent) -> usize {
+    let keys = agent.keys();
+    let of_kind = |curve: &str| keys.iter().filter(|key| key.crv == curve).count();
+    keys.iter().map(|key| of_kind(&key.crv)).max().unwrap_or_default()
+}
+
 /// One immutable revision of the registered agents.
 #[derive(Debug)]
 pub struct Registry {
@@ -108,6 +114,7 @@ pub struct Registry {
     agents: Vec<Arc<Agent>>,
     index: Index,
     revision: Arc<str>,
+    most_keys: usize,
     warnings: Vec<Warning>,
 }
 
@@ -115,12 +122,18 @@ impl Registry {
     fn new(mut agents: Vec<Arc<Agent>>, revision: Arc<str>) -> Self {
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         let index = Index::new(&agents);
-        Self { agents, index, revision, warnings: Vec::new() }
+        let most_keys = agents.iter().map(|agent| most_of_a_kind(agent)).max().unwrap_or_default().max(1);
+        Self { agents, index, revision, most_keys, warnings: Vec::new() }
     }
 
     /// `sha256:<hex>` over the name, length and bytes of every agent file, in the order of their names.
     pub fn revision(&self) -> &Arc<str> {
         &self.revision
+    }
+
+    /// The most keys of one kind that any agent is registered with; at least one.
+    pub fn most_keys(&self) -> usize {
+        self.most_keys
     }
 
     /// What in the agent files is weaker than it need be, by file and line.

@@ -61,7 +61,7 @@ pub enum RevocationError {
     /// The store, which the authority is refilled from, cannot be read.
     #[error("the store cannot be read: {0}")]
     Source(String),
-    /// The memory of used assertions is full.
-    #[error("too many unexpired assertions are remembered")]
+    /// One agent has used up as many proofs as are remembered for one.
+    #[error("as many unexpired proofs as may be are remembered for this agent")]
     Full,
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::domain::digest::Digest;
-use crate::domain::id::BrokerName;
+use crate::domain::id::{AgentId, BrokerName};
 use crate::domain::revocation::Book;
 use crate::domain::time::{Clock, Timestamp};
-use crate::revocation::once::Once;
+use crate::revocation::once::{Moment, Once};
 use crate::revocation::{Applied, Confirmations, RevocationError, Source};
 
 #[derive(Debug)]
@@ -38,7 +38,12 @@ impl Memory {
         Confirmations { confirmed: vec![self.node.clone()], pending: Vec::new() }
     }
 
-    pub(super) fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
-        self.once.use_up(key, until, self.clock.now())
+    pub(super) fn use_once(
+        &self,
+        agent: &AgentId,
+        key: Digest,
+        until: Timestamp,
+    ) -> Result<bool, RevocationError> {
+        self.once.use_up(agent, key, until, Moment::now(&self.clock))
     }
 }

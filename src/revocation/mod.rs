@@ -32,7 +32,7 @@ use self::redis::push::How;
 use self::settings::{Backend, RevocationSettings};
 pub use self::source::{Source, Unnumbered};
 use crate::domain::digest::Digest;
-use crate::domain::id::{BrokerName, StopId};
+use crate::domain::id::{AgentId, BrokerName, StopId};
 use crate::domain::revocation::{Book, Levels, Revision, Target};
 use crate::domain::time::{Clock, Timestamp};
 
@@ -186,14 +186,21 @@ impl Revocation {
         }
     }
 
-    /// Uses `key` up: true the first time, false again until `until`, on every node of one Redis.
+    /// Uses `key` up for `agent`: true the first time, false again until `until`, on every node of one Redis.
+    /// Two agents' keys have nothing to do with each other.
     ///
     /// # Errors
-    /// When it cannot be known; the assertion must be refused then.
-    pub async fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
+    /// [`RevocationError::Full`] where the agent has used up as much as is remembered for one. Any other when it
+    /// cannot be known. The proof must be refused then.
+    pub async fn use_once(
+        &self,
+        agent: &AgentId,
+        key: Digest,
+        until: Timestamp,
+    ) -> Result<bool, RevocationError> {
         match self {
-            Self::Memory(memory) => memory.use_once(key, until),
-            Self::Redis(redis) => redis.use_once(key, until).await,
+            Self::Memory(memory) => memory.use_once(agent, key, until),
+            Self::Redis(redis) => redis.use_once(agent, key, until).await,
         }
     }
 

@@ -14,15 +14,15 @@ pub(super) struct View {
     book: ArcSwap<Book>,
     /// Held by whoever replaces the book, so that no change is lost between two of them.
     writing: Mutex<()>,
-    fresh: ArcSwapOption<Moment>,
+    fresh: ArcSwapOption<SinceStart>,
 }
 
 /// When a question was sent whose answer brought the view up to date: the time since the machine started, which goes on
 /// while it sleeps and which nobody can set.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment(Duration);
+pub(super) struct SinceStart(Duration);
 
-impl Moment {
+impl SinceStart {
     pub(super) fn now() -> Self {
         let time = clock_gettime(ClockId::Boottime);
         let (seconds, nanos) =
@@ -58,13 +58,13 @@ impl View {
     }
 
     /// The view holds all that the authority knew when it got a question sent at `asked`.
-    pub(super) fn is_up_to_date_since(&self, asked: Moment) {
+    pub(super) fn is_up_to_date_since(&self, asked: SinceStart) {
         self.fresh.store(Some(asked.into()));
     }
 
     /// [`Duration::MAX`] before the view was ever up to date.
     pub(super) fn age(&self) -> Duration {
         let Some(fresh) = self.fresh.load_full() else { return Duration::MAX };
-        Moment::now().0.saturating_sub(fresh.0)
+        SinceStart::now().0.saturating_sub(fresh.0)
     }
 }

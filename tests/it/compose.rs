@@ -182,8 +182,8 @@ async fn the_stacks_redis_user_can_do_what_the_kill_switch_needs() {
     .expect("the follower may read the log");
 
     let once = Digest::of(b"an assertion");
-    assert!(switch.use_once(once, NOW + Duration::from_secs(300)).await.unwrap());
-    assert!(!switch.use_once(once, NOW + Duration::from_secs(300)).await.unwrap());
+    assert!(switch.use_once(&"a".parse().unwrap(), once, NOW + Duration::from_secs(300)).await.unwrap());
+    assert!(!switch.use_once(&"a".parse().unwrap(), once, NOW + Duration::from_secs(300)).await.unwrap());
     end.send(true).unwrap();
     follower.await.unwrap();
 }

@@ -2,6 +2,7 @@
 //! (RFC 7523 §2.2), over HTTP, on both revocation stores.
 
 mod bench;
+mod flood;
 
 use std::sync::Arc;
 

@@ -64,6 +64,53 @@ async fn a_ttl_may_only_shorten() {
     app.finish().await;
 }
 
+/// A script whose variable is empty asked for one thing, and must not get everything.
+#[tokio::test]
+async fn what_narrows_and_is_blank_is_refused() {
+    let app = TestApp::start(Backend::Memory).await;
+    for name in ["scope", "authorization_details", "resource", "audience", "requested_ttl"] {
+        for blank in ["", " ", "   "] {
+            let answer = app.exchange(&app.proof(), &[(name, blank)]).await;
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (400, "parameter_invalid"),
+                "{name}={blank:?}"
+            );
+            assert!(answer.json()["error_description"].as_str().unwrap().starts_with(name), "{answer:?}");
+        }
+    }
+    let several = [("resource", "https://github.com"), ("resource", "")];
+    assert_eq!(app.exchange(&app.proof(), &several).await.reason(), "parameter_invalid");
+    app.finish().await;
+}
+
+/// What stands in an address stands in logs: a token in one is refused, and so is everything else there.
+#[tokio::test]
+async fn an_address_with_a_query_is_refused() {
+    let app = TestApp::start(Backend::Memory).await;
+    let proof = app.proof();
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ("subject_token", proof.as_str()),
+    ];
+    for query in ["?", "?scope=payments:read", "?subject_token=a.b.c", "?x"] {
+        for path in ["/oauth/token", "/oauth/introspect", "/oauth/revoke"] {
+            let operator = (path == "/oauth/introspect").then(|| app.operator.clone());
+            let answer = app.post_form(&format!("{path}{query}"), &form, operator.as_deref()).await;
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (400, "parameter_invalid"),
+                "{path}{query}"
+            );
+            assert!(!answer.text.contains("a.b.c") && answer.text.contains("query"), "{}", answer.text);
+        }
+    }
+    let answer = app.post_form("/oauth/token", &form, None).await;
+    app.note_released(&answer.token());
+    app.finish().await;
+}
+
 /// (parameters beside a good proof, `error`, `reason`, what the description must name)
 type Beyond = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static [&'static str]);
 

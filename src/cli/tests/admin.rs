@@ -237,3 +237,78 @@ fn a_checkpoint_is_printed_byte_for_byte_or_not_at_all() {
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{body:?}");
     }
 }
+
+/// A token of hallpass's form, whose id is this one.
+fn whole_token(jti: &str) -> String {
+    use base64::Engine as _;
+    let encode = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let header = encode(r#"{"alg":"ES256","typ":"at+jwt","kid":"k"}"#.to_owned());
+    let claims = encode(format!(r#"{{"iss":"https://hallpass.test","jti":"{jti}","owner":"team-canary"}}"#));
+    format!("{header}.{claims}.{}", encode("canary-signature-canary-signature".to_owned()))
+}
+
+const JTI: &str = "01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11";
+
+#[test]
+fn a_whole_token_is_revoked_by_its_id_alone() {
+    let token = whole_token(JTI);
+    let answer = r#"{"dry_run":true,"target":"token:x","live_tokens":1,"agents":[],"repositories":[]}"#;
+    for (target, input) in [
+        (token.clone(), String::new()),
+        (format!("token:{token}"), String::new()),
+        (format!(" token:{token}\n"), String::new()),
+        (format!("token:{JTI}"), String::new()),
+        ("-".to_owned(), format!("{token}\n")),
+        ("-".to_owned(), format!("token:{JTI}")),
+        ("token:-".to_owned(), token.clone()),
+    ] {
+        let broker = Canned::new(move |_| ok(answer));
+        let mut machine = Machine::new();
+        machine.input = input;
+        let ran = machine.operate(&broker, &["revoke", &target, "--reason", "leaked", "--dry-run"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let asked: String = broker.seen().into_iter().map(|seen| seen.body).collect();
+        assert!(asked.contains(&format!(r#""target":"token:{JTI}""#)), "{asked}");
+        let said = format!("{asked}{}{}", ran.out, ran.err);
+        assert!(token.split('.').all(|part| !said.contains(part)), "{said}");
+    }
+}
+
+/// However a command line with a token in it is wrong, nothing says the token again.
+#[test]
+fn no_error_of_revoke_prints_a_token() {
+    let token = whole_token(JTI);
+    let broken = whole_token("no id");
+    let short = token[..token.len() / 2].to_owned();
+    for args in [
+        vec!["revoke", &broken, "--reason", "r"],
+        vec!["revoke", "token:", &token, "--reason", "r"],
+        vec!["revoke", &short, "--reason", "r"],
+        vec!["revoke", &token[4..], "--reason", "r"],
+        vec!["revoke", "agent:a", &token, "--reason", "r"],
+        vec!["revoke", "agent:a", "--reason", &token],
+        vec!["revoke", "agent:a", "--reason", &short],
+        vec!["revoke", "agent:a", "--reason=r", "--token", &token],
+        vec!["revoke", &format!("tokn:{token}"), "--reason", "r"],
+        vec!["revoke", &format!("--{token}"), "--reason", "r"],
+        vec!["revoke", &token],
+        vec![&token],
+        vec!["lift", &token, "--reason", "r"],
+        vec!["lift", JTI, "--reason", &token],
+        vec!["audit", "search", "--token", &token],
+        vec!["revoke", "-", "--reason", "r"],
+    ] {
+        let broker = Canned::new(|_| panic!("nothing was to be asked"));
+        let mut machine = Machine::new();
+        machine.input = broken.clone();
+        let known = args.first() != Some(&token.as_str());
+        let ran = if known { machine.operate(&broker, &args) } else { machine.run(&args) };
+        let said = format!("{}{}", ran.out, ran.err);
+        assert_eq!(ran.code, 2, "{said}");
+        for secret in token.split('.').chain(broken.split('.')) {
+            // Not even a part of it that could be told from others.
+            assert!(!said.contains(&secret[..secret.len().min(16)]), "{said}");
+        }
+        assert!(!said.contains("canary"), "{said}");
+    }
+}

@@ -53,7 +53,7 @@ fn a_weak_rule_is_warned_about_and_fails_only_where_warnings_are_denied() {
     assert_eq!((code, out.as_str()), (1, WARNING));
     assert_eq!(
         err,
-        "error: 1 warning in the configuration, and --deny-warnings\n  remedy: docs/IDENTITIES.md says what to write\n"
+        "error: 1 warning in the configuration, and --deny-warnings\n  remedy: each says what to do; docs/CONFIGURATION.md and docs/IDENTITIES.md say why\n"
     );
 
     for (more, exit) in [(&["--json"][..], 0), (&["--json", "--deny-warnings"], 1)] {

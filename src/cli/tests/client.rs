@@ -129,6 +129,28 @@ fn ready_is_200_and_nothing_else() {
 }
 
 #[test]
+fn ready_with_a_key_says_what_is_not() {
+    let public = Canned::new(|_| (503, vec![], r#"{"status":"unavailable"}"#.into()));
+    let told = r#"{"status":"unavailable","degraded":["store: it is full"]}"#;
+    let admin = Canned::new(move |_| (503, vec![], told.into()));
+    let machine = Machine::new();
+    // `operate` names the admin listener and the key.
+    let verbose = machine.operate(&admin, &["ready", "-v", "--url", &public.url]);
+    assert_eq!((verbose.code, verbose.out.trim()), (1, told));
+    assert_eq!(
+        (public.lines(), admin.lines()),
+        (vec!["GET /readyz".to_owned()], vec!["GET /readyz".to_owned()])
+    );
+    // A key that is not known is an error, and no state of the broker.
+    let refusing = Canned::new(|_| (401, vec![], r#"{"status":401}"#.into()));
+    let refused = machine.operate(&refusing, &["ready", "-v", "--url", &public.url]);
+    assert!(refused.code != 0 && refused.out.is_empty(), "{}", refused.out);
+    // Without -v nobody shows a key to anybody.
+    let quiet = machine.operate(&admin, &["ready", "--url", &public.url]);
+    assert_eq!((quiet.code, admin.lines().len()), (1, 1));
+}
+
+#[test]
 fn what_is_not_hallpass_is_said_to_be_so() {
     for body in ["<html>", "[]", r#"{"items":[]}"#, r#"{"agents":{}}"#, "\u{fffd}"] {
         let broker = Canned::new(move |_| ok(body));

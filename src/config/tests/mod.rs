@@ -76,6 +76,8 @@ fn production() -> (TempDir, PathBuf) {
     ] {
         fs::write(dir.path().join(name), "s3cret\n").unwrap();
     }
+    let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(dir.path().join("hallpass-key-encryption-key"), owner_alone).unwrap();
     tls::write_pair(&dir, "hallpass-tls");
     fs::write(dir.path().join("cluster-jwks.json"), r#"{"keys":[]}"#).unwrap();
     fs::write(dir.path().join("token-signing-key.pem"), "-----BEGIN PRIVATE KEY-----\n").unwrap();

@@ -16,7 +16,7 @@ use crate::domain::permission::{
     Action, GrantedPermission, Location, Origin, Permission, ResourceKind, Tier, patterns_cover,
 };
 use crate::domain::reason::Reason;
-use crate::domain::request::{DetailRequest, TokenRequest};
+use crate::domain::request::{DetailRequest, TokenRequest, TooMuch};
 use crate::domain::revocation::Target;
 
 use rulings::rule;
@@ -36,6 +36,16 @@ impl Refusal {
 
     fn naming(reason: Reason, failed: &[String], what: &str) -> Self {
         Self::new(reason, format!("{}: {what}", failed.join(", ")))
+    }
+}
+
+impl From<TooMuch> for Refusal {
+    fn from(too_much: TooMuch) -> Self {
+        let reason = match too_much {
+            TooMuch::ScopeWords | TooMuch::Resources => Reason::ParameterInvalid,
+            TooMuch::Bytes | TooMuch::Elements | TooMuch::Patterns => Reason::DetailsInvalid,
+        };
+        Self::new(reason, too_much.to_string())
     }
 }
 
@@ -63,6 +73,7 @@ pub fn refuse_stopped(agent: &Agent, stopped: Option<&Target>) -> Result<(), Ref
 
 /// The other half, which is the same for as long as file, guardrails and request are.
 pub fn grant(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -> Result<Grant, Refusal> {
+    request.check_bounds()?;
     let selection = Selection::of(agent, &request.resources)?;
     let wanted = if request.scope.is_empty() && request.details.is_empty() {
         selection.everything_free(guardrails)?

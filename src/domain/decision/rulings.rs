@@ -65,8 +65,12 @@ pub(super) fn rule(
     }
 }
 
-/// A ruling on each action that `request` names; on every registered one where it names none.
+/// A ruling on each action that `request` names; on every registered one where it names none. None on a request
+/// that names too much: it is refused for that alone.
 pub fn rulings(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -> Vec<Ruling> {
+    if request.check_bounds().is_err() {
+        return Vec::new();
+    }
     // Of a `resource` that is not registered the decision speaks; the actions are explained without it.
     let selection = Selection::of(agent, &request.resources);
     let selection = selection.unwrap_or(Selection { agent, origins: BTreeSet::new() });

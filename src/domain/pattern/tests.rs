@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::syntax::MAX_LEN;
 use super::*;
 
 fn pattern(text: &str) -> Pattern {
@@ -140,6 +141,34 @@ fn texts(len: usize) -> Vec<String> {
     all
 }
 
+/// Inclusion as an automaton decides it, state by state: its time is the product of both lengths.
+fn plainly_covers(wide: &str, narrow: &str, separators: &[char]) -> bool {
+    use automaton::Piece;
+    let wide = Piece::of(wide);
+    let skip_stars = |live: &mut Vec<bool>| {
+        for (i, piece) in wide.iter().enumerate() {
+            live[i + 1] |= live[i] && !matches!(piece, Piece::Char(_));
+        }
+    };
+    let mut live = vec![false; wide.len() + 1];
+    live[0] = true;
+    skip_stars(&mut live);
+    for symbol in Piece::of(narrow) {
+        let mut next = vec![false; wide.len() + 1];
+        for (i, piece) in wide.iter().enumerate().filter(|(i, _)| live[*i]) {
+            match (piece, symbol) {
+                (Piece::DoubleStar, _) | (Piece::Star, Piece::Star) => next[i] = true,
+                (Piece::Star, Piece::Char(c)) => next[i] |= !separators.contains(&c),
+                (Piece::Char(a), Piece::Char(b)) => next[i + 1] |= *a == b,
+                (_, Piece::DoubleStar) | (Piece::Char(_), Piece::Star) => {}
+            }
+        }
+        skip_stars(&mut next);
+        live = next;
+    }
+    live[wide.len()]
+}
+
 /// Matching by its definition: try every run that a star could stand for.
 fn matches_by_definition(glob: &str, text: &str, separators: &[char]) -> bool {
     let runs = |rest: &str, crossing: bool| {
@@ -170,6 +199,34 @@ proptest! {
         for text in texts(4) {
             prop_assert_eq!(path.matches(&text), matches_by_definition(path.as_str(), &text, &['/']), "{} {}", path, text);
             prop_assert_eq!(rule.matches(&text), matches_by_definition(rule.as_str(), &text, &[':', '/']), "{} {}", rule, text);
+        }
+    }
+
+    /// Against the automaton that both kinds of pattern were compared with before: linear time changed no answer.
+    #[test]
+    fn comparing_is_what_the_plain_automaton_says(
+        a in pattern_of_few_letters(), b in pattern_of_few_letters(),
+        c in claim_of_few_letters(), d in claim_of_few_letters(),
+    ) {
+        prop_assert_eq!(a.covers(&b), plainly_covers(a.as_str(), b.as_str(), &['/']), "{} {}", a, b);
+        prop_assert_eq!(c.covers(&d), plainly_covers(c.as_str(), d.as_str(), &[':', '/']), "{} {}", c, d);
+    }
+
+    /// Rules of more than 64 pieces, whose states are in several words.
+    #[test]
+    fn long_rules_compare_as_the_plain_automaton_says(
+        pieces in prop::collection::vec(prop::sample::select(&["a", "b", "ab", "*", "/", ":", "**a"][..]), 60..150),
+        cut in 0..60usize, fill in "[ab:/]{0,3}",
+    ) {
+        let text = pieces.concat().replace("***", "**");
+        let texts = [text.replace('*', &fill), text.replacen('*', "x", 2), text[cut..].to_owned()];
+        if let Ok(rule) = text.parse::<ClaimPattern>() {
+            for text in texts.iter().filter(|text| !text.contains('*')) {
+                prop_assert_eq!(rule.matches(text), plainly_covers(rule.as_str(), text, &[':', '/']), "{} {}", rule, text);
+            }
+            if let Ok(other) = texts[1].parse::<ClaimPattern>() {
+                prop_assert_eq!(rule.covers(&other), plainly_covers(rule.as_str(), other.as_str(), &[':', '/']));
+            }
         }
     }
 
@@ -226,4 +283,47 @@ proptest! {
             prop_assert!(!rule.is_exact() || rule.matches(&other) == (text == other));
         }
     }
+}
+
+/// The longest patterns that are hardest to compare: stars and near misses all the way.
+fn hostile() -> Vec<Pattern> {
+    let fill = |unit: &str, end: &str| format!("{}{end}", unit.repeat((MAX_LEN - end.len()) / unit.len()));
+    ["*a", "a*", "aa*", "*aaaaaaab", "a", "*ab*ba", "/a*a"]
+        .iter()
+        .flat_map(|unit| [fill(unit, ""), fill(unit, "b"), fill(unit, "/c"), fill(unit, "/**")])
+        .map(|text| text.parse().unwrap_or_else(|error| panic!("{text}: {error}")))
+        .collect()
+}
+
+/// Every pair of them, a thousand comparisons of each kind in all: an automaton takes 262,144 steps for one, and a
+/// backtracking matcher never ends. The bound is many times what it takes on a slow machine in a debug build.
+#[test]
+fn hostile_patterns_are_compared_in_linear_time() {
+    let hostile = hostile();
+    let begun = std::time::Instant::now();
+    let (mut covered, mut overlapping, mut matched, mut pairs) = (0, 0, 0, 0);
+    for a in &hostile {
+        for b in &hostile {
+            covered += usize::from(a.covers(b));
+            overlapping += usize::from(a.overlaps(b));
+            matched += usize::from(a.matches(&b.as_str().replace('*', "a")));
+            pairs += 1;
+        }
+    }
+    let took = begun.elapsed();
+    assert!(pairs > 700 && covered >= hostile.len() && overlapping > covered && matched > 0);
+    assert!(took.as_millis() < 250, "{took:?} for {pairs} pairs");
+}
+
+/// A caller's claim has up to 16 KiB: a step for each of its characters and 64 pieces of the rule.
+#[test]
+fn a_hostile_claim_is_read_in_linear_time() {
+    let rule = claim(&"*a".repeat(MAX_LEN / 2 - 1));
+    let value = "a".repeat(16 * 1024);
+    let begun = std::time::Instant::now();
+    for _ in 0..20 {
+        assert!(rule.matches(&value) && !rule.matches(&format!("{value}b")));
+    }
+    let took = begun.elapsed();
+    assert!(took.as_millis() < 1500, "{took:?} for 40 claims of 16 KiB");
 }

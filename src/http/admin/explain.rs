@@ -31,8 +31,7 @@ pub(super) struct Question {
     agent: Option<String>,
     identity: Option<Identity>,
     /// Words such as `payments:read`, with spaces between them.
-    #[serde(default)]
-    scope: String,
+    scope: Option<String>,
     /// RFC 9396 §2.
     #[schema(value_type = Option<Vec<Object>>)]
     authorization_details: Option<Vec<DetailRequest>>,
@@ -45,6 +44,7 @@ pub(super) struct Question {
 
 /// A proof, as if it had been verified.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = SupposedIdentity)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
     /// The name of an `[[issuer]]`, or `key` for a registered key, whose `sub` is its thumbprint.
@@ -159,8 +159,16 @@ impl Question {
         if self.authorization_details.as_ref().is_some_and(Vec::is_empty) {
             return Err(Problem::invalid(call, "`authorization_details` must not be empty"));
         }
+        // As the token endpoint, which does not take a blank one for none.
+        if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
+            return Err(Problem::invalid(
+                call,
+                "`scope` is blank: leave it out, or name what is to be explained",
+            ));
+        }
+        let scope = self.scope.unwrap_or_default();
         Ok(TokenRequest {
-            scope: self.scope.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+            scope: scope.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
             details: self.authorization_details.unwrap_or_default(),
             resources: match self.resource {
                 None => Vec::new(),

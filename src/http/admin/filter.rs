@@ -11,6 +11,7 @@ macro_rules! event_filter {
     ($(#[$doc:meta])* $type:ident { $($own:tt)* }) => {
         $(#[$doc])*
         #[derive(serde::Deserialize, utoipa::IntoParams)]
+        #[into_params(parameter_in = Query)]
         #[serde(deny_unknown_fields)]
         pub(super) struct $type {
             agent: Option<String>,

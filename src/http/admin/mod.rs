@@ -8,6 +8,7 @@ mod filter;
 mod metrics;
 mod openapi;
 mod proof;
+mod readiness;
 mod revocations;
 
 use axum::Router;
@@ -38,6 +39,7 @@ pub fn router(gate: Gate) -> Router {
         .route("/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/v1/audit/key", get(audit::key))
         .route("/v1/audit/proof", get(proof::proof))
+        .route("/readyz", get(readiness::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_path)
@@ -81,8 +83,8 @@ async fn json<T: DeserializeOwned>(call: Call, request: Request<Body>) -> Result
 /// The words that a person gives for what they do; they stand in the audit log.
 fn reason(call: Call, text: &str) -> Result<String, Problem> {
     let text = text.trim();
-    if text.is_empty() || text.len() > 500 || text.chars().any(char::is_control) {
-        return Err(Problem::invalid(call, "`reason` is 1 to 500 bytes of text on one line"));
+    if text.is_empty() || text.chars().count() > 500 || text.chars().any(char::is_control) {
+        return Err(Problem::invalid(call, "`reason` is 1 to 500 characters of text on one line"));
     }
     Ok(text.to_owned())
 }

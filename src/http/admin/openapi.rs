@@ -1,10 +1,14 @@
 //! `GET /openapi.json`: the admin listener as an OpenAPI 3.1 document.
 
-use axum::Json;
-use utoipa::OpenApi;
-use utoipa::openapi::OpenApi as Document;
+mod strict;
 
-use super::{agents, audit, explain, export, metrics, proof, revocations};
+use std::sync::LazyLock;
+
+use axum::Json;
+use serde_json::Value;
+use utoipa::OpenApi;
+
+use super::{agents, audit, explain, export, metrics, proof, readiness, revocations};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,14 +25,21 @@ use super::{agents, audit, explain, export, metrics, proof, revocations};
         audit::checkpoint,
         audit::key,
         proof::proof,
+        readiness::readyz,
         metrics::metrics,
         document,
     )
 )]
 struct Api;
 
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let derived =
+        serde_json::to_value(Api::openapi()).expect("a document is maps of strings, which have a JSON");
+    strict::refine(derived)
+});
+
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
-pub(super) async fn document() -> Json<Document> {
-    Json(Api::openapi())
+pub(super) async fn document() -> Json<&'static Value> {
+    Json(&DOCUMENT)
 }

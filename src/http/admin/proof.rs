@@ -16,6 +16,7 @@ use crate::store::StoreError;
 
 /// `seq` and `size`, or `first` and `second`.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// The event that is to be proven; the first is 1.

@@ -34,6 +34,7 @@ pub(super) struct LiftRequest {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StopOptions {
     /// Tells what the stop would hit, and stops nothing.
@@ -42,6 +43,7 @@ pub(super) struct StopOptions {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListOptions {
     /// Only stops that are not lifted.

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::broker::{Call, Denied, Issued, Presented, Proof};
 use crate::domain::grant::Permissions;
 use crate::domain::reason::{OAuthError, Reason};
-use crate::domain::request::{DetailRequest, TokenRequest};
+use crate::domain::request::{DetailRequest, MAX_DETAILS_BYTES, TokenRequest, TooMuch};
 use crate::http::Gate;
 use crate::http::body::{Form, said};
 use crate::http::call::Current;
@@ -265,6 +265,9 @@ fn narrowing(form: &Form, issuer: &str) -> Result<TokenRequest, Denied> {
 }
 
 fn details(text: &str) -> Result<Vec<DetailRequest>, Denied> {
+    if text.len() > MAX_DETAILS_BYTES {
+        return Err(said(Reason::DetailsInvalid, TooMuch::Bytes.to_string()));
+    }
     let details: Vec<DetailRequest> = serde_json::from_str(text).map_err(|error| {
         let place = format!("authorization_details, column {}", error.column());
         said(

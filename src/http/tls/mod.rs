@@ -107,7 +107,7 @@ impl Tls {
         (listener, self.serving.load().until)
     }
 
-    /// What is wrong, for `/readyz`: without paths, for anybody may read it.
+    /// What is wrong, for operators; the log says which file.
     pub fn degraded(&self) -> Option<String> {
         let name = self.name;
         let until = self.serving.load().until;

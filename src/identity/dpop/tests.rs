@@ -209,3 +209,22 @@ proptest::proptest! {
         let _ = endpoint(None).verify(&sign(1, &claims), NOW);
     }
 }
+
+/// A key of small order, for which `sign` needs no private key: R is the neutral point and S is zero.
+#[test]
+fn a_key_that_anybody_signs_for_is_no_key() {
+    let (mut neutral, mut other) = ([0; 32], [0; 32]);
+    (neutral[0], other[0], other[31]) = (1, 1, 0x80);
+    let forged = |x: [u8; 32]| {
+        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(x)});
+        let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": jwk});
+        let signed =
+            [header.to_string(), claims().to_string()].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode([neutral, [0; 32]].concat()))
+    };
+    // The second is the same point, in a spelling that has a thumbprint of its own.
+    for x in [neutral, other] {
+        let error = endpoint(None).verify(&forged(x), NOW).unwrap_err();
+        assert!(error.detail.contains("jwk is not a public key"), "{error:?}");
+    }
+}

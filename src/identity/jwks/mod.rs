@@ -6,6 +6,7 @@ use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, Verificat
 use serde::Deserialize;
 
 use crate::domain::confirmation::Thumbprint;
+use crate::domain::curve::{BadPoint, check_ed25519, check_p256, check_p384};
 use crate::domain::digest::Digest;
 use crate::domain::key::PublicKey;
 use crate::identity::json::{Json, Object};
@@ -166,7 +167,8 @@ impl KeySet {
 }
 
 impl VerificationKey {
-    /// A key that an agent is registered with; `None` if its form is wrong.
+    /// A key that an agent is registered with; `None` if its form is wrong. Whoever read the agent's file has checked
+    /// that it is a good point ([`PublicKey::check`]).
     pub(super) fn registered(key: &PublicKey) -> Option<Self> {
         let material = match key.kty.as_str() {
             "EC" => Material::elliptic(&key.crv, &key.x, key.y.as_deref()?)?,
@@ -174,6 +176,28 @@ impl VerificationKey {
             _ => return None,
         };
         Some(Self { kid: None, algorithm: None, material })
+    }
+
+    /// A good key of the algorithm's kind that is nobody's: the base point of the curve, whose private key is one.
+    /// None for RSA, whose keys no agent is registered with.
+    pub(super) fn nobodys(algorithm: ProofAlgorithm) -> Option<Self> {
+        let material = match algorithm {
+            ProofAlgorithm::Es256 => Material::elliptic(
+                "P-256",
+                "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+                "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+            ),
+            ProofAlgorithm::Es384 => Material::elliptic(
+                "P-384",
+                "qofKIr6LBTeOscce8yCtdG4dO2KLp5uYWfdB4IJUKjhVAvJdv1UpbDpUXjhydgq3",
+                "NhfeSpYmLG9dnpi_kpLcKfj0Hb0omhR86doxE7XwuMAKYLHOHX6BnXpDHXyQ6g5f",
+            ),
+            ProofAlgorithm::EdDsa => {
+                Material::edwards("Ed25519", "WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY")
+            }
+            _ => None,
+        };
+        material.map(|material| Self { kid: None, algorithm: None, material })
     }
 
     /// The public key that a proof brings; `None` if it is not one, or not for signatures.
@@ -211,6 +235,7 @@ impl VerificationKey {
             "OKP" => Material::edwards(&jwk.crv?, &jwk.x?)?,
             _ => return None,
         };
+        material.check().ok()?;
         let algorithm = match jwk.alg {
             None => None,
             Some(alg) => Some(ProofAlgorithm::named(&alg)?),
@@ -278,6 +303,16 @@ impl Material {
             ("P-256", 32, 32) => Some(Self::P256(point)),
             ("P-384", 48, 48) => Some(Self::P384(point)),
             _ => None,
+        }
+    }
+
+    /// Whether a point can be anybody's key.
+    fn check(&self) -> Result<(), BadPoint> {
+        match self {
+            Self::Rsa { .. } => Ok(()),
+            Self::P256(point) => check_p256(&point[1..33], &point[33..]),
+            Self::P384(point) => check_p384(&point[1..49], &point[49..]),
+            Self::Ed25519(point) => check_ed25519(point),
         }
     }
 

@@ -19,6 +19,13 @@ fn rsa(bits: usize, e: &[u8], more: &str) -> String {
     format!(r#"{{"kty":"RSA","n":"{}","e":"{}"{more}}}"#, text(&n), text(e))
 }
 
+/// The Ed25519 point whose y is `y`.
+fn small(y: u8) -> [u8; 32] {
+    let mut point = [0; 32];
+    point[0] = y;
+    point
+}
+
 fn set(keys: &[String]) -> KeySet {
     KeySet::parse(format!(r#"{{"keys":[{}]}}"#, keys.join(",")).as_bytes()).unwrap()
 }
@@ -46,6 +53,12 @@ fn a_key_that_cannot_be_used_is_left_out_and_the_others_serve() {
         format!(r#"{{"kty":"EC","crv":"P-256","x":"{0}","y":"{0}"}}"#, text(&[1; 31])),
         format!(r#"{{"kty":"EC","crv":"P-521","x":"{0}","y":"{0}"}}"#, text(&[1; 66])),
         format!(r#"{{"kty":"EC","crv":"secp256k1","x":"{0}","y":"{0}"}}"#, text(&[1; 32])),
+        // No points of their curves, one that anybody can sign for, and another spelling of one.
+        format!(r#"{{"kty":"EC","crv":"P-256","x":"{0}","y":"{0}"}}"#, text(&[1; 32])),
+        format!(r#"{{"kty":"EC","crv":"P-384","x":"{0}","y":"{0}"}}"#, text(&[1; 48])),
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, text(&small(2))),
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, text(&small(1))),
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, text(&[0xff; 32])),
         format!(r#"{{"kty":"OKP","crv":"Ed448","x":"{}"}}"#, text(&[1; 57])),
         format!(r#"{{"kty":"OKP","crv":"X25519","x":"{}"}}"#, text(&[1; 32])),
     ];
@@ -130,4 +143,14 @@ fn a_registered_key_is_a_point_of_its_curve() {
     assert_eq!(VerificationKey::registered(&PublicKey { y: None, ..key.clone() }), None);
     assert_eq!(VerificationKey::registered(&PublicKey { kty: "OKP".into(), ..key.clone() }), None);
     assert_eq!(VerificationKey::registered(&PublicKey { crv: "P-384".into(), ..key }), None);
+}
+
+#[test]
+fn nobodys_keys_are_good_ones() {
+    use ProofAlgorithm::*;
+    for algorithm in [Es256, Es384, EdDsa] {
+        let key = VerificationKey::nobodys(algorithm).unwrap();
+        assert!(key.fits(algorithm) && key.material.check().is_ok(), "{algorithm:?}");
+    }
+    assert!(VerificationKey::nobodys(Rs256).is_none());
 }

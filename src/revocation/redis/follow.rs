@@ -17,7 +17,7 @@ use super::push::How;
 use super::roster::Report;
 use super::wire::{Entry, LOG, SEEN, STATE, STOPS, State};
 use super::{Redis, meaning};
-use crate::revocation::view::Moment;
+use crate::revocation::view::SinceStart;
 use crate::revocation::{RevocationError, Source, ended};
 
 /// How often a node reports when nothing happens.
@@ -131,7 +131,7 @@ impl Redis {
         source: &impl Source,
     ) -> Result<Place, RevocationError> {
         self.push_or_take_over(source).await?;
-        let asked = Moment::now();
+        let asked = SinceStart::now();
         let Loaded { state, entry, items } = self.load_over(connection).await?;
         let owed = source.unnumbered();
         self.view.learn(|book| {
@@ -161,7 +161,7 @@ impl Redis {
         place: &mut Place,
         block: Duration,
     ) -> Result<Round, RevocationError> {
-        let asked = Moment::now();
+        let asked = SinceStart::now();
         let report = Report::of(asked.beat(), self.view.book().revision(), &place.state);
         let mut pipe = redis::pipe();
         pipe.cmd("HSET").arg(SEEN).arg(self.node.as_str()).arg(report.to_string()).ignore();

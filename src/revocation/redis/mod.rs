@@ -5,7 +5,7 @@
 //! | `hallpass:{revocation}:stops` | hash: target → `<last change> <last stop> <stop id or ->`; a token that its holder ended is a target too, until it is spent; `unnumbered:<target>` → a stop that the store could not number yet; `state` → `<origin> <life> <serial> <revision> <mark> <floor>` |
 //! | `hallpass:{revocation}:log` | stream of writes, the last 10,000 or so |
 //! | `hallpass:{revocation}:seen` | hash: node → `<beat> <revision> <life> <serial>`, written at least twice a second |
-//! | `hallpass:{revocation}:once:*` | assertions that were used, until they expire |
+//! | `hallpass:{revocation}:once:<agent>:*` | proofs that were used, until they expire |
 //!
 //! **Numbers.** The store numbers the changes. `revision` in the state says that every change up to it is here, and `mark`
 //! which change that was. A node that has later ones pushes them, and a push builds on the state that it read or is void
@@ -40,6 +40,7 @@ mod ask;
 mod follow;
 mod link;
 mod load;
+mod once;
 mod prune;
 pub(super) mod push;
 mod roster;
@@ -57,13 +58,13 @@ use tokio::task::JoinHandle;
 use self::ask::Asking;
 use self::link::{Link, Session};
 use self::roster::Roster;
-use self::wire::{Item, ONCE, State};
-use crate::domain::digest::Digest;
+use self::wire::{Item, State};
 use crate::domain::id::{BrokerName, StopId};
 use crate::domain::revocation::{Book, Point, Target};
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Clock;
+use crate::revocation::once::Once;
 use crate::revocation::settings::RevocationSettings;
-use crate::revocation::view::{Moment, View};
+use crate::revocation::view::{SinceStart, View};
 use crate::revocation::{RevocationError, Stale, Status};
 
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub struct Redis {
     /// Stops that got their numbers and have yet to lose their place among those without.
     numbered: Mutex<Vec<(Target, StopId)>>,
     roster: Roster,
+    once: Box<Once>,
 }
 
 impl Redis {
@@ -123,6 +125,7 @@ impl Redis {
             trouble: Mutex::default(),
             numbered: Mutex::default(),
             roster: Roster::default(),
+            once: Box::default(),
         };
         if let Ok(session) = redis.link.session()
             && let Ok(Some(state)) = redis.state(&mut session.connection()).await
@@ -137,21 +140,6 @@ impl Redis {
     pub(super) fn note_numbered(&self, target: Target, id: StopId) {
         self.view.learn(|book| book.forget_unnumbered(&target, id));
         self.numbered.lock().unwrap_or_else(PoisonError::into_inner).push((target, id));
-    }
-
-    pub(super) async fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {
-        let left = until.since(self.clock.now()).as_millis();
-        if left == 0 {
-            return Ok(false);
-        }
-        let session = self.link.session()?;
-        let mut command = redis::cmd("SET");
-        command.arg(format!("{ONCE}{key}")).arg(1).arg("NX").arg("PX").arg(left.to_string());
-        let set: Option<String> = command
-            .query_async(&mut session.connection())
-            .await
-            .map_err(|err| self.failed(&session, &err))?;
-        Ok(set.is_some())
     }
 
     pub(super) fn view(&self) -> Result<Arc<Book>, Stale> {
@@ -244,7 +232,7 @@ impl Redis {
 
     /// A name for the life of an authority that is found empty.
     fn new_life(&self) -> String {
-        format!("{}.{}.{}", self.node, self.clock.now().millis(), Moment::now().beat())
+        format!("{}.{}.{}", self.node, self.clock.now().millis(), SinceStart::now().beat())
     }
 
     fn other_store(&self, theirs: &str) -> RevocationError {

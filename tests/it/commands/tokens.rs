@@ -123,3 +123,16 @@ async fn what_is_asked_for_narrows_the_token() {
     let usage = place.run(&[KEY, &["--authorization-details", "{}"]].concat()).ended(2);
     assert!(usage.contains("not a JSON array"), "{usage}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_found_is_revoked_whole() {
+    let (place, _issuer) = served().await;
+    let found = place.run(KEY).done().trim().to_owned();
+    let jti = decode(&found)["jti"].as_str().unwrap().to_owned();
+    let ran = place.run(&["revoke", &format!("token:{found}"), "--reason", "seen in a build log"]);
+    assert!(!ran.err.contains(&found[..40]), "{}", ran.err);
+    let said = ran.done();
+    assert!(said.starts_with(&format!("token:{jti} is stopped\n")) && !said.contains(&found[..40]), "{said}");
+    let stops = place.run(&["revocations", "--json"]).json();
+    assert_eq!(stops["revocations"][0]["target"], format!("token:{jti}"));
+}

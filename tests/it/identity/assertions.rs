@@ -24,7 +24,7 @@ fn single_use(signer: &Signer, jti: &str) -> Result<SingleUse, ProofError> {
     let bench = Bench::with(Vec::new());
     let text = signer.token(&claims(jti));
     let assertion = UnverifiedAssertion::parse(&text)?;
-    Ok(bench.authenticator.assertion(&assertion, &[&registered(signer)])?.1)
+    Ok(bench.authenticator.assertion(&assertion, &[&registered(signer)], 1)?.1)
 }
 
 #[test]
@@ -37,12 +37,12 @@ fn the_key_that_signed_is_the_identity() {
         let text = signer.token(&claims("j"));
         let assertion = UnverifiedAssertion::parse(&text).unwrap();
         assert_eq!(assertion.agent().as_str(), "a1");
-        let (identity, _) = bench.authenticator.assertion(&assertion, &all).unwrap();
+        let (identity, _) = bench.authenticator.assertion(&assertion, &all, 1).unwrap();
         assert_eq!(identity.workload().to_string(), format!("key|{}", key.thumbprint()));
         assert_eq!(identity.expires, Timestamp::from_seconds(START + 60));
         let others: Vec<&PublicKey> = all.iter().copied().filter(|other| *other != key).collect();
-        assert!(bench.authenticator.assertion(&assertion, &others).is_err());
-        let none = bench.authenticator.assertion(&assertion, &[]).unwrap_err();
+        assert!(bench.authenticator.assertion(&assertion, &others, 1).is_err());
+        let none = bench.authenticator.assertion(&assertion, &[], 1).unwrap_err();
         assert_eq!(none.reason, Reason::SignatureInvalid);
     }
 }
@@ -58,7 +58,11 @@ fn its_record_outlives_it_and_is_its_own() {
     let assertion = UnverifiedAssertion::parse(&text).unwrap();
     let verdict = |seconds: i64| {
         bench.hands.forward(seconds - bench.hands.now());
-        bench.authenticator.assertion(&assertion, &[&registered(&signer)]).map(|_| ()).map_err(|e| e.reason)
+        bench
+            .authenticator
+            .assertion(&assertion, &[&registered(&signer)], 1)
+            .map(|_| ())
+            .map_err(|e| e.reason)
     };
     assert_eq!(record.until, Timestamp::from_seconds(START + 60) + Duration::from_secs(30));
     assert_eq!(verdict(record.until.seconds() - 1), Ok(()));

@@ -30,6 +30,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn start(backend: Backend) -> Self {
+        Self::limited(backend, "refusals_per_minute = 0").await
+    }
+
+    /// With these `[limits]`.
+    pub(super) async fn limited(backend: Backend, limits: &str) -> Self {
         let (ed25519, es256) = (Signer::ed25519("laptop"), Signer::es256("runner"));
         let others = Signer::ed25519("other");
         let keyless = "[[identity]]\nissuer = \"ci\"\nclaims = { sub = \"keyless\" }\n";
@@ -39,7 +44,7 @@ impl Bench {
             ("keyless", format!("{LEDGER_READER}{keyless}")),
         ];
         let configure =
-            |url: &str, issuer: &str| configuration(url, issuer, "[limits]\nrefusals_per_minute = 0\n");
+            |url: &str, issuer: &str| configuration(url, issuer, &format!("[limits]\n{limits}\n"));
         let app = TestApp::made(backend, Hands::default(), configure, &agents).await;
         Self { app, ed25519, es256, others }
     }

@@ -121,18 +121,27 @@ async fn a_refill_with_an_old_book_never_unstops(subject: Subject) {
 async fn an_assertion_is_used_once(subject: Subject) {
     let revocation = subject.filled().await;
     let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
-    assert_eq!(revocation.use_once(one, at(100)).await, Ok(true));
-    assert_eq!(revocation.use_once(one, at(100)).await, Ok(false));
-    assert_eq!(revocation.use_once(two, at(0) + Duration::from_secs(1)).await, Ok(true));
-    assert_eq!(revocation.use_once(one, at(300)).await, Ok(false));
+    assert_eq!(revocation.use_once(&"a".parse().unwrap(), one, at(100)).await, Ok(true));
+    assert_eq!(revocation.use_once(&"a".parse().unwrap(), one, at(100)).await, Ok(false));
+    assert_eq!(
+        revocation.use_once(&"a".parse().unwrap(), two, at(0) + Duration::from_secs(1)).await,
+        Ok(true)
+    );
+    assert_eq!(revocation.use_once(&"a".parse().unwrap(), one, at(300)).await, Ok(false));
     let over = Digest::of(b"over");
-    assert_eq!(revocation.use_once(over, at(0)).await, Ok(false), "its time is over");
+    assert_eq!(revocation.use_once(&"a".parse().unwrap(), over, at(0)).await, Ok(false), "its time is over");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(revocation.use_once(two, at(100)).await, Ok(true), "forgotten when it expired");
+    assert_eq!(
+        revocation.use_once(&"a".parse().unwrap(), two, at(100)).await,
+        Ok(true),
+        "forgotten when it expired"
+    );
     let racing: Vec<_> = (0..20)
         .map(|_| {
             let revocation = revocation.clone();
-            tokio::spawn(async move { revocation.use_once(Digest::of(b"race"), at(100)).await.unwrap() })
+            tokio::spawn(async move {
+                revocation.use_once(&"a".parse().unwrap(), Digest::of(b"race"), at(100)).await.unwrap()
+            })
         })
         .collect();
     let mut first = 0;

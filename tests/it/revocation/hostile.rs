@@ -97,8 +97,8 @@ async fn the_documented_user_is_enough_and_no_more() {
     assert!(!b.may_issue(&levels()).await.unwrap());
     assert!(in_view(&b, &agent()));
     let once = hallpass::domain::digest::Digest::of(b"once");
-    assert_eq!(a.revocation.use_once(once, at(100)).await, Ok(true));
-    assert_eq!(b.revocation.use_once(once, at(100)).await, Ok(false));
+    assert_eq!(a.revocation.use_once(&"a".parse().unwrap(), once, at(100)).await, Ok(true));
+    assert_eq!(b.revocation.use_once(&"a".parse().unwrap(), once, at(100)).await, Ok(false));
     b.shut_down().await;
     let who = a.revocation.confirmations(&revision, Duration::ZERO).await.unwrap();
     assert_eq!(who.pending, [], "it could say that it left");

@@ -335,7 +335,10 @@ async fn a_broker_starts_without_redis_and_finds_it_later() {
     assert!(!broker.revocation.usable());
     let asked = broker.revocation.ask(&levels()).await;
     assert!(matches!(asked, Err(RevocationError::Unreachable(_))), "{asked:?}");
-    let once = broker.revocation.use_once(hallpass::domain::digest::Digest::of(b"x"), at(100)).await;
+    let once = broker
+        .revocation
+        .use_once(&"a".parse().unwrap(), hallpass::domain::digest::Digest::of(b"x"), at(100))
+        .await;
     assert!(once.is_err());
     // Its own view takes a stop all the same, and the refill brings it to Redis.
     assert!(broker.revocation.apply(&agent(), stopped(1, 1)).await.is_err());

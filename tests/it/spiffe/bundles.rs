@@ -41,6 +41,8 @@ async fn a_rotated_bundle_is_taken_over_and_a_broken_one_never() {
         ask(&world.app, &old, &[]).await.token();
         let ready = world.app.send(world.servers.http(None).get(world.url("/readyz"))).await;
         assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")), "{what}");
+        assert_eq!(ready.text, r#"{"status":"degraded"}"#, "{what}");
+        let ready = world.app.admin_get("/readyz").await;
         assert!(ready.text.contains("issuer acme.internal"), "{what}: {}", ready.text);
         let metrics = world.app.admin_get("/metrics").await.text;
         assert!(metrics.contains("hallpass_issuer_fetch_failing{issuer=\"acme.internal\"} 1"), "{metrics}");

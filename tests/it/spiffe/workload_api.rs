@@ -98,6 +98,8 @@ async fn the_broker_follows_the_bundle_of_its_socket() {
     assert_eq!(ask(&app, &client, &[]).await.reason(), "issuer_unavailable");
     let ready =
         app.send(servers.http(None).get(format!("{}/readyz", app.public.replace("http:", "https:")))).await;
+    assert_eq!((ready.status, ready.text.as_str()), (200, r#"{"status":"degraded"}"#));
+    let ready = app.admin_get("/readyz").await;
     assert!(ready.status == 200 && ready.text.contains("issuer acme.internal"), "{}", ready.text);
     agent.serve();
     app.hands.push(6);

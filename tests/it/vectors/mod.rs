@@ -140,7 +140,7 @@ impl Broker {
                 let assertion = UnverifiedAssertion::parse(credential)?;
                 let known: Vec<&PublicKey> = self.agent_keys.iter().collect();
                 let keys = if *assertion.agent() == self.agent { known } else { Vec::new() };
-                Ok(authenticator.assertion(&assertion, &keys)?.0)
+                Ok(authenticator.assertion(&assertion, &keys, 1)?.0)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Law 1 and the rules of narrowing, over agents, guardrails and requests of one small vocabulary.
 //! What a grant allows is judged by its meaning: whether one use of it is allowed.
 
+mod bounds;
 mod examples;
 mod rulings;
 pub(crate) mod vocabulary;

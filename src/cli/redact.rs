@@ -1,0 +1,49 @@
+//! Words of a command line that may be secrets, taken out of what is said about it.
+
+/// No option, name or id of hallpass is longer; tokens and keys are.
+const LONGEST: usize = 40;
+
+/// `text` with each word that is as long as tokens and keys are, or begins as they do, replaced.
+pub(super) fn redacted(text: &str) -> String {
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '=');
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_of_token) {
+        let (between, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !is_of_token(c)).unwrap_or(from.len()));
+        kept.push_str(between);
+        let is_secret = word.len() > LONGEST || word.starts_with("eyJ") || word.starts_with("hpo_");
+        kept.push_str(if is_secret { "[redacted]" } else { word });
+        rest = after;
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Whether a word of `text` would be taken out.
+pub(super) fn holds_a_secret(text: &str) -> bool {
+    redacted(text) != text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_keys_are_taken_out_and_the_rest_stays() {
+        let jwt = format!("eyJhbGciOiJFUzI1NiJ9.{}.{}", "a".repeat(300), "b_-".repeat(20));
+        for secret in [jwt.as_str(), &jwt[5..], "eyJhbGciOiJub25lIn0.e30.", "hpo_short", &"x".repeat(41)] {
+            for (before, after) in [("", ""), ("error: unexpected argument '", "' found\n"), ("token:", " é")]
+            {
+                assert_eq!(
+                    redacted(&format!("{before}{secret}{after}")),
+                    format!("{before}[redacted]{after}")
+                );
+            }
+        }
+        let plain = "error: the argument '--authorization-details <JSON|@FILE>' (token:01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11) é";
+        assert_eq!(redacted(plain), plain);
+        assert!(!holds_a_secret("seen in a build log, https://ci.acme.internal/builds/4711"));
+        assert!(holds_a_secret(&format!("found {jwt}")));
+    }
+}

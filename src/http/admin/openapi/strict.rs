@@ -1,0 +1,161 @@
+//! What the derived document leaves open and the server does not: who may call, which values a parameter or a member
+//! can have, and the schemas of what other layers write.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::{Kind, Outcome};
+use crate::domain::request::{MAX_ELEMENTS, MAX_RESOURCES};
+
+const NAME: &str = "^[a-z0-9][a-z0-9_-]*(?:\\.[a-z0-9_-]+)*\\.?$";
+const TEAM: &str = "^[A-Za-z0-9@][A-Za-z0-9._/@-]*$";
+const UUID: &str = "^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$";
+const ACTION: &str = "^(?:[A-Z]{1,32}|[a-z][a-z0-9_-]*(?::[a-z][a-z0-9_-]*)*)$";
+/// Of a page of eight bytes.
+const CURSOR: &str = "^[A-Za-z0-9_-]{11}$";
+/// Text on one line that is not blank.
+const REASON: &str =
+    "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0020\\u007f-\\u00a0][^\\u0000-\\u001f\\u007f-\\u009f]*$";
+const NOT_BLANK: &str = "[^\\u0009-\\u000d\\u0020\\u0085\\u00a0]";
+
+/// What anybody may read.
+const OPEN: [&str; 2] = ["/openapi.json", "/metrics"];
+
+pub(super) fn refine(mut document: Value) -> Value {
+    document["components"]["securitySchemes"] = json!({"operator": {
+        "type": "http", "scheme": "bearer", "description": "An operator key: `hallpass operator new` makes one."
+    }});
+    document["security"] = json!([{"operator": []}]);
+    for (path, operations) in members(&mut document["paths"]) {
+        for operation in members(operations).map(|(_, operation)| operation) {
+            if OPEN.contains(&path.as_str()) {
+                operation["security"] = json!([]);
+            }
+            for given in parameters_of(operation) {
+                let name = given["name"].as_str().unwrap_or_default();
+                if let Some(schema) = parameter(path, name) {
+                    given["schema"] = schema;
+                }
+            }
+        }
+    }
+    schemas(&mut document["components"]["schemas"]);
+    document
+}
+
+fn parameters_of(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
+    operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    value.as_object_mut().into_iter().flatten()
+}
+
+/// What a parameter can be. One that is given is never `null`.
+fn parameter(path: &str, name: &str) -> Option<Value> {
+    let text = |pattern: &str| json!({"type": "string", "pattern": pattern, "maxLength": 64});
+    let words = |words: Vec<&str>| json!({"type": "string", "enum": words});
+    Some(match name {
+        "id" if path.starts_with("/v1/agents") => text(NAME),
+        "id" | "token" | "request" => json!({"type": "string", "format": "uuid", "pattern": UUID}),
+        "agent" => text(NAME),
+        "owner" => text(TEAM),
+        "kind" => words(Kind::ALL.iter().map(|kind| kind.as_str()).collect()),
+        "outcome" => words(Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect()),
+        "format" => words(vec!["jsonl", "csv"]),
+        "resource" => json!({"type": "string"}),
+        "since" | "until" => json!({"type": "string", "format": "date-time"}),
+        "limit" => json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 100}),
+        "cursor" => json!({"type": "string", "pattern": CURSOR}),
+        "seq" | "size" | "first" | "second" => json!({"type": "integer", "format": "int64", "minimum": 1}),
+        "active" | "dry_run" => json!({"type": "boolean", "default": false}),
+        _ => return None,
+    })
+}
+
+/// Puts in what the types of this layer do not say of themselves.
+fn schemas(schemas: &mut Value) {
+    let ours =
+        include_str!("schemas.json").replace("@NAME@", &escaped(NAME)).replace("@ACTION@", &escaped(ACTION));
+    let ours: Map<String, Value> =
+        serde_json::from_str(&ours).expect("schemas.json is JSON, as a test holds");
+    schemas.as_object_mut().into_iter().for_each(|schemas| schemas.extend(ours.clone()));
+    let list =
+        |item: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{item}")}});
+    let stop = json!({"$ref": "#/components/schemas/Stop"});
+    for (place, schema) in [
+        ("/StopRequest/properties/target", target()),
+        (
+            "/StopRequest/properties/reason",
+            json!({"type": "string", "maxLength": 500, "pattern": format!("^$|{REASON}")}),
+        ),
+        ("/LiftRequest/properties/reason", json!({"type": "string", "maxLength": 500, "pattern": REASON})),
+        ("/Question/properties/agent", json!({"type": ["string", "null"], "pattern": NAME, "maxLength": 64})),
+        ("/Question/properties/scope", json!({"type": ["string", "null"], "pattern": NOT_BLANK})),
+        (
+            "/Question/properties/authorization_details",
+            json!({
+                "type": ["array", "null"], "minItems": 1, "maxItems": MAX_ELEMENTS,
+                "items": {"$ref": "#/components/schemas/AuthorizationDetail"}
+            }),
+        ),
+        (
+            "/Question/properties/requested_ttl",
+            json!({"type": ["integer", "null"], "minimum": 1, "description": "Seconds."}),
+        ),
+        ("/SupposedIdentity/properties/issuer", json!({"type": "string", "pattern": NAME, "maxLength": 64})),
+        (
+            "/Resource",
+            json!({"oneOf": [
+                {"type": "string", "format": "uri"},
+                {"type": "array", "maxItems": MAX_RESOURCES, "items": {"type": "string", "format": "uri"}}
+            ]}),
+        ),
+        ("/Granted/properties/authorization_details", list("GrantedPermission")),
+        ("/Stops/properties/revocations", list("Stop")),
+        ("/Answer/properties/stops", list("Stop")),
+        ("/Answer/properties/outcome", json!({"type": "string", "enum": ["granted", "refused"]})),
+        ("/Decided/properties/tier", json!({"type": "string", "enum": ["free", "gated", "forbidden"]})),
+        ("/Change/properties/revocation", stop),
+        ("/Change/properties/audit", json!({"type": "string", "enum": ["recorded", "pending"]})),
+        ("/Summary/properties/status", json!({"type": "string", "enum": ["active", "stopped"]})),
+        (
+            "/Readiness/properties/status",
+            json!({"type": "string", "enum": ["ok", "degraded", "unavailable"]}),
+        ),
+    ] {
+        let described = schemas.pointer(place).and_then(|old| old.get("description").cloned());
+        let Some(found) = schemas.pointer_mut(place) else { continue };
+        *found = schema;
+        if let (Some(described), Some(object)) = (described, found.as_object_mut()) {
+            object.entry("description").or_insert(described);
+        }
+    }
+    // One of the two, and not both.
+    schemas["Question"]["oneOf"] = json!([
+        {"required": ["agent"], "properties": {"agent": {"type": "string"}, "identity": {"type": "null"}}},
+        {"required": ["identity"], "properties": {"identity": {"type": "object"}, "agent": {"type": "null"}}}
+    ]);
+}
+
+fn target() -> Value {
+    let inner = |pattern: &str| pattern.trim_start_matches('^').trim_end_matches('$').to_owned();
+    let (name, team, uuid) = (inner(NAME), inner(TEAM), inner(UUID));
+    let pattern = format!("^(?:everything|token:{uuid}|agent:{name}|owner:{team}|issuer:{name})$");
+    json!({"type": "string", "maxLength": 71, "pattern": pattern})
+}
+
+/// As it stands in a string of JSON.
+fn escaped(pattern: &str) -> String {
+    pattern.replace('\\', "\\\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemas_of_other_layers_are_json() {
+        let ours: Value = serde_json::from_str(include_str!("schemas.json")).unwrap();
+        assert!(ours.as_object().unwrap().len() >= 4);
+    }
+}
