@@ -69,7 +69,7 @@ impl App {
         let follower = tasks::follow(revocation, Arc::clone(&kill_switch), stopping.clone());
         let broker = Arc::new(Broker::new(Parts {
             name: config.broker_name.clone(),
-            issuer: config.server.public_url.to_string(),
+            issuer: config.server.public_url.clone(),
             issuers: config.vouchers().cloned().collect(),
             trust_domains: config.trust_domains.len(),
             authenticator: authenticator(&config, &ambient)?,

@@ -32,6 +32,7 @@ use crate::domain::decision::Refusal;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{BrokerName, IssuerName, RequestId};
+use crate::domain::permission::Origin;
 use crate::domain::random::Random;
 use crate::domain::reason::Reason;
 use crate::domain::time::{Clock, Timestamp};
@@ -58,7 +59,7 @@ pub use upkeep::NewRegistry;
 pub struct Parts {
     pub name: BrokerName,
     /// `iss` of every token: the public URL.
-    pub issuer: String,
+    pub issuer: Origin,
     /// Who may vouch for a workload: issuers and trust domains.
     pub issuers: Vec<IssuerName>,
     /// How many of them are trust domains.
@@ -132,7 +133,7 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         Self {
             name: parts.name,
-            issuer: parts.issuer.into(),
+            issuer: parts.issuer.as_str().into(),
             issuers: parts.issuers,
             trust_domains: parts.trust_domains,
             authenticator: parts.authenticator,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::broker::kill_switch::{Change, Ended};
 use crate::broker::{Broker, Call};
 use crate::domain::event::{Event, Kind, Outcome};
@@ -210,7 +212,7 @@ impl Broker {
 async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, KillError>> + Send + 'static,
 ) -> Result<T, KillError> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(done) => done,
         Err(error) => {
             tracing::error!(%error, "kill switch task");

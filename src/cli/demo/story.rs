@@ -205,7 +205,7 @@ async fn lift(world: &World, stage: &mut Stage<'_, '_>, stop: &str, old: &str) -
     stage.done("lifted")?;
     stage.begun = Instant::now();
     ask(world, "payments:read").await?.success().map_err(spoken)?;
-    stage.done("a new token is issued, in the second after the lift")?;
+    stage.done("a new token is issued at once")?;
     stage.begun = Instant::now();
     introspection(world, stage, old, false).await?;
     stage.line("lifting never resurrects: the first token stays dead")

@@ -66,7 +66,7 @@ pub fn refuse_stopped(agent: &Agent, stopped: Option<&Target>) -> Result<(), Ref
         None => Ok(()),
         Some(target) => Err(Refusal::new(
             Reason::Revoked,
-            format!("{target} is stopped; {} or an admin can lift the stop", agent.owner),
+            format!("{target} is stopped until an admin lifts the stop; ask {}", agent.owner),
         )),
     }
 }

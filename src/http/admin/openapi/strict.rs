@@ -116,7 +116,7 @@ fn schemas(schemas: &mut Value) {
         ("/Answer/properties/outcome", json!({"type": "string", "enum": ["granted", "refused"]})),
         ("/Decided/properties/tier", json!({"type": "string", "enum": ["free", "gated", "forbidden"]})),
         ("/Change/properties/revocation", stop),
-        ("/Change/properties/audit", json!({"type": "string", "enum": ["recorded", "pending"]})),
+        ("/Change/properties/audit", json!({"type": "string", "enum": ["recorded", "pending", "volatile"]})),
         ("/Summary/properties/status", json!({"type": "string", "enum": ["active", "stopped"]})),
         (
             "/Readiness/properties/status",
