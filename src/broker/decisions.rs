@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::domain::agent::Agent;
-use crate::domain::decision::{Refusal, grant, refuse_stopped};
+use crate::domain::decision::{Decision, grant, refuse_stopped};
 use crate::domain::grant::Grant;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::AgentId;
@@ -73,14 +73,18 @@ impl Decisions {
         agent: &Arc<Agent>,
         request: &TokenRequest,
         stopped: Option<&Target>,
-    ) -> Result<Grant, Refusal> {
-        refuse_stopped(agent, stopped)?;
-        if let Some(granted) = self.recall(agent, request) {
-            return Ok(granted);
+    ) -> Decision {
+        if let Err(refusal) = refuse_stopped(agent, stopped) {
+            return Decision::Refused(refusal);
         }
-        let granted = grant(agent, &self.guardrails, request)?;
-        self.remember(agent, request, &granted);
-        Ok(granted)
+        if let Some(granted) = self.recall(agent, request) {
+            return Decision::Granted(granted);
+        }
+        let decision = grant(agent, &self.guardrails, request);
+        if let Decision::Granted(granted) = &decision {
+            self.remember(agent, request, granted);
+        }
+        decision
     }
 
     fn shard(&self, agent: &AgentId) -> std::sync::MutexGuard<'_, Shard> {
@@ -226,7 +230,8 @@ mod tests {
             }
         }
         assert_eq!(remembered(&decisions, "a").0, 3, "of the last file what was granted, and no refusal");
-        let everything = decisions.decide(&agent(&["read"]), &TokenRequest::default(), None).unwrap();
+        let everything =
+            decisions.decide(&agent(&["read"]), &TokenRequest::default(), None).granted().unwrap();
         assert_eq!(everything.ttl, decisions.guardrails().lifetime(None));
         assert!(everything.ttl > Duration::from_secs(60));
     }
@@ -262,14 +267,14 @@ mod tests {
         quiet.id = "quiet".parse().unwrap();
         let (loud, quiet) = (agent(&["read", "push"]), Arc::new(quiet));
         let request = TokenRequest::default();
-        decisions.decide(&quiet, &request, None).unwrap();
-        let grant = decisions.decide(&loud, &long(0), None).unwrap();
+        decisions.decide(&quiet, &request, None).granted().unwrap();
+        let grant = decisions.decide(&loud, &long(0), None).granted().unwrap();
         assert!(weight(&long(0), &grant) > 30_000, "the request, the patterns and their JSON");
         for n in 0..5000 {
             let more = TokenRequest { ttl: Some(n + 1), ..TokenRequest::default() };
-            decisions.decide(&loud, &more, None).unwrap();
+            decisions.decide(&loud, &more, None).granted().unwrap();
             if n % 100 == 0 {
-                decisions.decide(&loud, &long(n as usize), None).unwrap();
+                decisions.decide(&loud, &long(n as usize), None).granted().unwrap();
             }
             let (grants, bytes) = remembered(&decisions, "a");
             assert!((1..=AGENT_ITEMS).contains(&grants) && bytes <= AGENT_BYTES, "{grants} {bytes}");
@@ -283,7 +288,7 @@ mod tests {
         for n in 0..(SHARDS * FEW_AGENTS * 3) {
             let mut one = Agent::clone(&agent(&["read"]));
             one.id = format!("agent-{n}").parse().unwrap();
-            decisions.decide(&Arc::new(one), &TokenRequest::default(), None).unwrap();
+            decisions.decide(&Arc::new(one), &TokenRequest::default(), None).granted().unwrap();
         }
         let kept: usize = decisions.granted.iter().map(|shard| shard.lock().unwrap().agents.len()).sum();
         assert!(kept <= SHARDS * FEW_AGENTS, "{kept}");
@@ -293,8 +298,8 @@ mod tests {
     fn what_is_stopped_is_refused_whatever_was_granted_before() {
         let decisions = decisions();
         let (agent, request) = (agent(&["read"]), TokenRequest::default());
-        decisions.decide(&agent, &request, None).unwrap();
-        let refusal = decisions.decide(&agent, &request, Some(&Target::Everything)).unwrap_err();
+        decisions.decide(&agent, &request, None).granted().unwrap();
+        let refusal = decisions.decide(&agent, &request, Some(&Target::Everything)).granted().unwrap_err();
         assert_eq!(refusal.reason, Reason::Revoked);
     }
 }

@@ -93,7 +93,7 @@ impl Broker {
             },
         };
         let (stopped_by, stops) = self.stops_of(&agent, issuers).await?;
-        let decision = self.decisions.decide(&agent, request, stopped_by.as_ref());
+        let decision = self.decisions.decide(&agent, request, stopped_by.as_ref()).granted();
         Ok(Some(Explained {
             outcome: decision.map_err(Denied::from),
             rulings: rulings(&agent, self.decisions.guardrails(), request),

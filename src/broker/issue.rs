@@ -93,7 +93,7 @@ impl Broker {
         let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
         let levels = Arc::new(levels(&agent, &identity, parent.as_ref()));
         let verdict = self.kill_switch.verdict(&levels).await?;
-        let grant = self.decisions.decide(&agent, &request, verdict.stopped.as_ref())?;
+        let grant = self.decisions.decide(&agent, &request, verdict.stopped.as_ref()).granted()?;
         let grant = match &parent {
             Some(parent) => inherit(grant, &request, &parent.inheritance(self.now())?)?,
             None => grant,
@@ -141,7 +141,7 @@ impl Broker {
             self.still_lives(parent).await?;
         }
         let verdict = self.kill_switch.verdict(&settled.levels).await?;
-        self.decisions.decide(&settled.agent, &settled.request, verdict.stopped.as_ref())?;
+        self.decisions.decide(&settled.agent, &settled.request, verdict.stopped.as_ref()).granted()?;
         Ok(verdict)
     }
 

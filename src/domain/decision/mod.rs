@@ -1,7 +1,7 @@
 //! The decision: may this agent have what it asks for, now?
 //!
-//! A pure function of the agent, the guardrails, the request and the kill switch. It refuses or it
-//! grants all that was asked: it never trims a request in silence. Each refusal names every word
+//! A pure function of the agent, the guardrails, the request and the kill switch. It refuses, says that a person has to
+//! approve, or grants all that was asked: it never trims a request in silence. Each refusal names every word
 //! that failed, for the agent is known and may be told (law 8).
 
 mod rulings;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::domain::agent::Agent;
 use crate::domain::grant::Grant;
 use crate::domain::guardrails::Guardrails;
+use crate::domain::id::Owner;
 use crate::domain::permission::{
     Action, GrantedPermission, Location, Origin, Permission, ResourceKind, Tier, patterns_cover,
 };
@@ -49,15 +50,52 @@ impl From<TooMuch> for Refusal {
     }
 }
 
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Granted(Grant),
+    /// A person has to approve it first.
+    NeedsApproval(NeedsApproval),
+    Refused(Refusal),
+}
+
+/// What of a request is gated, and who may open it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeedsApproval {
+    /// Each gated action as a scope word.
+    pub words: Vec<String>,
+    /// The team whose members approve.
+    pub approver: Owner,
+}
+
+impl Decision {
+    /// The grant, where nobody has to be asked.
+    ///
+    /// # Errors
+    /// The refusal, or that an approval is missing (`approval_required`).
+    pub fn granted(self) -> Result<Grant, Refusal> {
+        match self {
+            Self::Granted(grant) => Ok(grant),
+            Self::Refused(refusal) => Err(refusal),
+            Self::NeedsApproval(NeedsApproval { words, approver }) => {
+                let what = format!("gated: it needs an approval by {approver}");
+                Err(Refusal::naming(Reason::ApprovalRequired, &words, &what))
+            }
+        }
+    }
+}
+
 /// Decides `request` by `agent`; `stopped` is the widest stopped level that covers it.
 pub fn decide(
     agent: &Agent,
     guardrails: &Guardrails,
     request: &TokenRequest,
     stopped: Option<&Target>,
-) -> Result<Grant, Refusal> {
-    refuse_stopped(agent, stopped)?;
-    grant(agent, guardrails, request)
+) -> Decision {
+    match refuse_stopped(agent, stopped) {
+        Ok(()) => grant(agent, guardrails, request),
+        Err(refusal) => Decision::Refused(refusal),
+    }
 }
 
 /// The first half of a decision: refuses what the kill switch stops.
@@ -72,9 +110,14 @@ pub fn refuse_stopped(agent: &Agent, stopped: Option<&Target>) -> Result<(), Ref
 }
 
 /// The other half, which is the same for as long as file, guardrails and request are.
-pub fn grant(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -> Result<Grant, Refusal> {
+pub fn grant(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -> Decision {
+    judge(agent, guardrails, request).unwrap_or_else(Decision::Refused)
+}
+
+fn judge(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -> Result<Decision, Refusal> {
     request.check_bounds()?;
     let selection = Selection::of(agent, &request.resources)?;
+    let mut gated = Vec::new();
     let wanted = if request.scope.is_empty() && request.details.is_empty() {
         selection.everything_free(guardrails)?
     } else {
@@ -82,13 +125,16 @@ pub fn grant(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -> 
         for element in selection.by_details(&request.details)? {
             join(&mut wanted, element);
         }
-        refuse_stricter(&wanted, agent, guardrails)?;
+        gated = gated_words(&wanted, agent, guardrails)?;
         wanted
     };
+    if !gated.is_empty() {
+        return Ok(Decision::NeedsApproval(NeedsApproval { words: gated, approver: agent.owner.clone() }));
+    }
     selection.every_resource_used(&wanted)?;
     let limit = guardrails.lifetime(agent.max_ttl);
     let ttl = request.ttl.map_or(limit, |ttl| limit.min(Duration::from_secs(u64::from(ttl))));
-    Ok(Grant { permissions: wanted.into(), ttl })
+    Ok(Decision::Granted(Grant { permissions: wanted.into(), ttl }))
 }
 
 /// Adds an element unless it is there already, and drops what it makes superfluous.
@@ -100,12 +146,12 @@ fn join(wanted: &mut Vec<GrantedPermission>, element: GrantedPermission) {
     wanted.push(element);
 }
 
-/// Refuses the forbidden first, then what a person has to approve.
-fn refuse_stricter(
+/// Refuses what is forbidden, and gives the words that a person has to approve.
+fn gated_words(
     wanted: &[GrantedPermission],
     agent: &Agent,
     guardrails: &Guardrails,
-) -> Result<(), Refusal> {
+) -> Result<Vec<String>, Refusal> {
     let words_of = |strict: Tier| -> Vec<String> {
         let elements =
             wanted.iter().filter_map(|element| Some((element, agent.permission(&element.identifier)?)));
@@ -122,12 +168,7 @@ fn refuse_stricter(
     if !forbidden.is_empty() {
         return Err(Refusal::naming(Reason::Forbidden, &forbidden, "the guardrails forbid it"));
     }
-    let gated = words_of(Tier::Gated);
-    if !gated.is_empty() {
-        let what = format!("gated: it needs an approval by {}", agent.owner);
-        return Err(Refusal::naming(Reason::ApprovalRequired, &gated, &what));
-    }
-    Ok(())
+    Ok(words_of(Tier::Gated))
 }
 
 /// The agent's permissions at the origins that `resource` and `audience` named; all without any.

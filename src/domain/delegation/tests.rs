@@ -43,7 +43,7 @@ proptest! {
     ) {
         let mut from: Option<Inheritance> = None;
         for (agent, request) in &agents {
-            let Ok(own) = decide(agent, &guardrails, request, None) else { break };
+            let Ok(own) = decide(agent, &guardrails, request, None).granted() else { break };
             let grant = match &from {
                 None => own.clone(),
                 Some(from) => match inherit(own.clone(), request, from) {
@@ -69,7 +69,7 @@ proptest! {
     #[test]
     fn a_word_is_never_left_out(child in agent(), parent in agent(), request in request(), guardrails in guardrails()) {
         let free = crate::domain::request::TokenRequest::default();
-        let (Ok(own), Ok(held)) = (decide(&child, &guardrails, &request, None), decide(&parent, &guardrails, &free, None))
+        let (Ok(own), Ok(held)) = (decide(&child, &guardrails, &request, None).granted(), decide(&parent, &guardrails, &free, None).granted())
         else { return Ok(()) };
         let from = Inheritance { permissions: held.permissions, lifetime: own.ttl };
         if let Ok(grant) = inherit(own.clone(), &request, &from)
@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn a_narrowed_file_narrows_at_once(was in agent(), is in agent(), guardrails in guardrails()) {
         let free = crate::domain::request::TokenRequest::default();
-        let Ok(held) = decide(&was, &guardrails, &free, None) else { return Ok(()) };
+        let Ok(held) = decide(&was, &guardrails, &free, None).granted() else { return Ok(()) };
         prop_assert!(all_in(&held.permissions, &still_granted(&was, &held.permissions, &guardrails)));
         let left = still_granted(&is, &held.permissions, &guardrails);
         prop_assert!(all_in(&left, &held.permissions));

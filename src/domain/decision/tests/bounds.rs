@@ -51,7 +51,7 @@ fn hostile(count: usize, len: usize) -> Vec<String> {
 fn refusal(request: &TokenRequest) -> Refusal {
     let agent = agent_with(&["refs/heads/**".to_owned()]);
     assert!(rulings(&agent, &open_guardrails(), request).is_empty(), "explained without a bound");
-    decide(&agent, &open_guardrails(), request, None).unwrap_err()
+    decide(&agent, &open_guardrails(), request, None).granted().unwrap_err()
 }
 
 /// 106 patterns of 512 bytes, which took 5 to 21 s.
@@ -78,7 +78,7 @@ fn the_largest_request_takes_little_time() {
     let patterns = hostile(MAX_ELEMENTS, MAX_DETAILS_BYTES / MAX_ELEMENTS - 32);
     let request = apart(&patterns);
     let begun = Instant::now();
-    let granted = decide(&agent, &guardrails, &request, None).unwrap();
+    let granted = decide(&agent, &guardrails, &request, None).granted().unwrap();
     let took = begun.elapsed();
     assert_eq!(granted.permissions.len(), MAX_ELEMENTS, "none covers another");
     assert!(took.as_millis() < 500, "{took:?}");
@@ -88,7 +88,8 @@ fn the_largest_request_takes_little_time() {
 fn each_bound_is_where_it_is_said_to_be() {
     let short = |count: usize| -> Vec<String> { (0..count).map(|n| format!("refs/heads/{n}")).collect() };
     let agent = agent_with(&["refs/heads/**".to_owned()]);
-    let granted = |request: &TokenRequest| decide(&agent, &open_guardrails(), request, None).is_ok();
+    let granted =
+        |request: &TokenRequest| decide(&agent, &open_guardrails(), request, None).granted().is_ok();
     let words = |count: usize| TokenRequest {
         scope: vec!["payments:read".to_owned(); count],
         ..TokenRequest::default()
@@ -118,7 +119,8 @@ fn each_bound_is_where_it_is_said_to_be() {
         assert_eq!(refusal(&beyond).reason, reason);
     }
     // An environment is compared, too: one that fits is not the registered one, and one that is too long not read.
-    let not_registered = decide(&agent, &open_guardrails(), &long(MAX_DETAILS_BYTES), None).unwrap_err();
+    let not_registered =
+        decide(&agent, &open_guardrails(), &long(MAX_DETAILS_BYTES), None).granted().unwrap_err();
     assert_eq!(not_registered.reason, Reason::DetailsNotRegistered);
     assert_eq!(refusal(&long(MAX_DETAILS_BYTES + 1)).reason, Reason::DetailsInvalid);
 }

@@ -66,7 +66,7 @@ fn what_is_beyond_the_registration_is_refused_by_name() {
         (DetailRequest { paths: list(&["/x"]), ..payments() }, Reason::DetailsInvalid, "`refs`, not `paths`"),
     ] {
         let request = TokenRequest { details: vec![detail.clone()], ..TokenRequest::default() };
-        let refusal = decide(&payments_agent(), &open_guardrails(), &request, None).unwrap_err();
+        let refusal = decide(&payments_agent(), &open_guardrails(), &request, None).granted().unwrap_err();
         assert_eq!(refusal.reason, reason, "{detail:?}: {refusal:?}");
         assert!(refusal.description.contains(named), "{detail:?}: {refusal:?}");
     }
@@ -76,14 +76,14 @@ fn what_is_beyond_the_registration_is_refused_by_name() {
 fn a_resource_that_is_not_an_origin_of_the_registration_is_refused_by_name() {
     for resource in ["https://other.example", "https://github.com/acme/payments", "github.com", ""] {
         let request = TokenRequest { resources: vec![resource.into()], ..TokenRequest::default() };
-        let refusal = decide(&payments_agent(), &open_guardrails(), &request, None).unwrap_err();
+        let refusal = decide(&payments_agent(), &open_guardrails(), &request, None).granted().unwrap_err();
         assert_eq!(refusal.reason, Reason::TargetNotRegistered);
         assert!(refusal.description.starts_with(resource));
     }
     // The default port is the same origin, in another spelling.
     let request =
         TokenRequest { resources: vec!["https://GITHUB.com:443/".into()], ..TokenRequest::default() };
-    assert!(decide(&payments_agent(), &open_guardrails(), &request, None).is_ok());
+    assert!(decide(&payments_agent(), &open_guardrails(), &request, None).granted().is_ok());
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn an_element_that_another_covers_is_said_once() {
     let part = DetailRequest { refs: Some(vec!["refs/heads/agent/x".into()]), ..whole.clone() };
     for details in [vec![part.clone(), whole.clone()], vec![whole, part]] {
         let request = TokenRequest { details, ..TokenRequest::default() };
-        let grant = decide(&payments_agent(), &open_guardrails(), &request, None).unwrap();
+        let grant = decide(&payments_agent(), &open_guardrails(), &request, None).granted().unwrap();
         assert_eq!(grant.permissions.len(), 1);
         assert_eq!(grant.permissions[0].refs, all::<Pattern, Vec<_>>(&["refs/heads/agent/*"]));
     }

@@ -65,7 +65,7 @@ proptest! {
     /// Law 1: grant ⊆ request, grant ⊆ registered, grant ⊆ guardrails.
     #[test]
     fn no_grant_exceeds_anything(agent in agent(), rails in guardrails(), request in request()) {
-        let Ok(grant) = decide(&agent, &rails, &request, None) else { return Ok(()) };
+        let Ok(grant) = decide(&agent, &rails, &request, None).granted() else { return Ok(()) };
         prop_assert!(!grant.permissions.is_empty());
         for (element, action, used) in uses(&grant) {
             let registered = agent.permission(&element.identifier).unwrap();
@@ -92,7 +92,7 @@ proptest! {
     /// All that was asked is granted, or nothing is.
     #[test]
     fn nothing_is_trimmed(agent in agent(), rails in guardrails(), request in request()) {
-        let Ok(grant) = decide(&agent, &rails, &request, None) else { return Ok(()) };
+        let Ok(grant) = decide(&agent, &rails, &request, None).granted() else { return Ok(()) };
         for word in &request.scope {
             let (name, action) = word.split_once(':').unwrap();
             let registered = agent.permission(&name.parse().unwrap()).unwrap();
@@ -127,7 +127,7 @@ proptest! {
             };
             expected.extend(p.free.iter().filter(free).map(|a| (p.name.clone(), a.clone())));
         }
-        match decide(&agent, &rails, &TokenRequest::default(), None) {
+        match decide(&agent, &rails, &TokenRequest::default(), None).granted() {
             Ok(grant) => {
                 let granted: Vec<_> = grant.permissions.iter()
                     .flat_map(|e| e.actions.iter().map(|a| (e.identifier.clone(), a.clone()))).collect();
@@ -155,12 +155,12 @@ proptest! {
             actions: Some(picked.iter().map(|action| action.to_string()).collect()),
             ..bare_detail(p.name.as_str(), p.kind)
         };
-        let by_scope = decide(&agent, &rails, &TokenRequest { scope, ..TokenRequest::default() }, None);
-        let by_details = decide(&agent, &rails, &TokenRequest { details: vec![detail], ..TokenRequest::default() }, None);
+        let by_scope = decide(&agent, &rails, &TokenRequest { scope, ..TokenRequest::default() }, None).granted();
+        let by_details = decide(&agent, &rails, &TokenRequest { details: vec![detail], ..TokenRequest::default() }, None).granted();
         prop_assert_eq!(&by_scope, &by_details);
         if let Ok(grant) = by_scope {
             let scope: Vec<String> = grant.permissions.scope().split(' ').map(str::to_owned).collect();
-            let again = decide(&agent, &rails, &TokenRequest { scope, ..TokenRequest::default() }, None);
+            let again = decide(&agent, &rails, &TokenRequest { scope, ..TokenRequest::default() }, None).granted();
             prop_assert_eq!(again, Ok(grant), "a grant's scope asks for the grant");
         }
     }
@@ -175,7 +175,7 @@ proptest! {
             Some(registered.max(rails.tier(&action, permission.environment.as_deref(), &permission.patterns)))
         });
         let request = TokenRequest { scope: scope.clone(), ..TokenRequest::default() };
-        let failed = match decide(&agent, &rails, &request, None).map_err(|refusal| (refusal.reason, refusal.description)) {
+        let failed = match decide(&agent, &rails, &request, None).granted().map_err(|refusal| (refusal.reason, refusal.description)) {
             Ok(_) => {
                 prop_assert!(scope.iter().all(|word| tier_of(word) == Some(Tier::Free)));
                 return Ok(());
@@ -194,8 +194,8 @@ proptest! {
 
     #[test]
     fn a_requested_ttl_only_shortens(agent in agent(), rails in guardrails(), request in request()) {
-        let unasked = decide(&agent, &rails, &TokenRequest { ttl: None, ..request.clone() }, None);
-        match (decide(&agent, &rails, &request, None), unasked) {
+        let unasked = decide(&agent, &rails, &TokenRequest { ttl: None, ..request.clone() }, None).granted();
+        match (decide(&agent, &rails, &request, None).granted(), unasked) {
             (Ok(asked), Ok(unasked)) => {
                 let wish = request.ttl.map_or(Duration::MAX, |ttl| Duration::from_secs(ttl.into()));
                 prop_assert_eq!(asked.ttl, wish.min(unasked.ttl));
@@ -208,7 +208,7 @@ proptest! {
     /// A stop is said before anything else, whatever is asked.
     #[test]
     fn who_is_stopped_gets_nothing(agent in agent(), rails in guardrails(), request in request()) {
-        let refusal = decide(&agent, &rails, &request, Some(&Target::Everything)).unwrap_err();
+        let refusal = decide(&agent, &rails, &request, Some(&Target::Everything)).granted().unwrap_err();
         prop_assert_eq!(refusal.reason, Reason::Revoked);
         prop_assert!(refusal.description.starts_with("everything is stopped"));
     }

@@ -10,7 +10,7 @@ proptest! {
         let rulings = rulings(&agent, &rails, &request);
         let some = |tier: Tier| rulings.iter().any(|ruling| ruling.tier == tier);
         let named = !request.scope.is_empty() || !request.details.is_empty();
-        match decide(&agent, &rails, &request, None) {
+        match decide(&agent, &rails, &request, None).granted() {
             Ok(grant) => {
                 for element in &grant.permissions {
                     for action in &element.actions {
