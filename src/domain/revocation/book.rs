@@ -257,8 +257,11 @@ struct Found {
 }
 
 fn standing(books: &[&Book], target: &Target) -> Found {
-    let merged = books.iter().filter_map(|book| book.get(target)).reduce(Standing::merge);
-    let unnumbered = books.iter().any(|book| book.unnumbered.contains_key(target));
+    // Most books are empty, and need no hash of the target.
+    let known = books.iter().filter(|book| !book.standings.is_empty());
+    let merged = known.filter_map(|book| book.get(target)).reduce(Standing::merge);
+    let unnumbered =
+        books.iter().any(|book| !book.unnumbered.is_empty() && book.unnumbered.contains_key(target));
     Found {
         in_force: unnumbered || merged.is_some_and(|standing| standing.stop.is_some()),
         last_stop: merged.map_or(Revision::ZERO, |standing| standing.stopped),
