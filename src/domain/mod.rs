@@ -26,6 +26,7 @@ pub mod reason;
 pub mod request;
 pub mod revocation;
 pub mod signing;
+pub mod source;
 pub mod spiffe;
 mod text;
 pub mod time;
