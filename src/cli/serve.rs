@@ -11,7 +11,7 @@ use crate::cli::{Failure, Host, Outcome};
 /// When the configuration has a mistake, or a part of the broker cannot start.
 pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
     let checked = checked(&args.config.config, host)?;
-    start_logging();
+    let log = start_logging().map_err(|error| Failure::failed(format!("cannot start the log: {error}")))?;
     for warning in &checked.warnings {
         tracing::warn!(%warning, "configuration");
     }
@@ -32,5 +32,6 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         app.stop().await;
         Ok(())
     });
+    drop(log);
     Ok(served?)
 }
