@@ -1,7 +1,7 @@
 //! What Prometheus reads. No label holds anything that a caller chose.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -17,6 +17,20 @@ use crate::identity::IssuerStatus;
 
 type Seconds = Gauge<f64, AtomicU64>;
 
+/// What the listeners and the log tell of themselves.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// The listener, and when its certificate ends.
+    pub certificates: Vec<(&'static str, Timestamp)>,
+    /// Public connections that are open.
+    pub connections: usize,
+    /// What unfinished public requests hold, with their connections.
+    pub request_memory_bytes: usize,
+    /// Public connections that were closed to make room for others, or not taken.
+    pub connections_shed: u64,
+    pub log_lines_dropped: u64,
+}
+
 /// Values that are read when they are asked for.
 pub(super) struct Gauges {
     pub(super) revocation_view_age: Duration,
@@ -26,8 +40,7 @@ pub(super) struct Gauges {
     pub(super) store_healthy: bool,
     pub(super) unjournaled: usize,
     pub(super) issuers: Vec<IssuerStatus>,
-    /// The listener, and when its certificate ends.
-    pub(super) certificates: Vec<(&'static str, Timestamp)>,
+    pub(super) served: Served,
 }
 
 type OfIssuer = Family<[(&'static str, String); 1], Gauge>;
@@ -46,6 +59,10 @@ pub(super) struct Metrics {
     issuer_keys: OfIssuer,
     issuer_failing: OfIssuer,
     certificate_expiry: Family<[(&'static str, &'static str); 1], Gauge>,
+    connections: Gauge,
+    request_memory: Gauge,
+    connections_shed: Counter,
+    log_lines_dropped: Counter,
 }
 
 impl Metrics {
@@ -65,6 +82,10 @@ impl Metrics {
             issuer_keys: Family::default(),
             issuer_failing: Family::default(),
             certificate_expiry: Family::default(),
+            connections: Gauge::default(),
+            request_memory: Gauge::default(),
+            connections_shed: Counter::default(),
+            log_lines_dropped: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("tokens_issued", "Tokens released", metrics.issued.clone());
@@ -92,7 +113,18 @@ impl Metrics {
         let expiry = "When the certificate that the listener serves with ends, since the epoch";
         let name = "tls_certificate_expiry_timestamp";
         registry.register_with_unit(name, expiry, Unit::Seconds, metrics.certificate_expiry.clone());
+        metrics.register_served(&mut registry);
         Self { registry, ..metrics }
+    }
+
+    fn register_served(&self, registry: &mut Registry) {
+        registry.register("public_connections", "Open public connections", self.connections.clone());
+        let memory = "What unfinished public requests hold, with their connections";
+        registry.register_with_unit("request_memory", memory, Unit::Bytes, self.request_memory.clone());
+        let shed = "Public connections closed to make room for others, or not taken";
+        registry.register("public_connections_shed", shed, self.connections_shed.clone());
+        let dropped = "Log lines dropped because nobody read them in time";
+        registry.register("log_lines_dropped", dropped, self.log_lines_dropped.clone());
     }
 
     pub(super) fn issued(&self) {
@@ -121,7 +153,12 @@ impl Metrics {
             self.issuer_keys.get_or_create(&label).set(keys);
             self.issuer_failing.get_or_create(&label).set(i64::from(issuer.error.is_some()));
         }
-        for (listener, ends) in &gauges.certificates {
+        let served = &gauges.served;
+        self.connections.set(i64::try_from(served.connections).unwrap_or(i64::MAX));
+        self.request_memory.set(i64::try_from(served.request_memory_bytes).unwrap_or(i64::MAX));
+        self.connections_shed.inner().store(served.connections_shed, Ordering::Relaxed);
+        self.log_lines_dropped.inner().store(served.log_lines_dropped, Ordering::Relaxed);
+        for (listener, ends) in &served.certificates {
             self.certificate_expiry.get_or_create(&[("listener", *listener)]).set(ends.seconds());
         }
         let mut text = String::with_capacity(4096);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::metrics::Served;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
@@ -163,9 +164,8 @@ impl Broker {
         Readiness { ready: store, degraded }
     }
 
-    /// Prometheus text, with the gauges as they are now. `certificates`: what each listener serves TLS with,
-    /// and until when.
-    pub fn metrics(&self, certificates: Vec<(&'static str, Timestamp)>) -> Result<String, Denied> {
+    /// Prometheus text, with the gauges as they are now.
+    pub fn metrics(&self, served: Served) -> Result<String, Denied> {
         let now = self.now();
         let gauges = crate::broker::metrics::Gauges {
             revocation_view_age: self.revocation.view_age(),
@@ -175,7 +175,7 @@ impl Broker {
             store_healthy: self.store.healthy(),
             unjournaled: self.unjournaled.len(),
             issuers: self.authenticator.status(),
-            certificates,
+            served,
         };
         self.metrics.render(&gauges).map_err(|_| Reason::Internal.into())
     }

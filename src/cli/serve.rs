@@ -16,7 +16,8 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         tracing::warn!(%warning, "configuration");
     }
     let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // It waits for the order to stop alone: the broker has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
     let served: anyhow::Result<()> = runtime.block_on(async {
         // Asked for first, so that an order to stop during the start is not lost.

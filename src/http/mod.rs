@@ -16,8 +16,10 @@ pub mod settings;
 pub mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::broker::Broker;
+use crate::http::listener::Room;
 use crate::http::settings::{Operator, ResourceServer};
 use crate::http::tls::Tls;
 
@@ -32,6 +34,14 @@ pub struct Reachable {
     pub tls: Arc<[Arc<Tls>]>,
     /// Whether the public listener ends TLS itself, and so sees client certificates.
     pub asks_certificates: bool,
+    pub load: Load,
+}
+
+/// How busy this process is, for metrics.
+pub struct Load {
+    pub public: Arc<Room>,
+    /// Since the start.
+    pub log_lines_dropped: Arc<AtomicU64>,
 }
 
 /// Who may introspect and who may use the admin listener.
