@@ -2,34 +2,39 @@
 
 mod ambient;
 mod certificates;
+mod descriptors;
 mod keys;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod tasks;
 mod telemetry;
+mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, KillSwitch, Parts};
 use crate::config::{Checked, Config};
 use crate::domain::time::Clock;
+use crate::http::listener::{Room, register_metrics as register_room};
 use crate::http::tls::register_metrics as register_tls;
 use crate::http::{Callers, Reachable, admin, listener, public};
 use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Watcher;
 use crate::revocation::Revocation;
 use crate::store::{Spool, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, register_log_metrics};
 
 pub use ambient::Ambient;
 pub use keys::checkpoint_key;
 pub use telemetry::Telemetry;
+use threads::Threads;
 
 /// A running broker.
 pub struct App {
@@ -43,13 +48,26 @@ pub struct App {
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
+    threads: Option<Threads>,
 }
 
 impl App {
-    /// Starts the broker and serves. Returns when both listeners are bound and tokens can be issued.
+    /// Starts the broker, on threads of its own, and serves. Returns when both listeners are bound and tokens can be
+    /// issued.
     pub async fn start(checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
+        let threads = Threads::start().context("the threads of the broker")?;
+        let starting = Self::start_on(threads.public().clone(), checked, ambient);
+        let started = threads.admin().spawn(starting).await;
+        let app = started.context("the start of the broker")??;
+        Ok(Self { threads: Some(threads), ..app })
+    }
+
+    /// Runs on the admin runtime, which everything belongs to but the public listener.
+    async fn start_on(threads: Handle, checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
         let Checked { config, registry, .. } = checked;
-        let public = bind(config.server.listen, "server.listen").await?;
+        let shares = descriptors::share(&config.public_limits);
+        let (open, room) = (Room::new(shares.public), Room::new(shares.admin));
+        let public = threads.spawn(bind(config.server.listen, "server.listen")).await??;
         let admin = bind(config.admin.listen, "admin.listen").await?;
         let callers = Arc::new(callers(&config, &ambient)?);
         let tls = certificates::open(&config, &ambient.clock)?;
@@ -87,6 +105,8 @@ impl App {
         broker.started().await.context("the first event of this broker")?;
         let metrics = Metrics::new();
         register_tls(&metrics, tls.all());
+        register_room(&metrics, Arc::clone(&open));
+        register_log_metrics(&metrics);
         let gate = Arc::new(Reachable {
             broker: Arc::clone(&broker),
             callers,
@@ -96,8 +116,14 @@ impl App {
         });
         let addresses = (public.local_addr()?, admin.local_addr()?);
         let listeners = vec![
-            tokio::spawn(listener::serve(public, tls.public, public::router(gate.clone()), stopping.clone())),
-            tokio::spawn(listener::serve(admin, tls.admin, admin::router(gate), stopping.clone())),
+            threads.spawn(listener::serve(
+                public,
+                tls.public,
+                open,
+                public::router(gate.clone()),
+                stopping.clone(),
+            )),
+            tokio::spawn(listener::serve(admin, tls.admin, room, admin::router(gate), stopping.clone())),
         ];
         let tasks = vec![
             follower,
@@ -105,8 +131,16 @@ impl App {
             tasks::watch(Arc::clone(&broker), watcher, stopping.clone()),
             tasks::renew(tls.watches, stopping),
         ];
-        let store = Some(store).filter(|_| !is_shared);
-        Ok(Self { public: addresses.0, admin: addresses.1, broker, store, stop, listeners, tasks })
+        Ok(Self {
+            public: addresses.0,
+            admin: addresses.1,
+            broker,
+            store: Some(store).filter(|_| !is_shared),
+            stop,
+            listeners,
+            tasks,
+            threads: None,
+        })
     }
 
     /// Finishes what is in flight, journals the end, and closes the store.
@@ -126,6 +160,7 @@ impl App {
         if let Some(store) = self.store {
             store.close().await;
         }
+        drop(self.threads);
         anyhow::ensure!(
             lost == 0,
             "{lost} stops are neither in the store nor in the file beside it: they end with this process"
@@ -140,8 +175,8 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
+async fn bind(address: SocketAddr, key: &'static str) -> anyhow::Result<TcpListener> {
+    let bound = listener::bind(address).await;
     bound.with_context(|| format!("{key}: {address} cannot be bound; is another broker running?"))
 }
 

@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 
+use anyhow::Context;
 use tokio::runtime::Handle;
 
-use crate::telemetry::start_logging;
+use crate::telemetry::{Log, start_logging};
+
+const LOG: &str = "cannot start the log";
 
 /// The collector's URL for traces, and that of all it takes: the names that OpenTelemetry gives them.
 const ENDPOINTS: [(&str, &str); 2] =
@@ -13,6 +16,7 @@ const ENDPOINTS: [(&str, &str); 2] =
 /// Logging, and whatever else tells of a running broker.
 #[derive(Debug)]
 pub struct Telemetry {
+    log: Log,
     #[cfg(feature = "otlp")]
     export: Option<crate::telemetry::otlp::Export>,
 }
@@ -21,7 +25,7 @@ impl Telemetry {
     /// Starts it for the broker called `instance`. Spans go to the collector that `environment` names, if it names one.
     ///
     /// # Errors
-    /// When that is no address that hallpass sends to.
+    /// When that is no address that hallpass sends to, or the log cannot be started.
     #[cfg(feature = "otlp")]
     pub fn start(
         environment: &dyn Fn(&str) -> Option<OsString>,
@@ -32,27 +36,27 @@ impl Telemetry {
             Some((name, url)) => Some(super::otlp::export(name, &url, instance, runtime)?),
             None => None,
         };
-        start_logging(export.as_ref().map(crate::telemetry::otlp::Export::spans));
-        Ok(Self { export })
+        let log = start_logging(export.as_ref().map(crate::telemetry::otlp::Export::spans)).context(LOG)?;
+        Ok(Self { log, export })
     }
 
     /// Starts it for the broker called `instance`.
     ///
     /// # Errors
-    /// None, without the feature `otlp`.
+    /// When the log cannot be started.
     #[cfg(not(feature = "otlp"))]
     pub fn start(
         environment: &dyn Fn(&str) -> Option<OsString>,
         _instance: &str,
         _runtime: &Handle,
     ) -> anyhow::Result<Self> {
-        start_logging(None);
+        let log = start_logging(None).context(LOG)?;
         if let Some((name, _)) = endpoint(environment) {
             tracing::warn!(
                 "{name} is set, and this hallpass was built without the feature otlp: no spans are exported"
             );
         }
-        Ok(Self {})
+        Ok(Self { log })
     }
 
     /// Sends what is left. Blocks.
@@ -61,6 +65,7 @@ impl Telemetry {
         if let Some(Err(error)) = self.export.map(crate::telemetry::otlp::Export::finish) {
             tracing::warn!(%error, "the last spans were not exported");
         }
+        drop(self.log);
     }
 }
 

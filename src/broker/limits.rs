@@ -1,7 +1,7 @@
 //! Rates: of requests for tokens for each agent, of refusals for each source.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use crate::broker::settings::Limits;
 use crate::domain::agent::Agent;
 use crate::domain::id::AgentId;
+use crate::domain::source::network;
 use crate::identity::Claimant;
 
 /// How long a caller that was refused for its rate should wait.
@@ -154,26 +155,9 @@ fn group(claimant: Claimant) -> usize {
     usize::from(claimant.0.0[0]) % CLAIMANTS
 }
 
-/// One source: an IPv4 address, or the /64 that one IPv6 host commonly has for itself.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
-        let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
-        assert!(same("2001:db8::1", "2001:db8::ffff:1"));
-        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
-        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
-        assert!(!same("192.0.2.1", "192.0.2.2"));
-    }
 
     /// Whose first byte decides its group.
     fn claimant(n: u8) -> Claimant {

@@ -132,7 +132,7 @@ const fn remedy(reason: Reason) -> &'static str {
         Reason::Forbidden => "no agent may do this; the guardrails of the broker say so",
         Reason::NothingFree => "name what you need with --scope; the agent has nothing that is free",
         Reason::Revoked => "an admin stopped this; see `hallpass revocations`, and `hallpass lift` ends it",
-        Reason::RateLimited => "wait, then try again",
+        Reason::RateLimited | Reason::Overloaded => "wait, then try again",
         Reason::JournalUnavailable | Reason::RevocationUnavailable | Reason::Internal => {
             "try again; if it lasts, ask `hallpass ready -v` what the broker lacks, or its log"
         }

@@ -11,6 +11,7 @@ use crate::document::{Field, Located, Mistakes, Table};
 use crate::domain::guardrails::{Guardrails, MAX_TOKEN_LIFETIME};
 use crate::domain::pattern::Pattern;
 use crate::domain::permission::{Action, Tier};
+use crate::http::settings::PublicLimits;
 
 const DEFAULT_MAX_TTL: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_PROTECTED: &[&str] = &["refs/heads/main", "refs/heads/release/**"];
@@ -23,6 +24,13 @@ const MAX_DEPTH: u32 = 8;
 
 const DEFAULT_TOKENS: u32 = 6000;
 const DEFAULT_REFUSALS: u32 = 60;
+
+const DEFAULT_CONNECTIONS: u32 = 8192;
+/// More than the 5,000 agents of a fleet behind one address, and room for others beside them.
+const DEFAULT_PER_SOURCE: u32 = 6144;
+const DEFAULT_MEMORY_MIB: u32 = 160;
+const LEAST_MEMORY_MIB: u32 = 16;
+const MOST_MEMORY_MIB: u32 = 65_536;
 
 /// The guardrails, whose `ttl` is still to come from `[token]`. What could not be read guards nothing: agent
 /// files are judged by the rest, and no configuration comes of it.
@@ -78,14 +86,32 @@ fn list<T: FromStr<Err: Display> + PartialEq>(field: Field<'_>, default: &[&str]
     parsed.map(|value| Located { value, place: place.clone() }).collect()
 }
 
-pub(super) fn limits(root: &Table<'_>) -> Option<Limits> {
+/// The rates, and what bounds that which public callers hold.
+pub(super) fn limits(root: &Table<'_>, mistakes: &Mistakes) -> (Option<Limits>, Option<PublicLimits>) {
     let section = root.section("limits");
-    let tokens = section.key("tokens_per_minute", "6000").or(DEFAULT_TOKENS, |field| field.number());
-    let refusals = section.key("refusals_per_minute", "60").or(DEFAULT_REFUSALS, |field| field.number());
-    Some(Limits {
-        tokens_per_minute: NonZeroU32::new(tokens?.value),
-        refusals_per_minute: NonZeroU32::new(refusals?.value),
-    })
+    let number = |key, example, default| section.key(key, example).or(default, |field| field.number());
+    let tokens = number("tokens_per_minute", "6000", DEFAULT_TOKENS);
+    let refusals = number("refusals_per_minute", "60", DEFAULT_REFUSALS);
+    let connections = number("connections", "8192", DEFAULT_CONNECTIONS);
+    let per_source = number("connections_per_source", "6144", DEFAULT_PER_SOURCE);
+    let memory = number("request_memory_mib", "160", DEFAULT_MEMORY_MIB);
+    let range = LEAST_MEMORY_MIB..=MOST_MEMORY_MIB;
+    if let Some(memory) = memory.as_ref().filter(|memory| !range.contains(&memory.value)) {
+        let problem = format!("{} is not from {LEAST_MEMORY_MIB} to {MOST_MEMORY_MIB}", memory.value);
+        mistakes.add(&memory.place, problem, format!("write request_memory_mib = {DEFAULT_MEMORY_MIB}"));
+    }
+    let nonzero = |number: Located<u32>| NonZeroU32::new(number.value);
+    let rates = tokens.zip(refusals).map(|(tokens, refusals)| Limits {
+        tokens_per_minute: nonzero(tokens),
+        refusals_per_minute: nonzero(refusals),
+    });
+    let public =
+        connections.zip(per_source).zip(memory).map(|((connections, per_source), memory)| PublicLimits {
+            connections: nonzero(connections),
+            per_source: nonzero(per_source),
+            memory: (memory.value as usize) << 20,
+        });
+    (rates, public)
 }
 
 struct TierName(Tier);

@@ -32,7 +32,7 @@ use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{BrokerName, IssuerName};
 use crate::domain::platform::Platform;
-use crate::http::settings::{AdminSettings, ResourceServer, ServerSettings};
+use crate::http::settings::{AdminSettings, PublicLimits, ResourceServer, ServerSettings};
 use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
 use crate::registry::{Registry, Rules};
 use crate::revocation::settings::RevocationSettings;
@@ -56,6 +56,7 @@ pub struct Config {
     pub registry_path: PathBuf,
     pub guardrails: Guardrails,
     pub limits: Limits,
+    pub public_limits: PublicLimits,
     pub resource_servers: Vec<ResourceServer>,
     pub issuers: Vec<IssuerSettings>,
     pub trust_domains: Vec<TrustDomainSettings>,
@@ -191,7 +192,7 @@ impl Draft {
         let revocation = storage::revocation(&root, mistakes);
         let guardrails = limits::guardrails(&root, mistakes);
         let token = token::read(&root, guardrails.max_ttl, mistakes);
-        let limits = limits::limits(&root);
+        let (limits, public_limits) = limits::limits(&root, mistakes);
         let issuers = issuer::read(&root, mistakes);
         let trust_domains = trust_domain::read(&root, &issuers.settings, mistakes);
         let registry_path = registry_path(&root);
@@ -214,6 +215,7 @@ impl Draft {
                 registry_path: registry_path.clone()?,
                 guardrails,
                 limits: limits?,
+                public_limits: public_limits?,
                 resource_servers: listeners.resource_servers,
                 issuers: issuers.settings,
                 trust_domains: trust_domains.settings,

@@ -29,6 +29,7 @@ pub mod request;
 pub mod revocation;
 pub mod secure;
 pub mod signing;
+pub mod source;
 pub mod spiffe;
 mod text;
 pub mod time;

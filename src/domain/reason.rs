@@ -137,6 +137,7 @@ reasons! {
 
     // The broker.
     RateLimited = "rate_limited", SlowDown, "too many calls: wait as Retry-After says";
+    Overloaded = "overloaded", TemporarilyUnavailable, "the broker has no memory left for another request at the moment";
     JournalUnavailable = "journal_unavailable", TemporarilyUnavailable, "the audit log cannot take an event, so no token is released";
     RevocationUnavailable = "revocation_unavailable", TemporarilyUnavailable, "the kill switch cannot be asked, so no token is released";
     Internal = "internal", ServerError, "a fault in the broker; its log has the request id";

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::broker::Denied;
 use crate::domain::reason::Reason;
+use crate::http::call::Turn;
 
 /// Bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -21,11 +22,17 @@ pub(super) const MAX_BODY: usize = 64 * 1024;
 /// For a whole body to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Reads a body whole, or says why not.
+/// Reads a body whole, or says why not. Then waits for the request's turn where the listener has turns.
 pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
+    let turn = request.extensions().get::<Turn>().cloned();
     let collected = Limited::new(request.into_body(), MAX_BODY).collect();
     match tokio::time::timeout(PATIENCE, collected).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => {
+            if let Some(turn) = turn {
+                turn.take().await;
+            }
+            Ok(body.to_bytes())
+        }
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Reason::TooLarge),
         Ok(Err(_)) | Err(_) => Err(Reason::BodyInvalid),
     }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::extract::{FromRequestParts, Request};
@@ -12,10 +13,12 @@ use axum::response::{IntoResponse, Response};
 
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::broker::Call;
+use crate::domain::reason::Reason;
 use crate::http::Gate;
 use crate::telemetry::span;
 
@@ -25,6 +28,43 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
+/// Of a request for which there is no memory: the listener puts it there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Crowded;
+
+/// Requests that the broker works at at once. Fewer than the journal can queue, so that no flood of them can fill its
+/// queue; whoever waits for its turn does so in order.
+const AT_ONCE: usize = 512;
+
+/// The turns of a listener's requests.
+#[derive(Debug, Clone)]
+pub(super) struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+/// A request's turn, which it takes once its body is whole, and which ends with its answer.
+#[derive(Debug, Clone)]
+pub(super) struct Turn(Arc<(Turns, OnceLock<OwnedSemaphorePermit>)>);
+
+impl Turn {
+    fn of(turns: &Turns) -> Self {
+        Self(Arc::new((turns.clone(), OnceLock::new())))
+    }
+
+    /// Waits for the turn.
+    pub(super) async fn take(&self) {
+        let (Turns(turns), taken) = &*self.0;
+        // Never closed.
+        if let Ok(permit) = Arc::clone(turns).acquire_owned().await {
+            let _first = taken.set(permit);
+        }
+    }
+}
+
 /// Names each call, opens its span, and logs how it ended. Logs neither query nor headers nor body.
 ///
 /// A panic in a handler is a fault of the broker like any other: its caller is answered, in the listener's
@@ -33,6 +73,8 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) struct Identify {
     pub(super) gate: Gate,
     pub(super) fault: Fault,
+    /// None: a request never waits for its turn.
+    pub(super) turns: Option<Turns>,
 }
 
 impl<S> Layer<S> for Identify {
@@ -63,7 +105,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let Identify { gate, fault } = &self.identify;
+        let Identify { gate, fault, turns } = &self.identify;
         let peer = request.extensions().get::<Peer>().map(|Peer(peer)| *peer);
         let Some(call) = peer.and_then(|peer| gate.broker.call(peer).ok()) else {
             return future::ready(Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())).boxed();
@@ -74,9 +116,19 @@ where
         let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
         let route = matched.as_ref().map_or("-", |path| path.as_str());
         let span = span::of_request(call.request, method, route);
-        let (answering, fault) = (span.in_scope(|| self.inner.call(request)), *fault);
+        let turn = turns.as_ref().map(Turn::of);
+        if let Some(turn) = turn.clone() {
+            request.extensions_mut().insert(turn);
+        }
+        let crowded = request.extensions().get::<Crowded>().is_some();
+        let answering = (!crowded).then(|| span.in_scope(|| self.inner.call(request)));
+        let fault = *fault;
         let answer = async move {
-            let mut response = answered(answering).await.unwrap_or_else(|| fault(call));
+            let mut response = match answering {
+                Some(answering) => answered(answering).await.unwrap_or_else(|| fault(call, Reason::Internal)),
+                None => fault(call, Reason::Overloaded),
+            };
+            drop(turn);
             if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {
                 response.headers_mut().insert(REQUEST_ID, id);
             }
@@ -99,7 +151,7 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// How a listener answers a fault of the broker.
-pub(super) type Fault = fn(Call) -> Response;
+pub(super) type Fault = fn(Call, Reason) -> Response;
 
 /// None where the handler panicked. What it panicked with is dropped: it may hold what the caller sent.
 async fn answered(handler: impl Future<Output = Result<Response, Infallible>>) -> Option<Response> {

@@ -53,7 +53,9 @@ impl Problem {
     pub(super) fn denied(call: Call, denied: &Denied) -> Self {
         let status = match denied.reason {
             Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::JournalUnavailable | Reason::RevocationUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::Overloaded | Reason::JournalUnavailable | Reason::RevocationUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             reason if reason.is_fault() => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,28 @@ pub struct AdminSettings {
     /// The key of the operator `local`, who has every role; made (0600) at the first start.
     pub local_key_file: Option<PathBuf>,
     pub tls: Option<TlsSettings>,
+}
+
+/// How much of the machine the callers of one listener may take together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Open connections; more wait in the backlog.
+    pub connections: usize,
+    /// Open connections of one source address.
+    pub per_source: usize,
+    /// Bytes that connections and unfinished requests hold.
+    pub memory: usize,
+}
+
+/// The part of `[limits]` that bounds what public callers hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicLimits {
+    /// None: as many as there are file descriptors for.
+    pub connections: Option<NonZeroU32>,
+    /// None: as many as there are at all.
+    pub per_source: Option<NonZeroU32>,
+    /// Bytes.
+    pub memory: usize,
 }
 
 /// The PEM files that a listener serves TLS with.

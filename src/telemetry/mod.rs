@@ -9,5 +9,5 @@ mod metrics;
 pub mod otlp;
 pub mod span;
 
-pub use logging::{Spans, start as start_logging};
+pub use logging::{Log, Spans, register_metrics as register_log_metrics, start as start_logging};
 pub use metrics::Metrics;

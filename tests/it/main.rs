@@ -13,6 +13,7 @@ mod dpop;
 mod examples;
 mod explain;
 mod export;
+mod flood;
 mod git_credential;
 mod identity;
 mod kill_switch;

@@ -2,72 +2,116 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use bytes::Bytes;
+use axum::response::Response;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::Patience;
-use crate::http::call::Peer;
+use super::activity::Activity;
+use super::counted::{Answered, Asked, Metered, Tally, Underway};
+use super::room::Seat;
+use crate::http::call::{Crowded, Peer};
 use crate::http::tls::{ClientChain, Tls};
 
 /// What every connection of a listener shares.
 pub(super) struct Server {
     pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) router: Router,
     pub(super) patience: Patience,
     pub(super) stopping: watch::Receiver<bool>,
 }
 
 impl Server {
-    pub(super) async fn converse_securely(&self, tls: &Tls, stream: TcpStream, peer: IpAddr) {
+    /// Serves `stream` to its end, which comes early where others need its seat.
+    pub(super) async fn serve(&self, stream: TcpStream, peer: IpAddr, seat: Seat) {
+        let tally = Tally::new(seat, self.tls.is_some());
+        let stream = Metered { stream, tally: Arc::clone(&tally) };
+        let served = async {
+            match &self.tls {
+                None => self.converse(stream, peer, None, &tally).await,
+                Some(tls) => self.converse_securely(tls, stream, peer, &tally).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = tally.seat.ended() => tracing::debug!(%peer, "closed to make room for others"),
+            () = served => {}
+        }
+    }
+
+    async fn converse_securely(&self, tls: &Tls, stream: Metered, peer: IpAddr, tally: &Arc<Tally>) {
         let mut stopping = self.stopping.clone();
-        let hands = tokio::select! {
-            hands = tls.handshake(stream) => hands,
+        let shaken = tokio::select! {
+            shaken = tls.handshake(stream, || tally.seat.quiet()) => shaken,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
-        match hands {
-            Ok((stream, chain)) => self.converse(stream, peer, chain).await,
+        match shaken {
+            Ok((stream, chain)) => {
+                tally.shook_hands();
+                self.converse(stream, peer, chain, tally).await;
+            }
             Err(error) => tracing::debug!(%peer, %error, "TLS handshake"),
         }
     }
 
+    /// Answers one request.
+    fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        peer: IpAddr,
+        chain: Option<&ClientChain>,
+        tally: &Arc<Tally>,
+        activity: &Arc<Activity>,
+    ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + use<> {
+        activity.note();
+        let underway = Underway::begin(tally, &request);
+        let crowded = underway.is_err();
+        let underway = underway.unwrap_or_else(|_| Underway::uncounted(tally));
+        let mut request: Request = request.map(|body| {
+            if body.is_end_stream() {
+                underway.is_whole();
+            }
+            if crowded { Body::empty() } else { Body::new(Asked { body, underway: Arc::clone(&underway) }) }
+        });
+        if crowded {
+            request.extensions_mut().insert(Crowded);
+        }
+        request.extensions_mut().insert(Peer(peer));
+        if let Some(chain) = chain {
+            request.extensions_mut().insert(chain.clone());
+        }
+        let (answering, note) = (self.router.clone().oneshot(request), Arc::clone(activity));
+        async move {
+            let answer = answering.await?;
+            underway.is_answered();
+            Ok(answer.map(|body| Answered { body, underway, note }))
+        }
+    }
+
     /// Serves `stream` to its end. Dropping a connection that is over time closes it.
-    pub(super) async fn converse<S>(&self, stream: S, peer: IpAddr, chain: Option<ClientChain>)
+    async fn converse<S>(&self, stream: S, peer: IpAddr, chain: Option<ClientChain>, tally: &Arc<Tally>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::new());
-        let service = {
-            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
-            hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-                activity.note();
-                let mut request: Request = request.map(Body::new);
-                request.extensions_mut().insert(Peer(peer));
-                if let Some(chain) = &chain {
-                    request.extensions_mut().insert(chain.clone());
-                }
-                let (answer, activity) = (router.clone().oneshot(request), Arc::clone(&activity));
-                async move { Ok::<_, Infallible>(answer.await?.map(|body| Noted { body, activity })) }
-            })
-        };
+        let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
+            self.answer(request, peer, chain.as_ref(), tally, &activity)
+        });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         // Polled when it has news and not with the connection, which is polled some times for each request.
         let mut beside = FuturesUnordered::<BoxFuture<'_, Beside>>::new();
@@ -112,62 +156,4 @@ enum Beside {
     Stop,
     /// It was given so much time.
     Due,
-}
-
-/// When something last came of a connection: a request arrived, or a piece of an answer was taken.
-struct Activity {
-    begun: Instant,
-    /// Milliseconds after `begun`, and one; 0 before the first request.
-    last: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { begun: Instant::now(), last: AtomicU64::new(0) }
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
-    }
-
-    fn note(&self) {
-        self.last.store(self.millis() + 1, Ordering::Relaxed);
-    }
-
-    /// For how long nothing came of it; `None` before the first request.
-    fn idle(&self) -> Option<Duration> {
-        let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(Duration::from_millis(self.millis().saturating_sub(last)))
-    }
-}
-
-/// The body of an answer. It is asked for its next piece when there is room for it, so a client that does not
-/// read is seen here.
-struct Noted {
-    body: Body,
-    activity: Arc<Activity>,
-}
-
-impl HttpBody for Noted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if polled.is_ready() {
-            self.activity.note();
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -1,9 +1,13 @@
 //! The accept loop of both listeners: bounded connections, each with its deadlines, and a graceful end.
 //!
-//! The loop itself waits for nobody: handshakes and requests are in the connection's own task. What a
-//! connection may do without being useful is in [`Patience`].
+//! The loop waits for room and for nothing else: handshakes and requests are in the connection's own task. What all
+//! connections may hold together is in [`Room`], what one may do without being useful in [`Patience`].
 
+mod activity;
 mod connection;
+mod counted;
+mod metrics;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +18,21 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 use crate::http::tls::Tls;
 use connection::Server;
+pub use metrics::register as register_metrics;
+pub use room::Room;
 
-/// Connections that one listener serves at once; more wait in the backlog.
-const MAX_CONNECTIONS: u32 = 8192;
+/// Connections that wait until there is room. The system may allow less (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+/// Requests that one connection of HTTP/2 may have open at once. Clients send as many before they are told how many
+/// they may (RFC 9113 §6.5.2); with fewer their first requests would be refused.
+const MAX_STREAMS: u32 = 100;
+/// Bytes that one connection of HTTP/2, or one of its requests, may send before they are read.
+const WINDOW: u32 = 64 * 1024;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 64;
@@ -48,65 +59,63 @@ impl Patience {
     };
 }
 
+/// Binds `address` on the runtime that is to serve it.
+///
+/// # Errors
+/// When the address is not free.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves `router` until `shutdown` is true and what was in flight is answered; over TLS where `tls` is given.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    room: Arc<Room>,
     router: Router,
     shutdown: watch::Receiver<bool>,
 ) {
-    serve_with(Patience::USUAL, listener, tls, router, shutdown).await;
+    serve_with(Patience::USUAL, listener, tls, room, router, shutdown).await;
 }
 
 async fn serve_with(
     patience: Patience,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    room: Arc<Room>,
     router: Router,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let server = Arc::new(Server { http: http(patience), router, patience, stopping: shutdown.clone() });
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let server = Arc::new(Server { http: http(patience), tls, router, patience, stopping: shutdown.clone() });
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &room) => accepted,
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
-        let Some((stream, peer, slot)) = accepted else { continue };
+        let Some((stream, peer)) = accepted else { continue };
+        // Without a seat the connection is closed.
+        let Some(seat) = room.take(peer.ip()) else { continue };
         let server = Arc::clone(&server);
-        match &tls {
-            None => tokio::spawn(async move {
-                server.converse(stream, peer.ip(), None).await;
-                drop(slot);
-            }),
-            Some(tls) => {
-                let tls = Arc::clone(tls);
-                tokio::spawn(async move {
-                    server.converse_securely(&tls, stream, peer.ip()).await;
-                    drop(slot);
-                })
-            }
-        };
+        tokio::spawn(async move { server.serve(stream, peer.ip(), seat).await });
     }
     drop(listener);
     // Each connection ends itself within the grace; the second is for the last of them.
-    let ended = slots.acquire_many(MAX_CONNECTIONS);
-    if tokio::time::timeout(patience.grace + Duration::from_secs(1), ended).await.is_err() {
+    if tokio::time::timeout(patience.grace + Duration::from_secs(1), room.emptied()).await.is_err() {
         tracing::warn!("connections are still open after {:?}", patience.grace);
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, room: &Room) -> Option<(TcpStream, SocketAddr)> {
+    room.vacancy().await;
     match listener.accept().await {
         Ok((stream, peer)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY");
             }
-            Some((stream, peer, slot))
+            Some((stream, peer))
         }
         Err(error) => {
             tracing::warn!(%error, "accept");
@@ -131,6 +140,12 @@ fn http(patience: Patience) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(patience.header)
         .keep_alive_timeout(patience.header)
         .max_header_list_size(MAX_HEAD as u32)
-        .max_concurrent_streams(256);
+        .max_concurrent_streams(MAX_STREAMS)
+        // Streams that were reset and are not over yet.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(MAX_STREAMS as usize)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(WINDOW as usize);
     server
 }

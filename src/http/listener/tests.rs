@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::http::settings::Bounds;
 
 const SHORT: Patience = Patience {
     header: Duration::from_millis(300),
@@ -54,7 +55,8 @@ async fn bench() -> Bench {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let served = tokio::spawn(serve_with(SHORT, listener, None, router, stopping));
+    let room = Room::new(Bounds { connections: 1000, per_source: 1000, memory: 64 << 20 });
+    let served = tokio::spawn(serve_with(SHORT, listener, None, room, router, stopping));
     Bench { address, let_go, stop, served }
 }
 

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use crate::broker::Call;
 use crate::domain::reason::Reason;
 use crate::http::Gate;
-use crate::http::call::Identify;
+use crate::http::call::{Identify, Turns};
 use crate::http::oauth_error::Refused;
 
 /// Where agents get tokens, below the public URL: what a DPoP proof's `htu` must say.
@@ -29,10 +29,10 @@ pub fn router(gate: Gate) -> Router {
         .route("/.well-known/jwks.json", get(metadata::jwks))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .layer(Identify { gate: gate.clone(), fault })
+        .layer(Identify { gate: gate.clone(), fault, turns: Some(Turns::default()) })
         .with_state(gate)
 }
 
-fn fault(call: Call) -> Response {
-    Refused::new(call, Reason::Internal).into_response()
+fn fault(call: Call, reason: Reason) -> Response {
+    Refused::new(call, reason).into_response()
 }

@@ -11,37 +11,37 @@
 //! shakes hands.
 
 mod client;
-mod handshakes;
 mod material;
 mod metrics;
 #[cfg(test)]
 mod tests;
 mod watch;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::domain::time::{Clock, Timestamp};
 use crate::http::settings::TlsSettings;
-use handshakes::Handshakes;
 
 pub use client::ClientChain;
 pub use material::{Material, Part, Unusable};
 pub use metrics::register as register_metrics;
 pub use watch::Watch;
 
-/// For a whole handshake, from the first byte to the last.
+/// Without a byte from the client, a handshake is ended.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For a whole handshake. Long, for when thousands begin at once, most of them wait for this machine.
+const LONGEST: Duration = Duration::from_secs(60);
 /// How long before its end a certificate is called old.
 const SOON: Duration = Duration::from_secs(7 * 86_400);
-/// Handshakes of one listener that are under way at once; one more ends the oldest of them.
-const MAX_HANDSHAKES: usize = 1024;
 
 /// What one listener serves TLS with.
 #[derive(Debug)]
@@ -53,7 +53,6 @@ pub struct Tls {
     serving: ArcSwap<Serving>,
     /// Why the files as they are now cannot be used.
     problem: ArcSwapOption<String>,
-    handshakes: Handshakes,
 }
 
 #[derive(Debug)]
@@ -68,10 +67,8 @@ struct Serving {
 /// A connection that never came to speak.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
-    #[error("the handshake took longer than {PATIENCE:?}")]
+    #[error("nothing came for {PATIENCE:?}, or the handshake took longer than {LONGEST:?}")]
     Slow,
-    #[error("more than {MAX_HANDSHAKES} handshakes were under way, and this one was the oldest")]
-    Crowded,
     #[error(transparent)]
     Failed(#[from] std::io::Error),
 }
@@ -94,7 +91,6 @@ impl Tls {
             clock,
             serving: ArcSwap::from_pointee(serving),
             problem: ArcSwapOption::empty(),
-            handshakes: Handshakes::new(MAX_HANDSHAKES),
         });
         tls.tell();
         let watch = Watch::new(Arc::clone(&tls), files.fingerprint());
@@ -120,18 +116,28 @@ impl Tls {
         })
     }
 
-    /// Shakes hands on `stream`, within a time and among so many. The chain is `None` where the client sent none.
-    pub(super) async fn handshake(
+    /// Shakes hands on `stream`, for as long as something comes: `quiet` says for how long nothing did. The chain is
+    /// `None` where the client sent none.
+    pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
-    ) -> Result<(TlsStream<TcpStream>, Option<ClientChain>), HandshakeError> {
-        let mut place = self.handshakes.begin();
+        stream: S,
+        quiet: impl Fn() -> Duration,
+    ) -> Result<(TlsStream<S>, Option<ClientChain>), HandshakeError> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.serving.load().config));
-        let stream = tokio::select! {
-            biased;
-            done = acceptor.accept(stream) => done?,
-            () = place.lost() => return Err(HandshakeError::Crowded),
-            () = tokio::time::sleep(PATIENCE) => return Err(HandshakeError::Slow),
+        let mut accepting = pin!(acceptor.accept(stream));
+        let begun = Instant::now();
+        let mut wait = PATIENCE;
+        let stream = loop {
+            tokio::select! {
+                // What has arrived is read before anybody is called slow.
+                biased;
+                done = &mut accepting => break done?,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = PATIENCE.saturating_sub(quiet());
+            if wait.is_zero() || begun.elapsed() >= LONGEST {
+                return Err(HandshakeError::Slow);
+            }
         };
         let chain = ClientChain::of(stream.get_ref().1);
         Ok((stream, chain))

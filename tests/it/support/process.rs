@@ -125,6 +125,20 @@ impl Process {
         self.child = Some(command.spawn().unwrap());
     }
 
+    /// Writes standard error there, in place of [`Process::log`].
+    pub(crate) fn log_to(&mut self, path: &Path) {
+        self.plan.stderr = Some(path.to_path_buf());
+    }
+
+    /// Listens at these ports of loopback from the next start on, in place of any that are free.
+    pub(crate) fn listen(&self, public: u16, admin: u16) {
+        let file = self.file("hallpass.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let any = "listen = \"127.0.0.1:0\"";
+        let text = text.replacen(any, &format!("listen = \"127.0.0.1:{public}\""), 1);
+        fs::write(file, text.replacen(any, &format!("listen = \"127.0.0.1:{admin}\""), 1)).unwrap();
+    }
+
     /// Where the listeners are. Only for a broker whose log cannot be read.
     pub(crate) fn reach(&mut self, public: String, admin: String) {
         (self.public, self.admin) = (public, admin);

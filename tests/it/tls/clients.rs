@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::Extension;
 use axum::routing::get;
 use axum::{Router, http::StatusCode};
-use hallpass::http::listener;
-use hallpass::http::settings::{ClientCertificates, TlsSettings};
+use hallpass::http::listener::{self, Room};
+use hallpass::http::settings::{Bounds, ClientCertificates, TlsSettings};
 use hallpass::http::tls::{ClientChain, Tls};
 use rustls::ALL_VERSIONS;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -25,7 +25,8 @@ async fn mirror(files: &Files, clients: ClientCertificates) -> (String, watch::S
     let address = listener.local_addr().unwrap().to_string();
     let router = Router::new().route("/", get(show));
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(listener::serve(listener, Some(tls), router, stopping));
+    let room = Room::new(Bounds { connections: 100, per_source: 100, memory: 64 << 20 });
+    tokio::spawn(listener::serve(listener, Some(tls), room, router, stopping));
     (address, stop)
 }
 

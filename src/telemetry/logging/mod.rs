@@ -2,11 +2,19 @@
 //!
 //! What hallpass logs it words itself, without secrets. What its dependencies log is theirs to word, and
 //! at `trace` that is whole frames with tokens in them; so they are heard from `warn` on, whatever
-//! `HALLPASS_LOG` asks for.
+//! `HALLPASS_LOG` asks for. Whoever logs never waits for the reader of the log (see `queue`).
 
-use std::io::IsTerminal;
+mod queue;
+
+use std::io::{self, IsTerminal, Write};
 use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
@@ -16,21 +24,99 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+use queue::Queue;
+
+use crate::telemetry::Metrics;
+
 /// Where else than into the log spans go.
 pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// The log is the program's, and so is the count of the lines that it lost.
+static DROPPED: OnceLock<Arc<AtomicU64>> = OnceLock::new();
+
+/// Registers how many log lines were dropped because nobody read them in time.
+pub fn register_metrics(metrics: &Metrics) {
+    let dropped = DROPPED.get().cloned().unwrap_or_default();
+    metrics.register_collector(Dropped(dropped));
+}
+
+#[derive(Debug)]
+struct Dropped(Arc<AtomicU64>);
+
+impl Collector for Dropped {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Log lines dropped because nobody read them in time";
+        let counter = ConstCounter::new(self.0.load(Ordering::Relaxed));
+        counter.encode(encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?)
+    }
+}
+
+/// The log of this program. Dropping it waits up to a second for the last lines to be written.
+pub struct Log(Queue);
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
 /// Starts logging at the level that `HALLPASS_LOG` gives, `info` without it. Spans go to `spans` too, whatever the
 /// level.
-pub fn start(spans: Option<Spans>) {
+///
+/// # Errors
+/// When the thread that writes cannot be started.
+pub fn start(spans: Option<Spans>) -> io::Result<Log> {
     let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = layer(filter, std::io::stderr, std::io::stderr().is_terminal());
+    let for_a_person = std::io::stderr().is_terminal();
+    let queue = Queue::start(std::io::stderr(), move |dropped| lines_dropped(dropped, for_a_person))?;
+    let log = layer(filter, queue.clone(), for_a_person);
     let spans = spans.map(|spans| {
         spans.with_filter(filter_fn(may_be_exported).with_max_level_hint(LevelFilter::INFO)).boxed()
     });
     let layers: Vec<Spans> = std::iter::once(log).chain(spans).collect();
     // A second start, as in tests, leaves the first in force.
     let _started = tracing_subscriber::registry().with(layers).try_init();
+    let _first = DROPPED.set(queue.dropped());
     std::panic::set_hook(Box::new(|panic| panicked(panic.location())));
+    Ok(Log(queue))
+}
+
+/// The line that tells how many were dropped, in the form of the others. It does not go through the queue, where it
+/// could be dropped itself.
+fn lines_dropped(count: u64, for_a_person: bool) -> Vec<u8> {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let layer = layer(EnvFilter::new("warn"), move || writer.clone(), for_a_person);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        tracing::warn!(count, "log lines were dropped, because the reader of the log does not keep up");
+    });
+    lines.take()
+}
+
+/// Lines in memory.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn layer<W>(filter: EnvFilter, to: W, for_a_person: bool) -> Spans
@@ -78,30 +164,14 @@ fn panicked(place: Option<&Location<'_>>) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
-
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn logged(filter: &str, log: impl FnOnce()) -> String {
-        let to = Shared::default();
+        let to = Lines::default();
         let writer = to.clone();
         let layer = layer(EnvFilter::new(filter), move || writer.clone(), false);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        String::from_utf8(to.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(to.take()).unwrap()
     }
 
     #[test]
@@ -120,6 +190,13 @@ mod tests {
         assert!(
             !logged("info", || tracing::debug!(target: "hallpass::telemetry", "canary")).contains("canary")
         );
+    }
+
+    #[test]
+    fn lines_that_were_dropped_are_told_in_the_form_of_the_others() {
+        let line: serde_json::Value = serde_json::from_slice(&lines_dropped(7, false)).unwrap();
+        assert_eq!((&line["level"], &line["fields"]["count"]), (&"WARN".into(), &7.into()));
+        assert!(String::from_utf8(lines_dropped(7, true)).unwrap().contains("count=7"));
     }
 
     #[test]

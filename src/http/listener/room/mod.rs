@@ -1,0 +1,351 @@
+//! The room that the callers of one listener share: connections, connections of one source, and memory.
+//!
+//! Each connection has a [`Seat`], which counts what the connection and its unfinished requests hold. When the
+//! room is full, connections whose client has done nothing useful for a while are closed, the one that did so
+//! least lately first. A connection whose requests wait for the broker is never among them. When none can be
+//! closed, a new connection waits in the backlog and a new request is refused.
+//!
+//! A source has a share of the connections, and as large a share of the memory. So one source alone cannot fill the
+//! room.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::domain::source::network;
+use crate::http::settings::Bounds;
+
+/// What a connection holds while it does nothing, with one small request: buffers, TLS, tasks. Measured.
+pub(super) const CONNECTION: usize = 24 * 1024;
+/// What is reserved at once beyond that.
+const STEP: usize = 16 * 1024;
+/// See [`Room::stalled`].
+const STALLED: Duration = Duration::from_secs(2);
+/// After a look that found nobody to close.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The room of one listener.
+#[derive(Debug)]
+pub struct Room {
+    bounds: Bounds,
+    /// Bytes that the connections of one source may hold.
+    source_memory: usize,
+    /// A client that did something useful within this time is not closed to make room for another.
+    stalled: Duration,
+    begun: Instant,
+    taken: Mutex<Taken>,
+    /// Somebody left.
+    left: Notify,
+    shed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    seats: HashMap<u64, Arc<Standing>>,
+    sources: HashMap<IpAddr, Share>,
+    /// Bytes, also of those that were told to end and are not gone yet.
+    memory: usize,
+    /// Of these, what will be free when they are gone.
+    ending: usize,
+    /// Connections that are open, also those that were told to end.
+    open: usize,
+    /// When it makes sense to look again for somebody to close; milliseconds after `Room::begun`.
+    look_again: u64,
+}
+
+/// What the connections of one source hold.
+#[derive(Debug, Default)]
+struct Share {
+    connections: usize,
+    memory: usize,
+}
+
+/// How one connection stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    source: IpAddr,
+    begun: Instant,
+    /// When its client last did something useful; milliseconds after `begun`.
+    progress: AtomicU64,
+    /// Its requests that are whole and wait for the broker.
+    ours: AtomicUsize,
+    /// Bytes that it needs.
+    needs: AtomicUsize,
+    /// Bytes that it has of the room; changed under the room's lock.
+    has: AtomicUsize,
+    end: Notify,
+}
+
+/// There is no memory for this, and nobody could be closed to make some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no memory is left for unfinished requests")]
+pub(super) struct Full;
+
+/// The place of one connection, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    room: Arc<Room>,
+    number: u64,
+    standing: Arc<Standing>,
+}
+
+impl Room {
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        Self::with(bounds, STALLED)
+    }
+
+    fn with(bounds: Bounds, stalled: Duration) -> Arc<Self> {
+        let (taken, left, shed) = Default::default();
+        let source_memory = bounds.memory / bounds.connections.max(1) * bounds.per_source;
+        Arc::new(Self { bounds, source_memory, stalled, begun: Instant::now(), taken, left, shed })
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.lock().open
+    }
+
+    /// Bytes that the connections and their unfinished requests hold.
+    pub fn memory(&self) -> usize {
+        self.lock().memory
+    }
+
+    /// Connections that were closed to make room for others, or not taken.
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    /// Returns when there is room for one more connection. Until then callers wait in the backlog.
+    pub(super) async fn vacancy(&self) {
+        loop {
+            let left = self.left.notified();
+            {
+                let mut taken = self.lock();
+                let fits = |taken: &Taken| {
+                    taken.open < self.bounds.connections && taken.memory + CONNECTION <= self.bounds.memory
+                };
+                if fits(&taken) {
+                    return;
+                }
+                // Those that were told to end leave soon.
+                let full = taken.seats.len() >= self.bounds.connections;
+                if full || taken.memory - taken.ending + CONNECTION > self.bounds.memory {
+                    self.close_stalled(&mut taken, CONNECTION, None);
+                }
+            }
+            // The time-out is for those that become stalled.
+            let _ = tokio::time::timeout(PAUSE, left).await;
+        }
+    }
+
+    /// A seat for a connection from `peer`; none where its source has too many already.
+    pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
+        let source = network(peer);
+        let mut taken = self.lock();
+        let many = |taken: &Taken| {
+            taken.sources.get(&source).is_some_and(|share| {
+                share.connections >= self.bounds.per_source || share.memory + CONNECTION > self.source_memory
+            })
+        };
+        if many(&taken) {
+            // For the next one: there is room again when those are gone.
+            self.close_stalled(&mut taken, 0, Some(source));
+            self.shed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let standing = Arc::new(Standing {
+            source,
+            begun: self.begun,
+            progress: AtomicU64::new(millis(self.begun)),
+            ours: AtomicUsize::new(0),
+            needs: AtomicUsize::new(CONNECTION),
+            has: AtomicUsize::new(CONNECTION),
+            end: Notify::new(),
+        });
+        let number = taken.next;
+        taken.next += 1;
+        taken.open += 1;
+        taken.sources.entry(source).or_default().connections += 1;
+        taken.add(source, CONNECTION);
+        taken.seats.insert(number, Arc::clone(&standing));
+        Some(Seat { room: Arc::clone(self), number, standing })
+    }
+
+    /// Waits until every connection has left.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.lock().open == 0 {
+                return;
+            }
+            let _ = tokio::time::timeout(PAUSE, left).await;
+        }
+    }
+
+    /// Closes connections that have been stalled longest, of `source` alone where one is given, until `wanted` bytes
+    /// and a place are free. Closes some more at once, so that the next need not look.
+    fn close_stalled(&self, taken: &mut Taken, wanted: usize, source: Option<IpAddr>) {
+        let now = millis(self.begun);
+        if now < taken.look_again {
+            return;
+        }
+        let stalled = |standing: &Standing| {
+            let quiet = now.saturating_sub(standing.progress.load(Ordering::Relaxed));
+            u128::from(quiet) >= self.stalled.as_millis() && standing.ours.load(Ordering::Relaxed) == 0
+        };
+        let mut found: Vec<(u64, u64)> = taken
+            .seats
+            .iter()
+            .filter(|(_, standing)| source.is_none_or(|source| standing.source == source))
+            .filter(|(_, standing)| stalled(standing))
+            .map(|(number, standing)| (standing.progress.load(Ordering::Relaxed), *number))
+            .collect();
+        if found.is_empty() {
+            taken.look_again = now + u64::try_from(PAUSE.as_millis()).unwrap_or(0);
+            return;
+        }
+        found.sort_unstable();
+        let enough = (self.bounds.memory - self.bounds.memory / 32).saturating_sub(wanted);
+        let least = 1 + taken.seats.len() / 64;
+        for (closed, (_, number)) in found.into_iter().enumerate() {
+            if closed >= least && taken.memory - taken.ending <= enough {
+                break;
+            }
+            if let Some(standing) = taken.seats.remove(&number) {
+                taken.ending += standing.has.load(Ordering::Relaxed);
+                standing.end.notify_one();
+                self.shed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// No code can panic while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// Takes back what a connection has that is gone.
+    fn remove(&mut self, number: u64, standing: &Standing) {
+        let has = standing.has.load(Ordering::Relaxed);
+        if self.seats.remove(&number).is_none() {
+            self.ending -= has;
+        }
+        self.open -= 1;
+        self.subtract(standing.source, has);
+        if let Some(share) = self.sources.get_mut(&standing.source) {
+            share.connections -= 1;
+            if share.connections == 0 {
+                self.sources.remove(&standing.source);
+            }
+        }
+    }
+
+    fn add(&mut self, source: IpAddr, bytes: usize) {
+        self.memory += bytes;
+        self.sources.entry(source).or_default().memory += bytes;
+    }
+
+    fn subtract(&mut self, source: IpAddr, bytes: usize) {
+        self.memory -= bytes;
+        if let Some(share) = self.sources.get_mut(&source) {
+            share.memory -= bytes;
+        }
+    }
+}
+
+impl Seat {
+    /// Counts `bytes` more.
+    pub(super) fn hold(&self, bytes: usize) -> Result<(), Full> {
+        let needs = self.standing.needs.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if needs <= self.standing.has.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut taken = self.room.lock();
+        if !taken.seats.contains_key(&self.number) {
+            return Err(Full);
+        }
+        let more = needs.next_multiple_of(STEP).saturating_sub(self.standing.has.load(Ordering::Relaxed));
+        let (source, room) = (self.standing.source, &self.room);
+        let own = |taken: &Taken| taken.sources.get(&source).map_or(0, |share| share.memory);
+        let fits = |taken: &Taken| {
+            taken.memory + more <= room.bounds.memory && own(taken) + more <= room.source_memory
+        };
+        if !fits(&taken) {
+            // There is room again when those are gone, for whoever asks then.
+            let only = (own(&taken) + more > room.source_memory).then_some(source);
+            room.close_stalled(&mut taken, more, only);
+            self.standing.needs.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Full);
+        }
+        self.standing.has.fetch_add(more, Ordering::Relaxed);
+        taken.add(source, more);
+        Ok(())
+    }
+
+    /// Counts `bytes` less.
+    pub(super) fn release(&self, bytes: usize) {
+        let needs = self.standing.needs.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        let has = self.standing.has.load(Ordering::Relaxed);
+        // A little is kept, so that a connection in use does not take the lock for each request.
+        if has <= needs.max(CONNECTION) + 2 * STEP {
+            return;
+        }
+        let mut taken = self.room.lock();
+        if taken.seats.contains_key(&self.number) {
+            let less = self.standing.has.load(Ordering::Relaxed).saturating_sub(needs.max(CONNECTION) + STEP);
+            self.standing.has.fetch_sub(less, Ordering::Relaxed);
+            taken.subtract(self.standing.source, less);
+            self.room.left.notify_one();
+        }
+    }
+
+    /// Its client did something useful.
+    pub(super) fn note_progress(&self) {
+        self.standing.progress.store(millis(self.standing.begun), Ordering::Relaxed);
+    }
+
+    /// For how long its client did nothing useful.
+    pub(super) fn quiet(&self) -> Duration {
+        let progress = self.standing.progress.load(Ordering::Relaxed);
+        Duration::from_millis(millis(self.standing.begun).saturating_sub(progress))
+    }
+
+    /// A request is whole, and waits for the broker from now on.
+    pub(super) fn begin_ours(&self) {
+        self.standing.ours.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is answered, or was given up.
+    pub(super) fn end_ours(&self) {
+        self.standing.ours.fetch_sub(1, Ordering::Relaxed);
+        self.note_progress();
+    }
+
+    /// Returns when this connection has to make room for others.
+    pub(super) async fn ended(&self) {
+        self.standing.end.notified().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.room.lock();
+        taken.remove(self.number, &self.standing);
+        drop(taken);
+        self.room.left.notify_one();
+    }
+}
+
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+use futures_util::FutureExt;
+
+use super::*;
+
+const SHORT: Duration = Duration::from_millis(40);
+
+/// Room for `connections`, three quarters of them of one source, with `each` bytes for a connection.
+fn room(connections: usize, each: usize) -> Arc<Room> {
+    let per_source = connections * 3 / 4;
+    Room::with(Bounds { connections, per_source, memory: connections * each }, SHORT)
+}
+
+fn peer(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn told_to_end(seat: &Seat) -> bool {
+    seat.ended().now_or_never().is_some()
+}
+
+#[tokio::test]
+async fn who_is_stalled_longest_makes_room_and_who_waits_for_the_broker_never_does() {
+    let room = room(4, 2 * CONNECTION);
+    let seats: Vec<Seat> = (0..4).map(|n| room.take(peer(n)).unwrap()).collect();
+    seats[0].begin_ours();
+    assert!(room.vacancy().now_or_never().is_none(), "all have just come");
+    std::thread::sleep(SHORT * 2);
+    seats[1].note_progress();
+    let mut waiting = std::pin::pin!(room.vacancy());
+    assert!(waiting.as_mut().now_or_never().is_none(), "whoever was told to end is still there");
+    let ended: Vec<bool> = seats.iter().map(told_to_end).collect();
+    assert_eq!(ended, [false, false, true, false]);
+    let mut seats = seats;
+    drop(seats.remove(2));
+    tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("room");
+    drop(seats);
+    assert_eq!((room.connections(), room.memory(), room.shed()), (0, 0, 1));
+}
+
+#[test]
+fn one_source_leaves_room_for_others() {
+    let room = room(8, 2 * CONNECTION);
+    let seats: Vec<Seat> = (0..6).map(|_| room.take(peer(1)).unwrap()).collect();
+    assert!(room.take(peer(1)).is_none(), "six of eight are its share");
+    let other = room.take(peer(2)).unwrap();
+    // Its share of the memory is six times as much as for one connection.
+    let most = seats.iter().map(|seat| seat.hold(2 * CONNECTION)).take_while(Result::is_ok).count();
+    assert!((2..6).contains(&most), "{most}");
+    assert_eq!(other.hold(CONNECTION), Ok(()));
+    drop((seats, other));
+    assert_eq!((room.connections(), room.memory()), (0, 0));
+}
+
+#[test]
+fn what_is_held_counts_until_it_is_released_and_too_much_is_refused() {
+    let room = Room::with(Bounds { connections: 10, per_source: 10, memory: 1 << 20 }, SHORT);
+    let (one, other) = (room.take(peer(1)).unwrap(), room.take(peer(2)).unwrap());
+    let much = (1 << 20) - 4 * CONNECTION;
+    one.hold(much).unwrap();
+    assert_eq!(other.hold(4 * CONNECTION), Err(Full));
+    one.release(much);
+    assert!(room.memory() <= 2 * CONNECTION + 3 * STEP, "{}", room.memory());
+    other.hold(4 * CONNECTION).unwrap();
+    std::thread::sleep(SHORT * 2);
+    other.note_progress();
+    // The first is stalled by now, and what it holds goes to the other once it is gone.
+    assert_eq!(other.hold((1 << 20) - 6 * CONNECTION), Err(Full));
+    assert!(told_to_end(&one) && !told_to_end(&other));
+    assert_eq!(one.hold(1 << 20), Err(Full));
+    drop(one);
+    other.hold((1 << 20) - 6 * CONNECTION).unwrap();
+    drop(other);
+    assert_eq!((room.connections(), room.memory()), (0, 0));
+}
