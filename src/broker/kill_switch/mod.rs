@@ -18,7 +18,7 @@ use self::unjournaled::Unjournaled;
 use crate::broker::Denied;
 use crate::domain::digest::Digest;
 use crate::domain::reason::Reason;
-use crate::domain::revocation::{Book, Levels, Revision, Verdict};
+use crate::domain::revocation::{Book, Levels, Revision, Target, Verdict};
 use crate::domain::time::Clock;
 use crate::revocation::{Revocation, RevocationError, Source};
 use crate::store::{Spool, Store, Unnumbered};
@@ -148,6 +148,15 @@ impl Source for KillSwitch {
 
     fn unnumbered(&self) -> Vec<crate::revocation::Unnumbered> {
         self.unjournaled.targets()
+    }
+
+    async fn is_numbered(&self, stop: &crate::revocation::Unnumbered) -> Result<bool, RevocationError> {
+        if let Target::Token(token) = stop.target
+            && self.store.seen().has_ended(token)
+        {
+            return Ok(true);
+        }
+        self.store.stop_of(stop.id).await.map(|stop| stop.is_some()).map_err(unreadable)
     }
 
     async fn take_over(&self) -> Result<(), RevocationError> {

@@ -1,7 +1,7 @@
 //! Follows the log over a connection of its own, without a gap: each entry must be the next write of the life
 //! that the view holds, and each round ends with a look at the state itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +17,10 @@ use super::push::How;
 use super::roster::Report;
 use super::wire::{Entry, LOG, SEEN, STATE, STOPS, State};
 use super::{Redis, meaning};
+use crate::domain::id::StopId;
+use crate::domain::revocation::Book;
 use crate::revocation::view::Moment;
-use crate::revocation::{RevocationError, Source, ended};
+use crate::revocation::{RevocationError, Source, Unnumbered, ended};
 
 /// How often a node reports when nothing happens.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -107,11 +109,30 @@ impl Redis {
         let session_is_new = self.link.session().is_ok_and(|session| self.trusted(&session).is_err());
         let owed = source.unnumbered();
         let known = self.view.book();
+        let left_behind = self.note_left_behind(&known, &owed, source).await;
         let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target) != Some(stop.id));
-        if session_is_new || unpushed || source.book().await?.point() != place.state.point {
+        if session_is_new || unpushed || left_behind || source.book().await?.point() != place.state.point {
             self.push_or_take_over(source).await?;
         }
         Ok(())
+    }
+
+    /// Finds stops that lost their waiting node before they lost their place here: the store has numbered them, and
+    /// another node, or an earlier process of this one, gave them to the authority again.
+    async fn note_left_behind(&self, known: &Book, own: &[Unnumbered], source: &impl Source) -> bool {
+        let own: HashSet<StopId> = own.iter().map(|stop| stop.id).collect();
+        let mut found = false;
+        for (target, id) in known.unnumbered().filter(|(_, id)| !own.contains(id)).take(BATCH) {
+            let stop = Unnumbered { id: *id, target: target.clone() };
+            match source.is_numbered(&stop).await {
+                Ok(true) => self.note_numbered(stop.target, stop.id),
+                Ok(false) => continue,
+                // The stop stays in effect.
+                Err(_) => break,
+            }
+            found = true;
+        }
+        found
     }
 
     async fn push_or_take_over(&self, source: &impl Source) -> Result<(), RevocationError> {

@@ -136,7 +136,10 @@ impl Redis {
     /// A stop has its number now, in the store's book: the next push takes it from those without.
     pub(super) fn note_numbered(&self, target: Target, id: StopId) {
         self.view.learn(|book| book.forget_unnumbered(&target, id));
-        self.numbered.lock().unwrap_or_else(PoisonError::into_inner).push((target, id));
+        let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
+        if !numbered.contains(&(target.clone(), id)) {
+            numbered.push((target, id));
+        }
     }
 
     pub(super) async fn use_once(&self, key: Digest, until: Timestamp) -> Result<bool, RevocationError> {

@@ -160,7 +160,9 @@ impl Redis {
         let anew =
             theirs.is_none_or(|theirs| self.followed().is_some_and(|before| before.life != theirs.life));
         let view = self.view.book();
+        let numbered = self.numbered();
         let known = view.unnumbered().filter(|_| anew).map(|(target, id)| (target.clone(), *id));
+        let known = known.filter(|stop| !numbered.contains(stop));
         let own = source.unnumbered().into_iter().map(|stop| (stop.target, stop.id));
         let all: Vec<(Target, StopId)> = known.chain(own).collect();
         self.view.learn(|book| {
