@@ -110,7 +110,7 @@ impl Redis {
         let owed = source.unnumbered();
         let known = self.view.book();
         let left_behind = self.note_left_behind(&known, &owed, source).await;
-        let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target) != Some(stop.id));
+        let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target).is_none());
         if session_is_new || unpushed || left_behind || source.book().await?.point() != place.state.point {
             self.push_or_take_over(source).await?;
         }

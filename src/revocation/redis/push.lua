@@ -45,17 +45,22 @@ end
 
 redis.call('XLEN', log) -- fails here, before any write, if it is no stream
 local changes = {}
+local waiting = {} -- field → the stop without a number that it will hold, or false
 for i = 9, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   local stored = redis.call('HGET', stops, field)
   if string.sub(field, 1, 11) == 'unnumbered:' then
     local over = string.match(value, '^%- (.+)$')
-    if over then
-      if stored == over then
-        changes[#changes + 1] = { field, value, true }
-      end
-    elseif stored ~= value then
+    if waiting[field] == nil then
+      waiting[field] = stored
+    end
+    if over and waiting[field] == over then
+      changes[#changes + 1] = { field, value, true }
+      waiting[field] = false
+    elseif not over and not waiting[field] then
+      -- One is enough: whoever waits with another of the same target gives it when this one is gone.
       changes[#changes + 1] = { field, value, false }
+      waiting[field] = value
     end
   else
     local new, new_stop = standing(value)

@@ -167,7 +167,9 @@ impl Redis {
         let all: Vec<(Target, StopId)> = known.chain(own).collect();
         self.view.learn(|book| {
             for (target, id) in &all {
-                book.note_unnumbered(target.clone(), *id);
+                if book.unnumbered_of(target).is_none() {
+                    book.note_unnumbered(target.clone(), *id);
+                }
             }
         });
         all.into_iter().map(|(target, id)| Item::Unnumbered(target, id)).collect()
