@@ -255,7 +255,13 @@ impl Redis {
     fn set_followed(&self, state: &State) {
         if self.followed().is_none_or(|followed| *followed != *state) {
             self.followed.store(Some(Arc::new(state.clone())));
-            self.reached.store(Some(Arc::new(state.clone())));
+            // What a push has reached meanwhile is further than what the log has told.
+            let further = |before: &State| before.life == state.life && before.serial > state.serial;
+            let state = Arc::new(state.clone());
+            self.reached.rcu(|before| match before {
+                Some(before) if further(before) => Some(Arc::clone(before)),
+                _ => Some(Arc::clone(&state)),
+            });
         }
     }
 
