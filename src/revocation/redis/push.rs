@@ -73,17 +73,27 @@ impl Redis {
             Some(state) => Some(State::clone(&state)),
             None => self.state(&mut connection).await?,
         };
+        let mut fell_back = false;
         for _ in 0..ATTEMPTS {
             // Read after the state: what another node has pushed is in it.
             let book = source.book().await?;
             self.view.learn_book(&book);
             let after = self.base(source, &book, theirs.as_ref(), how).await?;
-            match self.push_on(&mut connection, source, &book, theirs.as_ref(), after).await? {
+            match self.push_on(&mut connection, source, &book, (theirs.as_ref(), fell_back), after).await? {
                 Ok(state) => return Ok((state, book)),
-                Err(now) => theirs = now,
+                Err(now) => {
+                    fell_back = now.as_ref().is_some_and(|now| self.fell_back_to(now));
+                    theirs = now;
+                }
             }
         }
         Err(RevocationError::Unreachable("other nodes write to it without a pause".to_owned()))
+    }
+
+    /// Whether the authority lost writes of the life that this node knows. It begins another then, so that every node
+    /// notices and gives again what it alone remembers.
+    fn fell_back_to(&self, now: &State) -> bool {
+        self.reached().is_some_and(|before| now.life == before.life && !now.may_follow(&before))
     }
 
     /// The revision after which the authority lacks what `book` has.
@@ -121,20 +131,20 @@ impl Redis {
         connection: &mut MultiplexedConnection,
         source: &impl Source,
         book: &Arc<Book>,
-        theirs: Option<&State>,
+        (theirs, mut anew): (Option<&State>, bool),
         after: Revision,
     ) -> Result<Result<State, Option<State>>, RevocationError> {
         let mut items = self.items(book, after);
-        items.extend(self.unnumbered_items(source, theirs));
+        items.extend(self.unnumbered_items(source, theirs.filter(|_| !anew)));
         let mut theirs = theirs.cloned();
         let mut parts = items.chunks(PART).peekable();
         loop {
             let part = parts.next().unwrap_or_default();
             let last = parts.peek().is_none();
-            match self.push_part(connection, theirs.as_ref(), book, last, part).await? {
+            match self.push_part(connection, (theirs.as_ref(), anew), book, last, part).await? {
                 Ok(state) if last => return Ok(Ok(state)),
                 // Nobody else may begin another life in between: what was pushed so far would be lost.
-                Ok(state) => theirs = Some(state),
+                Ok(state) => (theirs, anew) = (Some(state), false),
                 Err(found) => return Ok(Err(found)),
             }
         }
@@ -178,7 +188,7 @@ impl Redis {
     async fn push_part(
         &self,
         connection: &mut MultiplexedConnection,
-        theirs: Option<&State>,
+        (theirs, anew): (Option<&State>, bool),
         book: &Book,
         last: bool,
         items: &[Item],
@@ -194,6 +204,7 @@ impl Redis {
         };
         let point = book.point();
         call.arg(point.revision.number()).arg(point.mark.to_string()).arg(book.floor().number());
+        call.arg(if anew { "anew" } else { "on" });
         for item in items {
             let (field, value) = item.encode();
             call.arg(field).arg(value);
