@@ -111,7 +111,9 @@ impl Redis {
         let known = self.view.book();
         let left_behind = self.note_left_behind(&known, &owed, source).await;
         let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target).is_none());
-        if session_is_new || unpushed || left_behind || source.book().await?.point() != place.state.point {
+        let book = source.book().await?;
+        let behind = book.point() != place.state.point || book.floor() > place.state.floor;
+        if session_is_new || unpushed || left_behind || behind {
             self.push_or_take_over(source).await?;
         }
         Ok(())
