@@ -76,8 +76,8 @@ for i = 10, #ARGV, 2 do
     if not new then
       return redis.error_reply('BROKEN the new standing of ' .. field)
     end
-    -- Of two of one number the one that stops.
-    if not old or new > old or (new == old and old_stop == '-' and new_stop ~= '-') then
+    -- Of two of one number the one that stops, of two that stop the later id: as the domain merges them.
+    if not old or new > old or (new == old and new_stop > old_stop) then
       changes[#changes + 1] = { field, value, false }
     end
   end
