@@ -80,6 +80,8 @@ pub(crate) struct TestApp {
     pub(crate) admin: String,
     pub(crate) operator: String,
     folder: TempDir,
+    /// The store that it shares with other brokers of the test.
+    shared: Option<hallpass::store::Store>,
     app: Option<App>,
     http: reqwest::Client,
     released: Mutex<BTreeSet<String>>,
@@ -183,6 +185,7 @@ impl TestApp {
             admin: String::new(),
             operator: String::new(),
             folder,
+            shared: None,
             app: None,
             http: client(),
             released: Mutex::default(),
@@ -195,7 +198,7 @@ impl TestApp {
     pub(crate) async fn boot(&mut self) {
         let checked = config::check(&self.file("hallpass.toml"), std::iter::empty());
         let checked = checked.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-        let ambient = Ambient { clock: self.hands.clock(), random: random(), store: None };
+        let ambient = Ambient { clock: self.hands.clock(), random: random(), store: self.shared.clone() };
         let app = App::start(checked, ambient).await.expect("a broker");
         self.public = format!("http://{}", app.public);
         self.admin = format!("http://{}", app.admin);
@@ -204,7 +207,7 @@ impl TestApp {
     }
 
     pub(crate) async fn shutdown(&mut self) {
-        self.app.take().expect("a running broker").stop().await.expect("an end in good order");
+        self.app.take().expect("a running broker").stop().await.expect("no stop was lost");
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
