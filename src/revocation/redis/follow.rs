@@ -67,6 +67,9 @@ impl Redis {
             let Err(err) = self.follow_once(source).await;
             tracing::warn!(error = %err, "the revocation log cannot be followed");
             self.set_trouble(Some(err));
+            if let Ok(book) = source.book().await {
+                self.view.learn_book(&book);
+            }
             if started.elapsed() > RETRY[1] {
                 pause = RETRY[0];
             }

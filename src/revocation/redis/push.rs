@@ -36,7 +36,11 @@ impl Redis {
         source: &impl Source,
         how: How,
     ) -> Result<Applied, RevocationError> {
-        let wanted = source.book().await?.revision();
+        let book = source.book().await?;
+        // Also where the authority cannot be reached: a view that heard of a stop and never of its lift would go on
+        // refusing when the store has long forgotten both.
+        self.view.learn_book(&book);
+        let wanted = book.revision();
         // Whoever waits here finds most often that its change went along with another's.
         let _turn = self.pushing.lock().await;
         let sent = Instant::now();
