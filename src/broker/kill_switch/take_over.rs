@@ -34,7 +34,7 @@ impl KillSwitch {
              was issued before is dead; agents get new ones by themselves",
         );
         self.store.adopt(adoption).await.map_err(unreadable)?;
-        self.revocation.push_over(self).await.map(drop)
+        self.revocation.push_over(self, theirs.point()).await.map(drop)
     }
 }
 

@@ -9,7 +9,7 @@ use super::link::Session;
 use super::wire::{Item, LOG, STATE, STOPS, State};
 use super::{Redis, meaning};
 use crate::domain::id::StopId;
-use crate::domain::revocation::{Book, Point, Revision, Target};
+use crate::domain::revocation::{Book, Point, Revision, Standing, Target};
 use crate::revocation::{Applied, RevocationError, Source};
 
 /// What a part of a push, or a part of a load, may take.
@@ -26,8 +26,8 @@ pub(in crate::revocation) enum How {
     Lazily,
     /// In any case, behind the authority's own revision.
     Surely,
-    /// From the very first change, whatever history the authority is of.
-    Over,
+    /// From the very first change, over the history up to this point, which the source has taken over.
+    Over(Point),
 }
 
 impl Redis {
@@ -85,7 +85,9 @@ impl Redis {
             let book = source.book().await?;
             self.view.learn_book(&book);
             let after = self.base(source, &book, theirs.as_ref(), how).await?;
-            match self.push_on(&mut connection, source, &book, (theirs.as_ref(), fell_back), after).await? {
+            let lifted = self.lifted_long_ago(&book, theirs.as_ref(), how).await?;
+            let items = self.items(&book, after, lifted);
+            match self.push_on(&mut connection, source, &book, (theirs.as_ref(), fell_back), items).await? {
                 Ok(state) => return Ok((state, book)),
                 Err(now) => {
                     fell_back = now.as_ref().is_some_and(|now| self.fell_back_to(now));
@@ -114,7 +116,7 @@ impl Redis {
         if theirs.origin != self.origin {
             return Err(self.other_store(&theirs.origin));
         }
-        if how == How::Over {
+        if matches!(how, How::Over(_)) {
             return Ok(Revision::ZERO);
         }
         let Point { revision, mark } = theirs.point;
@@ -138,9 +140,8 @@ impl Redis {
         source: &impl Source,
         book: &Arc<Book>,
         (theirs, mut anew): (Option<&State>, bool),
-        after: Revision,
+        mut items: Vec<Item>,
     ) -> Result<Result<State, Option<State>>, RevocationError> {
-        let mut items = self.items(book, after);
         items.extend(self.unnumbered_items(source, theirs.filter(|_| !anew)));
         let mut theirs = theirs.cloned();
         let mut parts = items.chunks(PART).peekable();
@@ -157,7 +158,7 @@ impl Redis {
     }
 
     /// What the book has after a revision, and what got a number.
-    fn items(&self, book: &Book, after: Revision) -> Vec<Item> {
+    fn items(&self, book: &Book, after: Revision, lifted: Vec<Item>) -> Vec<Item> {
         let mut items: Vec<Item> = book
             .after(after)
             .map(|(target, standing)| Item::Standing(target.clone(), standing))
@@ -167,8 +168,42 @@ impl Redis {
                     .map(|(revision, token)| Item::ended(token, revision)),
             )
             .collect();
+        items.extend(lifted);
         items.extend(self.numbered_items());
         items
+    }
+
+    /// The lifts of stops that the authority has in force and the store has not. An authority that was away for so long
+    /// that the store has forgotten a lift would never be told of it otherwise: what is in force is never forgotten, so
+    /// what the store does not have is over.
+    async fn lifted_long_ago(
+        &self,
+        book: &Book,
+        theirs: Option<&State>,
+        how: How,
+    ) -> Result<Vec<Item>, RevocationError> {
+        let Some(theirs) = theirs else { return Ok(Vec::new()) };
+        let is_known = !matches!(how, How::Over(point) if point != theirs.point);
+        if !is_known || theirs.point.revision >= book.floor() {
+            return Ok(Vec::new());
+        }
+        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
+        let loaded = match self.load_over(&mut connection).await {
+            // It is empty now; the push will find it so.
+            Err(RevocationError::Amnesia) => return Ok(Vec::new()),
+            loaded => loaded?,
+        };
+        let over = |item| match item {
+            Item::Standing(target, Standing { stop: Some(_), stopped, changed })
+                if changed <= theirs.point.revision
+                    && book.get(&target).is_none()
+                    && !matches!(target, Target::Token(_)) =>
+            {
+                Some(Item::Standing(target, Standing { stop: None, stopped, changed: book.floor() }))
+            }
+            _ => None,
+        };
+        Ok(loaded.items.into_iter().filter_map(over).collect())
     }
 
     /// This node's stops without a number. An authority that began anew has lost those of other nodes too.
