@@ -154,7 +154,7 @@ impl Source for OfNode {
     async fn take_over(&self) -> Result<(), RevocationError> {
         let theirs = self.revocation.load().await?;
         self.store.adopt(&theirs);
-        self.revocation.push_over(self).await.map(drop)
+        self.revocation.push_over(self, theirs.point()).await.map(drop)
     }
 }
 

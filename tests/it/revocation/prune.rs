@@ -111,6 +111,59 @@ async fn a_late_node_does_not_undo_an_old_lift() {
     }
 }
 
+/// Redis is away for hours: the store forgets a stop and its lift, of which the view had heard the first alone.
+#[tokio::test]
+async fn a_stop_that_was_lifted_while_redis_was_away_stays_lifted() {
+    let (mut server, store) = (RedisServer::start(), Durable::default());
+    let a = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    let b = Node::ready("broker-b", &redis_at(server.port), &store).await;
+    let change = a.stop(&agent()).await;
+    assert_eq!(a.seen(&change, 5_000).await.1, Vec::<String>::new());
+    server.kill();
+    store.lift(&agent());
+    assert!(a.push().await.is_err());
+    let refuses = |node: &Node| Verdict::of(&request(), &[&node.revocation.known(), &store.book()]).is_dead();
+    eventually("the lift at the other", || !node_knows_the_stop(&b)).await;
+    store.raise_floor(store.revision());
+    assert!(store.book().get(&agent()).is_none(), "it is forgotten");
+    assert!(!refuses(&a) && !refuses(&b));
+}
+
+/// The same, and Redis comes back with what it held before.
+#[tokio::test]
+async fn a_redis_that_was_away_for_hours_learns_of_the_lift() {
+    let options = crate::support::redis::Options { append_only: true, ..Default::default() };
+    let (mut server, store) = (RedisServer::start_with(options), Durable::default());
+    let a = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    for n in 0..5 {
+        store.stop(&Target::Token(token(n)));
+    }
+    let kept = store.stop(&owner());
+    a.stop(&agent()).await;
+    server.kill();
+    store.lift(&agent());
+    store.raise_floor(store.revision());
+    assert!(a.push().await.is_err());
+    server.restart();
+    let held: Option<String> = server.command(&["HGET", STOPS, &agent().to_string()]);
+    assert!(held.is_some_and(|held| !held.ends_with('-')), "it comes back with the stop in force");
+    recovered(&a).await;
+    let b = Node::alone("broker-b", &redis_at(server.port), &store).await;
+    for node in [&a, &b] {
+        let live = node.ask(&request()).await.unwrap();
+        assert!(live.get(&agent()).is_none_or(|standing| standing.stop.is_none()), "it was lifted");
+        assert_eq!(live.verdict(&request()).stopped, Some(owner()), "and this was not");
+        assert!(live.verdict(&since(kept)).is_dead());
+    }
+    a.lift(&owner()).await;
+    assert!(a.may_issue(&request()).await.unwrap());
+    assert!(b.may_issue(&request()).await.unwrap());
+}
+
+fn node_knows_the_stop(node: &Node) -> bool {
+    node.revocation.known().get(&agent()).is_some_and(|standing| standing.stop.is_some())
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_not_removed() {
     let (server, store) = (RedisServer::start(), Durable::default());
