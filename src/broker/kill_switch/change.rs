@@ -128,7 +128,7 @@ impl KillSwitch {
     async fn announce(&self, numbered: bool) -> Result<Confirmations, RevocationError> {
         let applied = match self.revocation.push(self).await {
             Err(RevocationError::Ahead { .. }) => {
-                self.refill().await?;
+                self.wait_for_takeover().await?;
                 self.revocation.push(self).await?
             }
             pushed => pushed?,

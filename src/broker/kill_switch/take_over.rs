@@ -17,15 +17,29 @@ const FOUND: &str =
 
 impl KillSwitch {
     pub(super) async fn take_over_history(&self) -> Result<(), RevocationError> {
-        let _turn = self.taking_over.lock().await;
+        // Nobody may rely on the store alone until it is done.
+        self.set_behind(true);
+        let mut taken_over = self.taken_over.lock().await;
         let theirs = self.revocation.load().await?;
         let ours = self.store.book().await.map_err(unreadable)?;
         let mark = self.store.mark(theirs.revision()).await.map_err(unreadable)?;
         if mark == Some(theirs.point().mark) {
             // Somebody else has done it meanwhile.
-            return self.revocation.push(self).await.map(drop);
+            self.revocation.push(self).await?;
+            self.set_behind(false);
+            return Ok(());
         }
-        let adoption = adoption(&theirs, &ours, self.clock.now());
+        if *taken_over != Some(theirs.point()) {
+            self.adopt(&theirs, &ours).await?;
+            *taken_over = Some(theirs.point());
+        }
+        self.revocation.push_over(self, theirs.point()).await?;
+        self.set_behind(false);
+        Ok(())
+    }
+
+    async fn adopt(&self, theirs: &Book, ours: &Book) -> Result<(), RevocationError> {
+        let adoption = adoption(theirs, ours, self.clock.now());
         tracing::error!(
             redis = %theirs.revision(),
             store = %ours.revision(),
@@ -33,8 +47,7 @@ impl KillSwitch {
             "THE STORE WAS RESTORED FROM AN OLDER COPY: the stops that Redis remembers are taken over, and every token that \
              was issued before is dead; agents get new ones by themselves",
         );
-        self.store.adopt(adoption).await.map_err(unreadable)?;
-        self.revocation.push_over(self, theirs.point()).await.map(drop)
+        self.store.adopt(adoption).await.map_err(unreadable)
     }
 }
 
