@@ -16,6 +16,7 @@ mod export;
 mod git_credential;
 mod identity;
 mod kill_switch;
+mod laws;
 mod layout;
 mod limits;
 mod nodes;

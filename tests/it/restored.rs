@@ -154,3 +154,20 @@ async fn numbers_that_were_given_twice_are_told_apart() {
     app.forget_releases();
     app.finish().await;
 }
+
+/// Taking over takes longer than anybody waits: until it is done the store alone decides nothing.
+#[tokio::test]
+async fn while_a_slow_redis_is_taken_over_nobody_relies_on_the_store() {
+    let proxy = Proxy::to(1).await;
+    let mut app = behind(&proxy).await;
+    let (_, copy) = with_history(&mut app).await;
+    app.revoke(AGENT).await;
+    app.shutdown().await;
+    restore(&app, &copy);
+    proxy.delay(Duration::from_millis(60));
+    app.boot().await;
+    stays_stopped(&app).await;
+    assert_eq!(restorations(&app).await.len(), 1);
+    app.forget_releases();
+    app.finish().await;
+}
