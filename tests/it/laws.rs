@@ -3,6 +3,7 @@
 //!
 //! `HALLPASS_LONG=1` runs more than 10^6 operations and prints what there was of each kind.
 
+mod law;
 mod world;
 
 use std::collections::BTreeMap;
@@ -13,54 +14,11 @@ use hallpass::domain::revocation::{Holder, Levels, Revision, Target};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use self::law::{Law, Token, holder};
 use self::world::{Authority, Store, World};
 
 /// What happens: a kind, and three numbers that choose among what there is.
 type Op = (u8, u8, u8, u8);
-
-/// One token, and what the law reads in it.
-#[derive(Clone)]
-struct Token {
-    chain: Vec<(TokenId, Revision, Holder)>,
-    /// A check has found it dead: it never lives again.
-    dead: bool,
-}
-
-/// What the law knows: stops as they were said, without a book.
-#[derive(Clone, Default)]
-struct Law {
-    in_force: BTreeMap<Target, Revision>,
-    last_stop: BTreeMap<Target, Revision>,
-    ended: Vec<TokenId>,
-    /// Every token that was decided before is dead: the store was restored.
-    everything_before: Revision,
-}
-
-impl Law {
-    fn covers(holder: &Holder, token: Option<TokenId>) -> Vec<Target> {
-        let Holder { agent, owner, issuer } = holder.clone();
-        let mut targets =
-            vec![Target::Everything, Target::Issuer(issuer), Target::Owner(owner), Target::Agent(agent)];
-        targets.extend(token.map(Target::Token));
-        targets
-    }
-
-    fn kills(&self, token: &Token) -> bool {
-        token.chain.iter().any(|(id, as_of, holder)| {
-            self.ended.contains(id)
-                || *as_of < self.everything_before
-                || Self::covers(holder, Some(*id)).iter().any(|target| {
-                    self.in_force.contains_key(target)
-                        || self.last_stop.get(target).is_some_and(|stopped| stopped > as_of)
-                })
-        })
-    }
-
-    fn stop(&mut self, target: &Target, now: Revision) {
-        self.in_force.insert(target.clone(), now);
-        self.last_stop.insert(target.clone(), now);
-    }
-}
 
 /// A request that was decided, and is not committed yet.
 struct Decided {
@@ -80,15 +38,6 @@ struct Run {
     /// Every verdict there was, which the same operations under other clocks must give again.
     trace: Vec<bool>,
     counts: BTreeMap<&'static str, u64>,
-}
-
-fn holder(n: u8) -> Holder {
-    let name = |what: &str, n: u8| format!("{what}-{n}");
-    Holder {
-        agent: name("agent", n % 4).parse().unwrap(),
-        owner: name("team", n % 2).parse().unwrap(),
-        issuer: name("ci", n % 3).parse().unwrap(),
-    }
 }
 
 impl Run {

@@ -27,8 +27,8 @@ struct Waiting {
 
 impl Unjournaled {
     pub(super) fn new(spool: Spool, left: Vec<Unnumbered>) -> Self {
-        let mut waiting = Waiting::default();
-        waiting.written = left.iter().map(|stop| stop.stop.id).collect();
+        let written = left.iter().map(|stop| stop.stop.id).collect();
+        let mut waiting = Waiting { written, ..Waiting::default() };
         left.into_iter().for_each(|stop| waiting.add(stop));
         Self { spool: Arc::new(spool), waiting: Mutex::new(waiting), writing: tokio::sync::Mutex::default() }
     }
