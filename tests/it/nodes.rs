@@ -212,3 +212,67 @@ async fn a_redis_that_refuses_writes_is_down_for_both() {
     b.leave().await;
     a.finish().await;
 }
+
+/// Fields of `stops` for stops that have no number.
+fn without_number(app: &TestApp) -> Vec<String> {
+    let fields: Vec<String> = app.redis.as_ref().unwrap().command(&["HKEYS", "hallpass:{revocation}:stops"]);
+    fields.into_iter().filter(|field| field.starts_with("unnumbered:")).collect()
+}
+
+/// Many at once, and one target twice: each gets its number, none is given back, and each can be lifted.
+#[tokio::test]
+async fn stops_of_an_outage_hold_everywhere_and_get_their_numbers() {
+    let (a, b) = two(Default::default()).await;
+    let tokens = [a.issue().await, b.issue().await];
+    let (database, elsewhere) = (a.file("hallpass.db"), a.file("elsewhere.db"));
+    std::fs::rename(&database, &elsewhere).unwrap();
+    for target in [AGENT, "owner:team-payments", AGENT, "issuer:ci", "everything"] {
+        let answer = revoke(&a, target).await;
+        assert_eq!(answer["audit"], "pending", "{answer}");
+        assert_eq!(answer["confirmed"], json!(["broker-a", "broker-b"]), "{answer}");
+    }
+    for flushed in [false, true] {
+        if flushed {
+            a.redis.as_ref().unwrap().command::<()>(&["FLUSHALL"]);
+        }
+        for token in &tokens {
+            assert!(!a.active(token).await && !b.active(token).await, "flushed: {flushed}");
+        }
+        for app in [&a, &b] {
+            let answer = app.exchange(&app.proof(), &[]).await;
+            assert_ne!(answer.status, 200, "{}", answer.text);
+        }
+    }
+    std::fs::rename(&elsewhere, &database).unwrap();
+    let began = Instant::now();
+    loop {
+        let listed = a.admin_get("/v1/revocations?active=true").await;
+        let all = listed.status == 200 && listed.json()["revocations"].as_array().unwrap().len() == 4;
+        if all && without_number(&a).is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{} {:?}", listed.text, without_number(&a));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    is_refused(&a).await;
+    is_refused(&b).await;
+    for (n, stop) in b.admin_get("/v1/revocations?active=true").await.json()["revocations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        let app = if n % 2 == 0 { &a } else { &b };
+        app.lift(stop["id"].as_str().unwrap()).await;
+    }
+    // Longer than a follower needs to notice what would be missing.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    assert_eq!(without_number(&a), Vec::<String>::new(), "nobody gives them again");
+    for (app, token) in [(&a, &tokens[0]), (&b, &tokens[1])] {
+        let fresh = app.issue().await;
+        assert!(app.active(&fresh).await);
+        assert!(!app.active(token).await, "a lift resurrected it");
+    }
+    b.leave().await;
+    a.finish().await;
+}

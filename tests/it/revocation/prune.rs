@@ -74,12 +74,14 @@ fn what_changed_since_it_was_judged_stays() {
         server.command::<i64>(&["HSET", STOPS, target, text]);
     }
     let script = include_str!("../../../src/revocation/redis/prune.lua");
-    let [a, b, c] = &targets;
-    let words =
-        ["EVAL", script, "1", STOPS, a, judged[0].as_str(), b, judged[1].as_str(), c, judged[1].as_str()];
+    let [changed, same, gone] = &targets;
+    let mut words = vec!["EVAL", script, "1", STOPS];
+    for (target, text) in [(changed, &judged[0]), (same, &judged[1]), (gone, &judged[1])] {
+        words.extend([target.as_str(), text.as_str()]);
+    }
     assert_eq!(server.command::<u64>(&words), 1, "one changed, and one is gone already");
-    assert_eq!(fields(&server), [a.clone()]);
-    assert_eq!(server.command::<String>(&["HGET", STOPS, a]), now[0]);
+    assert_eq!(fields(&server), [changed.clone()]);
+    assert_eq!(server.command::<String>(&["HGET", STOPS, changed]), now[0]);
 }
 
 /// A node that was away since before a lift knows the stop alone, from what it held in memory.
