@@ -67,15 +67,21 @@ impl Redis {
             let Err(err) = self.follow_once(source).await;
             tracing::warn!(error = %err, "the revocation log cannot be followed");
             self.set_trouble(Some(err));
-            if let Ok(book) = source.book().await {
-                self.view.learn_book(&book);
-            }
+            self.learn_from(source).await;
             if started.elapsed() > RETRY[1] {
                 pause = RETRY[0];
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY[1]);
         }
+    }
+
+    /// What the store says, while the authority says nothing.
+    async fn learn_from(&self, source: &impl Source) {
+        let Ok(book) = source.book().await else { return };
+        self.view.learn_book(&book);
+        self.note_left_behind(&self.view.book(), &source.unnumbered(), source).await;
+        self.forget_in_view(&self.numbered());
     }
 
     /// Follows over one connection until it fails.

@@ -238,8 +238,16 @@ impl Redis {
             return;
         }
         self.numbered.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| !settled.contains(one));
+        self.forget_in_view(settled);
+    }
+
+    /// The view has them with their numbers.
+    fn forget_in_view(&self, numbered: &[(Target, StopId)]) {
+        if numbered.is_empty() {
+            return;
+        }
         self.view.learn(|book| {
-            for (target, id) in settled {
+            for (target, id) in numbered {
                 book.forget_unnumbered(target, *id);
             }
         });

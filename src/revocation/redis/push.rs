@@ -40,6 +40,7 @@ impl Redis {
         // Also where the authority cannot be reached: a view that heard of a stop and never of its lift would go on
         // refusing when the store has long forgotten both.
         self.view.learn_book(&book);
+        self.forget_in_view(&self.numbered());
         let wanted = book.revision();
         // Whoever waits here finds most often that its change went along with another's.
         let _turn = self.pushing.lock().await;

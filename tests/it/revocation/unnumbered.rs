@@ -118,6 +118,31 @@ async fn one_that_was_numbered_while_redis_was_away_does_not_stay() {
     assert!(b.may_issue(&request()).await.unwrap());
 }
 
+/// The store comes back in the moment in which Redis goes: what has its number there is judged by it alone.
+#[tokio::test]
+async fn one_that_is_lifted_while_redis_is_away_is_over_everywhere() {
+    let (mut server, store) = (RedisServer::start(), Durable::default());
+    let (a, b) = pair(&server, &store).await;
+    let (_, stopped) = a.stop_unnumbered(&agent()).await;
+    assert_eq!(a.seen(&stopped.unwrap(), 5_000).await.1, Vec::<String>::new());
+    server.kill();
+    a.number_waiting();
+    assert!(a.push().await.is_err());
+    let dead = |node: &Node| Verdict::of(&request(), &[&node.revocation.known(), &store.book()]).is_dead();
+    assert!(dead(&a) && dead(&b));
+    store.lift(&agent());
+    assert!(a.push().await.is_err());
+    assert!(!dead(&a), "the lift holds here at once");
+    eventually("the lift at the other", || !dead(&b)).await;
+    server.restart();
+    for node in [&a, &b] {
+        recovered(node).await;
+        assert!(node.may_issue(&request()).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(held(&server), None);
+}
+
 /// While the store is down nobody can tell whether it has a number.
 #[tokio::test]
 async fn one_that_nobody_can_look_up_stays() {
