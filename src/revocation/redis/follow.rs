@@ -203,6 +203,13 @@ impl Redis {
         let (entries, state, reports): Answer =
             pipe.query_async(connection).await.map_err(|err| self.unfollowable(&err))?;
 
+        let own = reports.get(self.node.as_str());
+        if own.is_some_and(|own| *own != report.to_string()) && self.roster.note_namesake(Instant::now()) {
+            tracing::error!(
+                node = %self.node,
+                "another broker has this one's name, and no stop is confirmed by both: give each its own server.name",
+            );
+        }
         let silent = self.roster.hear(reports, Instant::now())?;
         self.remove(connection, silent).await?;
         let entries: Vec<_> =
@@ -240,6 +247,7 @@ impl Redis {
                 .map_err(|err| RevocationError::Broken(err.to_string()))?;
             let entry = Entry::parse(fields);
             match entry.ok_or_else(|| RevocationError::Broken(format!("the log's entry {id}")))? {
+                Entry::Left(node) if node == self.node.as_str() => self.roster.forget_namesake(),
                 Entry::Left(node) => self.roster.forget(&node),
                 Entry::Change { state, items } => {
                     let next = state.life == place.state.life && state.serial == place.state.serial + 1;

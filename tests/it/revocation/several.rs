@@ -80,6 +80,27 @@ async fn a_node_that_shuts_down_is_not_waited_for() {
     assert_eq!(a.revocation.unconfirmed().pending, []);
 }
 
+/// Nobody can tell their reports apart: that one has confirmed says nothing of the other.
+#[tokio::test]
+async fn two_of_one_name_are_not_taken_for_one() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let proxy = Proxy::to(server.port).await;
+    let one = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    let mut two = Node::ready("broker-a", &redis_at(proxy.port), &store).await;
+    let namesake = || one.revocation.unconfirmed().pending == names(&["broker-a"]);
+    eventually("the other's report", namesake).await;
+    proxy.black_hole();
+    let change = one.stop(&agent()).await;
+    assert_eq!(one.seen(&change, 300).await, (only("broker-a"), only("broker-a")));
+    // One that ends in good order is counted no more: a new process takes the place of an old one so.
+    proxy.pass();
+    recovered(&two).await;
+    two.shut_down().await;
+    eventually("its end", || !namesake()).await;
+    let change = one.lift(&agent()).await;
+    assert_eq!(one.seen(&change, 5_000).await, (only("broker-a"), vec![]));
+}
+
 #[tokio::test]
 async fn changes_lost_from_the_log_are_loaded_from_the_stops() {
     let (server, store) = (RedisServer::start(), Durable::default());
