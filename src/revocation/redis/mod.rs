@@ -25,7 +25,8 @@
 //!
 //! **Confirmation.** A node reports the last change up to which its view is complete. That number is the store's and
 //! is given once, so a report confirms every change up to it, whatever Redis has lost or regained. For a stop that
-//! has no number yet, a report confirms by life and serial, if it was heard after the stop was sent.
+//! has no number yet, a report confirms by life and serial, if it was heard after the stop was sent. Two nodes
+//! of one name cannot be told apart: that name is pending.
 //!
 //! A user that may do what a node needs and no more (with a database other than 0, add `+select`):
 //!
