@@ -84,7 +84,7 @@ async fn a_token_that_its_holder_ends_at_one_is_dead_at_the_other() {
     a.finish().await;
 }
 
-/// In 2.0 a stop at the broker behind was «confirmed» by the one ahead, which went on issuing.
+/// By instants a stop at the broker behind was «confirmed» by the one ahead, which went on issuing.
 #[tokio::test]
 async fn brokers_hours_apart_agree() {
     let hands = [Hands::default(), Hands::default()];

@@ -80,7 +80,7 @@ fn what_changed_since_it_was_judged_stays() {
         words.extend([target.as_str(), text.as_str()]);
     }
     assert_eq!(server.command::<u64>(&words), 1, "one changed, and one is gone already");
-    assert_eq!(fields(&server), [changed.clone()]);
+    assert_eq!(fields(&server), std::slice::from_ref(changed));
     assert_eq!(server.command::<String>(&["HGET", STOPS, changed]), now[0]);
 }
 
