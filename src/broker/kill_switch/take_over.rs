@@ -6,7 +6,7 @@
 use super::{KillSwitch, unreadable};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::StopId;
-use crate::domain::revocation::{Book, Stop, Target};
+use crate::domain::revocation::{Book, Revision, Stop, Target};
 use crate::domain::time::Timestamp;
 use crate::revocation::RevocationError;
 use crate::store::Adoption;
@@ -14,6 +14,10 @@ use crate::store::Adoption;
 /// The reason of a stop that no event explains any more.
 const FOUND: &str =
     "found in Redis: the event of this stop was lost when the store was restored from an older copy";
+
+/// The lost history may have gone on past what Redis heard of it, and given tokens numbers that nobody knows. So new ones
+/// are given this far above: more than changes are made while Redis is away.
+const GAP: u64 = 1_000_000;
 
 impl KillSwitch {
     pub(super) async fn take_over_history(&self) -> Result<(), RevocationError> {
@@ -68,13 +72,14 @@ fn adoption(theirs: &Book, ours: &Book, now: Timestamp) -> Adoption {
             restated.push((id, Event { detail, ..event(Kind::RevocationStopped) }));
         }
     }
+    let above = Revision::new(theirs.revision().max(ours.revision()).number().saturating_add(GAP));
     let (lost, known) = (theirs.revision(), ours.revision());
     let detail = Some(format!(
         "Redis has changes of the kill switch up to {lost}, this store up to {known}: it was restored from an older copy; \
          {} stops were taken over and every token issued before is dead",
         stops.len()
     ));
-    Adoption { event: Event { detail, ..event(Kind::StoreRestored) }, above: lost, stops, restated }
+    Adoption { event: Event { detail, ..event(Kind::StoreRestored) }, above, stops, restated }
 }
 
 fn found(id: StopId, target: &Target, at: Timestamp) -> Stop {

@@ -77,7 +77,7 @@ impl Store {
 
     fn adopt(&mut self, theirs: &Book) {
         let ours = self.book.clone();
-        let above = ours.revision().max(theirs.revision());
+        let above = Revision::new(ours.revision().max(theirs.revision()).number() + 1_000_000);
         self.book.complete_to(Point { revision: above, ..ours.point() });
         let now = self.next();
         self.book.raise_floor(now);
