@@ -33,7 +33,7 @@ use self::settings::{Backend, RevocationSettings};
 pub use self::source::{Source, Unnumbered};
 use crate::domain::digest::Digest;
 use crate::domain::id::{AgentId, BrokerName, StopId};
-use crate::domain::revocation::{Book, Levels, Revision, Target};
+use crate::domain::revocation::{Book, Levels, Point, Revision, Target};
 use crate::domain::time::{Clock, Timestamp};
 
 /// The kill switch of this node, shared as `Arc<Revocation>`.
@@ -118,14 +118,14 @@ impl Revocation {
         }
     }
 
-    /// The same, into an authority of another history, which the source has taken over.
+    /// The same, into an authority of another history, which the source has taken over up to `theirs`.
     ///
     /// # Errors
     /// As [`Revocation::push`].
-    pub async fn push_over(&self, source: &impl Source) -> Result<Applied, RevocationError> {
+    pub async fn push_over(&self, source: &impl Source, theirs: Point) -> Result<Applied, RevocationError> {
         match self {
             Self::Memory(memory) => Ok(memory.applied(source).await),
-            Self::Redis(redis) => redis.push(source, How::Over).await,
+            Self::Redis(redis) => redis.push(source, How::Over(theirs)).await,
         }
     }
 

@@ -28,6 +28,9 @@ pub trait Source: Send + Sync {
     /// The stops of this node that have no number yet.
     fn unnumbered(&self) -> Vec<Unnumbered>;
 
+    /// Whether the store has numbered this stop meanwhile, whichever node took it.
+    fn is_numbered(&self, stop: &Unnumbered) -> impl Future<Output = Result<bool, RevocationError>> + Send;
+
     /// The authority holds another history than the store: takes it over, and pushes over it.
     fn take_over(&self) -> impl Future<Output = Result<(), RevocationError>> + Send;
 }

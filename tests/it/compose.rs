@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use hallpass::domain::digest::Digest;
 use hallpass::domain::id::StopId;
-use hallpass::domain::revocation::{Levels, Standing, StopBook, Target};
+use hallpass::domain::revocation::{Book, Holder, Levels, Point, Revision, Standing, Target};
 use hallpass::domain::time::{Clock, Timestamp};
 use hallpass::revocation::settings::{Backend, RevocationSettings};
-use hallpass::revocation::{Revocation, RevocationError};
+use hallpass::revocation::{Revocation, RevocationError, Source, Unnumbered};
 use hallpass::token::KeyEncryptionKey;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -134,6 +134,31 @@ fn redis(folder: &TempDir) -> RedisServer {
     })
 }
 
+/// A store that holds one stop.
+struct OneStop(Arc<Book>);
+
+impl Source for OneStop {
+    async fn book(&self) -> Result<Arc<Book>, RevocationError> {
+        Ok(Arc::clone(&self.0))
+    }
+
+    async fn mark(&self, revision: Revision) -> Result<Option<Digest>, RevocationError> {
+        Ok((revision == self.0.revision()).then_some(self.0.point().mark))
+    }
+
+    fn unnumbered(&self) -> Vec<Unnumbered> {
+        Vec::new()
+    }
+
+    async fn is_numbered(&self, _: &Unnumbered) -> Result<bool, RevocationError> {
+        Ok(true)
+    }
+
+    async fn take_over(&self) -> Result<(), RevocationError> {
+        panic!("there is no other history")
+    }
+}
+
 async fn connect(redis: &RedisServer, password: String) -> Revocation {
     let settings = RevocationSettings {
         backend: Backend::Redis {
@@ -145,7 +170,9 @@ async fn connect(redis: &RedisServer, password: String) -> Revocation {
         max_staleness: Duration::from_secs(2),
     };
     let broker = "broker-a".parse().expect("a broker name");
-    Revocation::connect(&settings, broker, Clock::new(|| NOW)).await.expect("settings that make sense")
+    Revocation::connect(&settings, broker, "hallpass.test/audit+0", Clock::new(|| NOW))
+        .await
+        .expect("settings that make sense")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,28 +180,28 @@ async fn the_stacks_redis_user_can_do_what_the_kill_switch_needs() {
     let folder = secrets();
     let redis = redis(&folder);
     let switch = Arc::new(connect(&redis, made(&folder, "redis_password")).await);
-    switch.refill(&StopBook::default()).await.unwrap();
-
     let target: Target = "agent:payments-refactorer".parse().unwrap();
     let stop = StopId::new(NOW, &[7; 10]);
-    let revision = switch.apply(&target, Standing { stop: Some(stop), at: NOW }).await.unwrap();
-    let levels = Levels {
-        tokens: Vec::new(),
+    let number = Revision::new(1);
+    let standing = Standing { stop: Some(stop), stopped: number, changed: number };
+    let point = Point { revision: number, mark: Digest::of(b"its event") };
+    let book = Book::of(point, Revision::ZERO, [(target.clone(), standing)]);
+    let source = Arc::new(OneStop(Arc::new(book)));
+    let applied = switch.push(&*source).await.unwrap();
+    let levels = Levels::asked_by(Holder {
         agent: "payments-refactorer".parse().unwrap(),
         owner: "team-payments".parse().unwrap(),
         issuer: "github".parse().unwrap(),
-        above: Vec::new(),
-    };
-    assert_eq!(switch.ask(&levels).await.unwrap().stopped, Some(target));
+    });
+    assert_eq!(switch.ask(&levels).await.unwrap().verdict(&levels).stopped, Some(target));
 
     let (end, shutdown) = tokio::sync::watch::channel(false);
     let following = Arc::clone(&switch);
-    let book = Arc::new(StopBook::default());
-    let follower = tokio::spawn(async move { following.follow(shutdown, move || Arc::clone(&book)).await });
-    let seen = switch.confirmations(&revision, Duration::from_secs(5)).await.unwrap();
+    let follower = tokio::spawn(async move { following.follow(shutdown, &*source).await });
+    let seen = switch.confirmations(&applied, Duration::from_secs(5)).await.unwrap();
     assert_eq!((seen.confirmed.len(), seen.pending.len()), (1, 0));
     tokio::time::timeout(Duration::from_secs(10), async {
-        while switch.view(&levels).is_err() {
+        while switch.view().is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -217,6 +244,6 @@ async fn the_stacks_redis_user_can_do_nothing_else_and_nobody_else_anything() {
     assert_eq!(refused(&mut redis.client(), "PING").as_deref(), Some("NOAUTH"));
 
     let stranger = connect(&redis, "a guess".into()).await;
-    let denied = stranger.refill(&StopBook::default()).await;
+    let denied = stranger.push(&OneStop(Arc::default())).await;
     assert!(matches!(denied, Err(RevocationError::Unreachable(_))), "{denied:?}");
 }

@@ -264,6 +264,10 @@ impl Source for OtherNode {
         vec![self.stop.clone()]
     }
 
+    async fn is_numbered(&self, _: &Unnumbered) -> Result<bool, RevocationError> {
+        Ok(false)
+    }
+
     async fn take_over(&self) -> Result<(), RevocationError> {
         panic!("there is no other history")
     }

@@ -128,7 +128,7 @@ impl KillSwitch {
     async fn announce(&self, numbered: bool) -> Result<Confirmations, RevocationError> {
         let applied = match self.revocation.push(self).await {
             Err(RevocationError::Ahead { .. }) => {
-                self.refill().await?;
+                self.wait_for_takeover().await?;
                 self.revocation.push(self).await?
             }
             pushed => pushed?,
@@ -147,10 +147,7 @@ impl KillSwitch {
                 _ => self.store.stop(stop, event).await.map(drop),
             };
             match done {
-                Ok(()) => {
-                    self.revocation.note_numbered(target, id);
-                    journaled.push(id);
-                }
+                Ok(()) => journaled.push((target, id)),
                 Err(error) => tracing::warn!(%error, stop = %id, "a stop still waits for the store"),
             }
         }
@@ -160,8 +157,13 @@ impl KillSwitch {
             }
             return;
         }
-        if let Err(error) = self.unjournaled.forget(&journaled).await {
+        let ids: Vec<StopId> = journaled.iter().map(|(_, id)| *id).collect();
+        if let Err(error) = self.unjournaled.forget(&ids).await {
             tracing::error!(%error, "the file of stops that waited for the store names some that are journaled");
+        }
+        // Only now: a push that still found them among those that wait would give them back to the authority.
+        for (target, id) in journaled {
+            self.revocation.note_numbered(target, id);
         }
         if let Err(error) = self.refill().await {
             tracing::warn!(%error, "kill switch not reached; the store holds the stops");

@@ -12,17 +12,21 @@ mod unjournaled;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 pub(super) use self::change::Ended;
 pub use self::change::{Audited, Change};
 use self::unjournaled::Unjournaled;
 use crate::broker::Denied;
 use crate::domain::digest::Digest;
 use crate::domain::reason::Reason;
-use crate::domain::revocation::{Book, Levels, Revision, Verdict};
+use crate::domain::revocation::{Book, Levels, Point, Revision, Target, Verdict};
 use crate::domain::time::Clock;
 use crate::revocation::{Revocation, RevocationError, Source};
 use crate::store::{Spool, Store, Unnumbered};
 
+/// What a stop waits until a store that lost stops has them again.
+const TAKEOVER_PATIENCE: Duration = Duration::from_secs(2);
 /// What a caller waits for a refill of the authority, which goes on beside it anyway.
 const REFILL_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -30,8 +34,10 @@ pub struct KillSwitch {
     store: Store,
     revocation: Arc<Revocation>,
     unjournaled: Unjournaled,
-    /// The turn to take over what a restored store has lost.
-    taking_over: tokio::sync::Mutex<()>,
+    /// The turn to take over what a restored store has lost, and up to where it was taken over last.
+    taken_over: tokio::sync::Mutex<Option<Point>>,
+    /// Redis holds changes that the store has lost, and they are not taken over yet.
+    store_is_behind: watch::Sender<bool>,
     clock: Clock,
 }
 
@@ -44,18 +50,28 @@ impl KillSwitch {
         clock: Clock,
     ) -> Self {
         let unjournaled = Unjournaled::new(spool, left);
-        Self { store, revocation, unjournaled, taking_over: tokio::sync::Mutex::default(), clock }
+        Self {
+            store,
+            revocation,
+            unjournaled,
+            taken_over: tokio::sync::Mutex::default(),
+            store_is_behind: watch::Sender::new(false),
+            clock,
+        }
     }
 
     /// What holds of `levels`, exactly: the authority's word and the durable store's.
     ///
     /// An authority that lost its memory is refilled from the store and asked again (law 5). One that
     /// cannot be used leaves the store's word, which holds every stop; the store then has to be
-    /// well, or nobody can tell.
+    /// well, or nobody can tell. A store that was found to have lost stops does not hold every one.
     pub(super) async fn verdict(&self, levels: &Levels) -> Result<Verdict, Denied> {
         match self.ask(levels).await {
-            Ok(live) => Ok(self.judge(levels, &live)),
-            Err(error) if self.store.healthy() => {
+            Ok(live) => {
+                self.set_behind(false);
+                Ok(self.judge(levels, &live))
+            }
+            Err(error) if self.store.healthy() && !*self.store_is_behind.borrow() => {
                 tracing::warn!(%error, "kill switch asked from the store alone");
                 Ok(self.known(levels))
             }
@@ -127,8 +143,26 @@ impl KillSwitch {
     /// Makes authority and store know the same changes.
     async fn refill(&self) -> Result<(), RevocationError> {
         match self.revocation.push(self).await {
-            Err(RevocationError::Ahead { .. }) => self.take_over().await,
+            Err(RevocationError::Ahead { .. }) => {
+                self.wait_for_takeover().await?;
+                self.revocation.push(self).await.map(drop)
+            }
             pushed => pushed.map(drop),
+        }
+    }
+
+    fn set_behind(&self, is_behind: bool) {
+        self.store_is_behind.send_if_modified(|known| std::mem::replace(known, is_behind) != is_behind);
+    }
+
+    /// Until the follower has taken over what the store lost. It alone does: a caller that is broken off half-way, as
+    /// those of a request are, would leave the next one to do it again.
+    async fn wait_for_takeover(&self) -> Result<(), RevocationError> {
+        self.set_behind(true);
+        let mut behind = self.store_is_behind.subscribe();
+        match tokio::time::timeout(TAKEOVER_PATIENCE, behind.wait_for(|is_behind| !is_behind)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(RevocationError::Unreachable("what the store lost is not taken over yet".to_owned())),
         }
     }
 }
@@ -148,6 +182,15 @@ impl Source for KillSwitch {
 
     fn unnumbered(&self) -> Vec<crate::revocation::Unnumbered> {
         self.unjournaled.targets()
+    }
+
+    async fn is_numbered(&self, stop: &crate::revocation::Unnumbered) -> Result<bool, RevocationError> {
+        if let Target::Token(token) = stop.target
+            && self.store.seen().has_ended(token)
+        {
+            return Ok(true);
+        }
+        self.store.stop_of(stop.id).await.map(|stop| stop.is_some()).map_err(unreadable)
     }
 
     async fn take_over(&self) -> Result<(), RevocationError> {

@@ -6,7 +6,7 @@
 use super::{KillSwitch, unreadable};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::StopId;
-use crate::domain::revocation::{Book, Stop, Target};
+use crate::domain::revocation::{Book, Revision, Stop, Target};
 use crate::domain::time::Timestamp;
 use crate::revocation::RevocationError;
 use crate::store::Adoption;
@@ -15,17 +15,35 @@ use crate::store::Adoption;
 const FOUND: &str =
     "found in Redis: the event of this stop was lost when the store was restored from an older copy";
 
+/// The lost history may have gone on past what Redis heard of it, and given tokens numbers that nobody knows. So new ones
+/// are given this far above: more than changes are made while Redis is away.
+const GAP: u64 = 1_000_000;
+
 impl KillSwitch {
     pub(super) async fn take_over_history(&self) -> Result<(), RevocationError> {
-        let _turn = self.taking_over.lock().await;
+        // Nobody may rely on the store alone until it is done.
+        self.set_behind(true);
+        let mut taken_over = self.taken_over.lock().await;
         let theirs = self.revocation.load().await?;
         let ours = self.store.book().await.map_err(unreadable)?;
         let mark = self.store.mark(theirs.revision()).await.map_err(unreadable)?;
         if mark == Some(theirs.point().mark) {
             // Somebody else has done it meanwhile.
-            return self.revocation.push(self).await.map(drop);
+            self.revocation.push(self).await?;
+            self.set_behind(false);
+            return Ok(());
         }
-        let adoption = adoption(&theirs, &ours, self.clock.now());
+        if *taken_over != Some(theirs.point()) {
+            self.adopt(&theirs, &ours).await?;
+            *taken_over = Some(theirs.point());
+        }
+        self.revocation.push_over(self, theirs.point()).await?;
+        self.set_behind(false);
+        Ok(())
+    }
+
+    async fn adopt(&self, theirs: &Book, ours: &Book) -> Result<(), RevocationError> {
+        let adoption = adoption(theirs, ours, self.clock.now());
         tracing::error!(
             redis = %theirs.revision(),
             store = %ours.revision(),
@@ -33,8 +51,7 @@ impl KillSwitch {
             "THE STORE WAS RESTORED FROM AN OLDER COPY: the stops that Redis remembers are taken over, and every token that \
              was issued before is dead; agents get new ones by themselves",
         );
-        self.store.adopt(adoption).await.map_err(unreadable)?;
-        self.revocation.push_over(self).await.map(drop)
+        self.store.adopt(adoption).await.map_err(unreadable)
     }
 }
 
@@ -55,13 +72,14 @@ fn adoption(theirs: &Book, ours: &Book, now: Timestamp) -> Adoption {
             restated.push((id, Event { detail, ..event(Kind::RevocationStopped) }));
         }
     }
+    let above = Revision::new(theirs.revision().max(ours.revision()).number().saturating_add(GAP));
     let (lost, known) = (theirs.revision(), ours.revision());
     let detail = Some(format!(
         "Redis has changes of the kill switch up to {lost}, this store up to {known}: it was restored from an older copy; \
          {} stops were taken over and every token issued before is dead",
         stops.len()
     ));
-    Adoption { event: Event { detail, ..event(Kind::StoreRestored) }, above: lost, stops, restated }
+    Adoption { event: Event { detail, ..event(Kind::StoreRestored) }, above, stops, restated }
 }
 
 fn found(id: StopId, target: &Target, at: Timestamp) -> Stop {

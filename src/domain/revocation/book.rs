@@ -52,12 +52,14 @@ impl Book {
     /// Merges what is known of `target`, and says whether that was news.
     pub fn note(&mut self, target: Target, standing: Standing) -> bool {
         let known = self.standings.get(&target).copied();
-        if known.is_some_and(|known| known.merge(standing) == known) || standing.is_spent(&target, self.floor)
-        {
+        if known.is_some_and(|known| known.merge(standing) == known) {
             return false;
         }
         if let Some(known) = known {
             self.order.remove_mut(&(known.changed, target.clone()));
+        }
+        if standing.is_spent(&target, self.floor) {
+            return self.standings.remove_mut(&target);
         }
         self.order.insert_mut((standing.changed, target.clone()));
         self.standings.insert_mut(target, standing);

@@ -1,7 +1,7 @@
 //! Follows the log over a connection of its own, without a gap: each entry must be the next write of the life
 //! that the view holds, and each round ends with a look at the state itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +17,10 @@ use super::push::How;
 use super::roster::Report;
 use super::wire::{Entry, LOG, SEEN, STATE, STOPS, State};
 use super::{Redis, meaning};
+use crate::domain::id::StopId;
+use crate::domain::revocation::Book;
 use crate::revocation::view::SinceStart;
-use crate::revocation::{RevocationError, Source, ended};
+use crate::revocation::{RevocationError, Source, Unnumbered, ended};
 
 /// How often a node reports when nothing happens.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -65,12 +67,21 @@ impl Redis {
             let Err(err) = self.follow_once(source).await;
             tracing::warn!(error = %err, "the revocation log cannot be followed");
             self.set_trouble(Some(err));
+            self.learn_from(source).await;
             if started.elapsed() > RETRY[1] {
                 pause = RETRY[0];
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY[1]);
         }
+    }
+
+    /// What the store says, while the authority says nothing.
+    async fn learn_from(&self, source: &impl Source) {
+        let Ok(book) = source.book().await else { return };
+        self.view.learn_book(&book);
+        self.note_left_behind(&self.view.book(), &source.unnumbered(), source).await;
+        self.forget_in_view(&self.numbered());
     }
 
     /// Follows over one connection until it fails.
@@ -107,11 +118,32 @@ impl Redis {
         let session_is_new = self.link.session().is_ok_and(|session| self.trusted(&session).is_err());
         let owed = source.unnumbered();
         let known = self.view.book();
-        let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target) != Some(stop.id));
-        if session_is_new || unpushed || source.book().await?.point() != place.state.point {
+        let left_behind = self.note_left_behind(&known, &owed, source).await;
+        let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target).is_none());
+        let book = source.book().await?;
+        let behind = book.point() != place.state.point || book.floor() > place.state.floor;
+        if session_is_new || unpushed || left_behind || behind {
             self.push_or_take_over(source).await?;
         }
         Ok(())
+    }
+
+    /// Finds stops that lost their waiting node before they lost their place here: the store has numbered them, and
+    /// another node, or an earlier process of this one, gave them to the authority again.
+    async fn note_left_behind(&self, known: &Book, own: &[Unnumbered], source: &impl Source) -> bool {
+        let own: HashSet<StopId> = own.iter().map(|stop| stop.id).collect();
+        let mut found = false;
+        for (target, id) in known.unnumbered().filter(|(_, id)| !own.contains(id)).take(BATCH) {
+            let stop = Unnumbered { id: *id, target: target.clone() };
+            match source.is_numbered(&stop).await {
+                Ok(true) => self.note_numbered(stop.target, stop.id),
+                Ok(false) => continue,
+                // The stop stays in effect.
+                Err(_) => break,
+            }
+            found = true;
+        }
+        found
     }
 
     async fn push_or_take_over(&self, source: &impl Source) -> Result<(), RevocationError> {
@@ -171,6 +203,13 @@ impl Redis {
         let (entries, state, reports): Answer =
             pipe.query_async(connection).await.map_err(|err| self.unfollowable(&err))?;
 
+        let own = reports.get(self.node.as_str());
+        if own.is_some_and(|own| *own != report.to_string()) && self.roster.note_namesake(Instant::now()) {
+            tracing::error!(
+                node = %self.node,
+                "another broker has this one's name, and no stop is confirmed by both: give each its own server.name",
+            );
+        }
         let silent = self.roster.hear(reports, Instant::now())?;
         self.remove(connection, silent).await?;
         let entries: Vec<_> =
@@ -208,6 +247,7 @@ impl Redis {
                 .map_err(|err| RevocationError::Broken(err.to_string()))?;
             let entry = Entry::parse(fields);
             match entry.ok_or_else(|| RevocationError::Broken(format!("the log's entry {id}")))? {
+                Entry::Left(node) if node == self.node.as_str() => self.roster.forget_namesake(),
                 Entry::Left(node) => self.roster.forget(&node),
                 Entry::Change { state, items } => {
                     let next = state.life == place.state.life && state.serial == place.state.serial + 1;
@@ -234,7 +274,13 @@ impl Redis {
     fn set_followed(&self, state: &State) {
         if self.followed().is_none_or(|followed| *followed != *state) {
             self.followed.store(Some(Arc::new(state.clone())));
-            self.reached.store(Some(Arc::new(state.clone())));
+            // What a push has reached meanwhile is further than what the log has told.
+            let further = |before: &State| before.life == state.life && before.serial > state.serial;
+            let state = Arc::new(state.clone());
+            self.reached.rcu(|before| match before {
+                Some(before) if further(before) => Some(Arc::clone(before)),
+                _ => Some(Arc::clone(&state)),
+            });
         }
     }
 

@@ -16,8 +16,8 @@
 //! **Trust.** An answer counts only over a connection that was written to since it was made, so a replica is never
 //! trusted, and only if the state goes on from the one known: the same life, at least as many writes. Flushed, restarted
 //! without its last writes, evicted, failed over to a replica that lagged: each breaks one of these, and
-//! [`RevocationError::Amnesia`] follows. Whoever pushes to an empty authority begins a new life, by which every
-//! other node notices too. An authority that refuses the follower's writes is not asked at all.
+//! [`RevocationError::Amnesia`] follows. Whoever pushes to an empty authority, or to one that lost writes, begins a new
+//! life, by which every other node notices too. An authority that refuses the follower's writes is not asked at all.
 //!
 //! **Exactness.** A node asks for the state. Where its view has followed the log just as far, the view holds all that is
 //! there; else it asks about the targets themselves. The answer is judged together with this node's own view and the
@@ -25,7 +25,8 @@
 //!
 //! **Confirmation.** A node reports the last change up to which its view is complete. That number is the store's and
 //! is given once, so a report confirms every change up to it, whatever Redis has lost or regained. For a stop that
-//! has no number yet, a report confirms by life and serial, if it was heard after the stop was sent.
+//! has no number yet, a report confirms by life and serial, if it was heard after the stop was sent. Two nodes
+//! of one name cannot be told apart: that name is pending.
 //!
 //! A user that may do what a node needs and no more (with a database other than 0, add `+select`):
 //!
@@ -139,7 +140,10 @@ impl Redis {
     /// A stop has its number now, in the store's book: the next push takes it from those without.
     pub(super) fn note_numbered(&self, target: Target, id: StopId) {
         self.view.learn(|book| book.forget_unnumbered(&target, id));
-        self.numbered.lock().unwrap_or_else(PoisonError::into_inner).push((target, id));
+        let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
+        if !numbered.contains(&(target.clone(), id)) {
+            numbered.push((target, id));
+        }
     }
 
     pub(super) fn view(&self) -> Result<Arc<Book>, Stale> {
@@ -223,8 +227,16 @@ impl Redis {
             return;
         }
         self.numbered.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| !settled.contains(one));
+        self.forget_in_view(settled);
+    }
+
+    /// The view has them with their numbers.
+    fn forget_in_view(&self, numbered: &[(Target, StopId)]) {
+        if numbered.is_empty() {
+            return;
+        }
         self.view.learn(|book| {
-            for (target, id) in settled {
+            for (target, id) in numbered {
                 book.forget_unnumbered(target, *id);
             }
         });

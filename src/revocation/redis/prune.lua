@@ -2,7 +2,7 @@
 --
 -- KEYS  stops
 -- ARGV  target, standing, target, standing, …
--- Gives how many it removed. The lineage counts changes, and this is none.
+-- Gives how many it removed. The state counts changes, and this is none.
 
 local removed = 0
 for i = 1, #ARGV, 2 do

@@ -35,11 +35,12 @@ impl Redis {
 
     /// Over a connection of its own: a long answer must keep neither issuance nor the follower waiting.
     async fn prune(&self) -> Result<u64, RevocationError> {
-        let floor = self.view.book().floor();
+        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
+        // The authority's own: whoever asks it must learn that what is removed here is dead.
+        let floor = self.state(&mut connection).await?.map_or(Revision::ZERO, |state| state.floor);
         if floor == Revision::ZERO {
             return Ok(0);
         }
-        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
         let script = Script::new(include_str!("prune.lua"));
         let (mut removed, mut cursor) = (0, 0u64);
         loop {

@@ -4,13 +4,13 @@
 -- KEYS  stops, log
 -- ARGV  "part" or "last", the origin of the caller's store, the life to begin where there is none,
 --       the state on which the caller builds as "<life> <revision> <mark>" ("-" for none), the serial that it must have reached,
---       the caller's revision, mark and floor; then field, value, field, value, ...
+--       the caller's revision, mark and floor, "anew" to begin another life or "on"; then field, value, field, value, ...
 -- Gives {1, state}, or {0, state or ""} where the authority is not in the state on which the caller builds.
 -- Errors: OTHER (it serves another store), BROKEN (a value that is none).
 
 local stops, log = KEYS[1], KEYS[2]
 local mode, mine, new_life, base, reached = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local to_revision, to_mark, to_floor = ARGV[6], ARGV[7], ARGV[8]
+local to_revision, to_mark, to_floor, anew = ARGV[6], ARGV[7], ARGV[8], ARGV[9] == 'anew'
 
 local function number(n)
   return string.format('%.0f', n)
@@ -41,21 +41,28 @@ if now ~= base or (text and tonumber(serial) < reached) then
 end
 if not text then
   life, serial, revision, mark, floor = new_life, '0', '0', string.rep('0', 64), '0'
+elseif anew then
+  life, serial = new_life, '0'
 end
 
 redis.call('XLEN', log) -- fails here, before any write, if it is no stream
 local changes = {}
-for i = 9, #ARGV, 2 do
+local waiting = {} -- field → the stop without a number that it will hold, or false
+for i = 10, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   local stored = redis.call('HGET', stops, field)
   if string.sub(field, 1, 11) == 'unnumbered:' then
     local over = string.match(value, '^%- (.+)$')
-    if over then
-      if stored == over then
-        changes[#changes + 1] = { field, value, true }
-      end
-    elseif stored ~= value then
+    if waiting[field] == nil then
+      waiting[field] = stored
+    end
+    if over and waiting[field] == over then
+      changes[#changes + 1] = { field, value, true }
+      waiting[field] = false
+    elseif not over and not waiting[field] then
+      -- One is enough: whoever waits with another of the same target gives it when this one is gone.
       changes[#changes + 1] = { field, value, false }
+      waiting[field] = value
     end
   else
     local new, new_stop = standing(value)
@@ -69,8 +76,8 @@ for i = 9, #ARGV, 2 do
     if not new then
       return redis.error_reply('BROKEN the new standing of ' .. field)
     end
-    -- Of two of one number the one that stops.
-    if not old or new > old or (new == old and old_stop == '-' and new_stop ~= '-') then
+    -- Of two of one number the one that stops, of two that stop the later id: as the domain merges them.
+    if not old or new > old or (new == old and new_stop > old_stop) then
       changes[#changes + 1] = { field, value, false }
     end
   end
@@ -93,7 +100,7 @@ local floor_moves = tonumber(to_floor) > tonumber(floor)
 if floor_moves then
   floor = to_floor
 end
-if #lines > 0 or point_moves or floor_moves or not text then
+if #lines > 0 or point_moves or floor_moves or anew or not text then
   serial = number(tonumber(serial) + 1)
 end
 local state = table.concat({ mine, life, serial, revision, mark, floor }, ' ')

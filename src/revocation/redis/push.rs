@@ -9,7 +9,7 @@ use super::link::Session;
 use super::wire::{Item, LOG, STATE, STOPS, State};
 use super::{Redis, meaning};
 use crate::domain::id::StopId;
-use crate::domain::revocation::{Book, Point, Revision, Target};
+use crate::domain::revocation::{Book, Point, Revision, Standing, Target};
 use crate::revocation::{Applied, RevocationError, Source};
 
 /// What a part of a push, or a part of a load, may take.
@@ -26,8 +26,8 @@ pub(in crate::revocation) enum How {
     Lazily,
     /// In any case, behind the authority's own revision.
     Surely,
-    /// From the very first change, whatever history the authority is of.
-    Over,
+    /// From the very first change, over the history up to this point, which the source has taken over.
+    Over(Point),
 }
 
 impl Redis {
@@ -36,7 +36,12 @@ impl Redis {
         source: &impl Source,
         how: How,
     ) -> Result<Applied, RevocationError> {
-        let wanted = source.book().await?.revision();
+        let book = source.book().await?;
+        // Also where the authority cannot be reached: a view that heard of a stop and never of its lift would go on
+        // refusing when the store has long forgotten both.
+        self.view.learn_book(&book);
+        self.forget_in_view(&self.numbered());
+        let wanted = book.revision();
         // Whoever waits here finds most often that its change went along with another's.
         let _turn = self.pushing.lock().await;
         let sent = Instant::now();
@@ -51,6 +56,8 @@ impl Redis {
         if let Some(state) = self.reached()
             && (how == How::Lazily && nothing_else && self.trusted(&session).is_ok())
             && state.point.revision >= wanted
+            // The log may have told of another history, which has the number too.
+            && self.verified() == Some(state.point)
         {
             return Ok(applied(&state, wanted));
         }
@@ -73,17 +80,29 @@ impl Redis {
             Some(state) => Some(State::clone(&state)),
             None => self.state(&mut connection).await?,
         };
+        let mut fell_back = false;
         for _ in 0..ATTEMPTS {
             // Read after the state: what another node has pushed is in it.
             let book = source.book().await?;
             self.view.learn_book(&book);
             let after = self.base(source, &book, theirs.as_ref(), how).await?;
-            match self.push_on(&mut connection, source, &book, theirs.as_ref(), after).await? {
+            let lifted = self.lifted_long_ago(&book, theirs.as_ref(), how).await?;
+            let items = self.items(&book, after, lifted);
+            match self.push_on(&mut connection, source, &book, (theirs.as_ref(), fell_back), items).await? {
                 Ok(state) => return Ok((state, book)),
-                Err(now) => theirs = now,
+                Err(now) => {
+                    fell_back = now.as_ref().is_some_and(|now| self.fell_back_to(now));
+                    theirs = now;
+                }
             }
         }
         Err(RevocationError::Unreachable("other nodes write to it without a pause".to_owned()))
+    }
+
+    /// Whether the authority lost writes of the life that this node knows. It begins another then, so that every node
+    /// notices and gives again what it alone remembers.
+    fn fell_back_to(&self, now: &State) -> bool {
+        self.reached().is_some_and(|before| now.life == before.life && !now.may_follow(&before))
     }
 
     /// The revision after which the authority lacks what `book` has.
@@ -98,7 +117,7 @@ impl Redis {
         if theirs.origin != self.origin {
             return Err(self.other_store(&theirs.origin));
         }
-        if how == How::Over {
+        if matches!(how, How::Over(_)) {
             return Ok(Revision::ZERO);
         }
         let Point { revision, mark } = theirs.point;
@@ -121,27 +140,26 @@ impl Redis {
         connection: &mut MultiplexedConnection,
         source: &impl Source,
         book: &Arc<Book>,
-        theirs: Option<&State>,
-        after: Revision,
+        (theirs, mut anew): (Option<&State>, bool),
+        mut items: Vec<Item>,
     ) -> Result<Result<State, Option<State>>, RevocationError> {
-        let mut items = self.items(book, after);
-        items.extend(self.unnumbered_items(source, theirs));
+        items.extend(self.unnumbered_items(source, theirs.filter(|_| !anew)));
         let mut theirs = theirs.cloned();
         let mut parts = items.chunks(PART).peekable();
         loop {
             let part = parts.next().unwrap_or_default();
             let last = parts.peek().is_none();
-            match self.push_part(connection, theirs.as_ref(), book, last, part).await? {
+            match self.push_part(connection, (theirs.as_ref(), anew), book, last, part).await? {
                 Ok(state) if last => return Ok(Ok(state)),
                 // Nobody else may begin another life in between: what was pushed so far would be lost.
-                Ok(state) => theirs = Some(state),
+                Ok(state) => (theirs, anew) = (Some(state), false),
                 Err(found) => return Ok(Err(found)),
             }
         }
     }
 
     /// What the book has after a revision, and what got a number.
-    fn items(&self, book: &Book, after: Revision) -> Vec<Item> {
+    fn items(&self, book: &Book, after: Revision, lifted: Vec<Item>) -> Vec<Item> {
         let mut items: Vec<Item> = book
             .after(after)
             .map(|(target, standing)| Item::Standing(target.clone(), standing))
@@ -151,8 +169,42 @@ impl Redis {
                     .map(|(revision, token)| Item::ended(token, revision)),
             )
             .collect();
+        items.extend(lifted);
         items.extend(self.numbered_items());
         items
+    }
+
+    /// The lifts of stops that the authority has in force and the store has not. An authority that was away for so long
+    /// that the store has forgotten a lift would never be told of it otherwise: what is in force is never forgotten, so
+    /// what the store does not have is over.
+    async fn lifted_long_ago(
+        &self,
+        book: &Book,
+        theirs: Option<&State>,
+        how: How,
+    ) -> Result<Vec<Item>, RevocationError> {
+        let Some(theirs) = theirs else { return Ok(Vec::new()) };
+        let is_known = !matches!(how, How::Over(point) if point != theirs.point);
+        if !is_known || theirs.point.revision >= book.floor() {
+            return Ok(Vec::new());
+        }
+        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
+        let loaded = match self.load_over(&mut connection).await {
+            // It is empty now; the push will find it so.
+            Err(RevocationError::Amnesia) => return Ok(Vec::new()),
+            loaded => loaded?,
+        };
+        let over = |item| match item {
+            Item::Standing(target, Standing { stop: Some(_), stopped, changed })
+                if changed <= theirs.point.revision
+                    && book.get(&target).is_none()
+                    && !matches!(target, Target::Token(_)) =>
+            {
+                Some(Item::Standing(target, Standing { stop: None, stopped, changed: book.floor() }))
+            }
+            _ => None,
+        };
+        Ok(loaded.items.into_iter().filter_map(over).collect())
     }
 
     /// This node's stops without a number. An authority that began anew has lost those of other nodes too.
@@ -160,12 +212,16 @@ impl Redis {
         let anew =
             theirs.is_none_or(|theirs| self.followed().is_some_and(|before| before.life != theirs.life));
         let view = self.view.book();
+        let numbered = self.numbered();
         let known = view.unnumbered().filter(|_| anew).map(|(target, id)| (target.clone(), *id));
+        let known = known.filter(|stop| !numbered.contains(stop));
         let own = source.unnumbered().into_iter().map(|stop| (stop.target, stop.id));
         let all: Vec<(Target, StopId)> = known.chain(own).collect();
         self.view.learn(|book| {
             for (target, id) in &all {
-                book.note_unnumbered(target.clone(), *id);
+                if book.unnumbered_of(target).is_none() {
+                    book.note_unnumbered(target.clone(), *id);
+                }
             }
         });
         all.into_iter().map(|(target, id)| Item::Unnumbered(target, id)).collect()
@@ -174,7 +230,7 @@ impl Redis {
     async fn push_part(
         &self,
         connection: &mut MultiplexedConnection,
-        theirs: Option<&State>,
+        (theirs, anew): (Option<&State>, bool),
         book: &Book,
         last: bool,
         items: &[Item],
@@ -190,6 +246,7 @@ impl Redis {
         };
         let point = book.point();
         call.arg(point.revision.number()).arg(point.mark.to_string()).arg(book.floor().number());
+        call.arg(if anew { "anew" } else { "on" });
         for item in items {
             let (field, value) = item.encode();
             call.arg(field).arg(value);

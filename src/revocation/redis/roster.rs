@@ -55,7 +55,11 @@ impl fmt::Display for Report {
 /// Remembers who reported even when Redis does not: a node that the kill switch counted on before a flush
 /// is pending after it, not unknown.
 #[derive(Debug, Default)]
-pub(super) struct Roster(Mutex<HashMap<BrokerName, Heard>>);
+pub(super) struct Roster {
+    nodes: Mutex<HashMap<BrokerName, Heard>>,
+    /// When another node was last heard under this one's own name.
+    namesake: Mutex<Option<Instant>>,
+}
 
 #[derive(Debug)]
 struct Heard {
@@ -66,7 +70,19 @@ struct Heard {
 
 impl Roster {
     fn lock(&self) -> MutexGuard<'_, HashMap<BrokerName, Heard>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another node reports under this one's name. Says whether that is news.
+    pub(super) fn note_namesake(&self, now: Instant) -> bool {
+        let mut namesake = self.namesake.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = namesake.replace(now);
+        known.is_none_or(|known| now.saturating_duration_since(known) >= FORGET)
+    }
+
+    /// It shut down in good order: an earlier process, most often.
+    pub(super) fn forget_namesake(&self) {
+        *self.namesake.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Takes in what `seen` holds. Gives the nodes whose report should be removed.
@@ -111,6 +127,11 @@ impl Roster {
         for (node, heard) in self.lock().iter().filter(|(node, heard)| *node != me && alive(heard)) {
             let confirmed = applied.is_some_and(|applied| heard.confirms(applied));
             if confirmed { &mut answer.confirmed } else { &mut answer.pending }.push(node.clone());
+        }
+        let namesake = *self.namesake.lock().unwrap_or_else(PoisonError::into_inner);
+        if namesake.is_some_and(|heard| now.saturating_duration_since(heard) < FORGET) {
+            // Nobody can tell which of the two has reported.
+            answer.pending.push(me.clone());
         }
         answer.confirmed.sort();
         answer.pending.sort();

@@ -6,8 +6,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::support::redis::Options;
 
-const STOPS: &str = "hallpass:{revocation}:stops";
-
 fn with_credentials(port: u16, username: &str, password: &str) -> RevocationSettings {
     let url = format!("redis://127.0.0.1:{port}").parse().unwrap();
     let password = Some(SecretString::from(password));
@@ -16,65 +14,138 @@ fn with_credentials(port: u16, username: &str, password: &str) -> RevocationSett
 
 #[tokio::test]
 async fn what_cannot_be_read_is_never_taken_for_not_stopped() {
-    let server = RedisServer::start();
-    let broker = Broker::ready("broker-a", &redis_at(server.port)).await;
-    // It follows nothing, so it asks about the targets themselves.
-    let asking = connect("broker-b", &redis_at(server.port)).await;
-    asking.refill(&StopBook::default()).await.unwrap();
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::alone("broker-a", &redis_at(server.port), &store).await;
+    node.push().await.unwrap();
     let target = agent().to_string();
-    for text in
-        ["", "1", "x -", "-5 -", "1 x", "1 - 2", "9999999999999999 -", "1e3 -", "1 \u{fffd}", "0x10 -"]
-    {
+    let id = node::new_id();
+    for text in [
+        "",
+        "1",
+        "1 1",
+        "x x -",
+        "-5 -5 -",
+        "1 1 x",
+        "1 1 - 2",
+        "1 2 -",
+        "9999999999999999 1 -",
+        "1e3 1 -",
+        "1 1 \u{fffd}",
+        "0x10 1 -",
+        &format!("2 1 {id}"),
+    ] {
         server.command::<i64>(&["HSET", STOPS, &target, text]);
-        let asked = asking.ask(&levels()).await;
+        let asked = node.revocation.ask(&request()).await;
         assert!(matches!(asked, Err(RevocationError::Broken(_))), "{text:?}: {asked:?}");
-        assert!(asking.ask(&others()).await.is_ok(), "{text:?} is not theirs");
-        let applied = broker.revocation.apply(&agent(), stopped(1, 1)).await;
-        assert!(matches!(applied, Err(RevocationError::Broken(_))), "{text:?}: {applied:?}");
-        let filled = broker.revocation.refill(&book(&[(agent(), stopped(1, 1))])).await;
-        assert!(matches!(filled, Err(RevocationError::Broken(_))), "{text:?}: {filled:?}");
-        let left: String = server.command(&["HGET", STOPS, &target]);
-        assert_eq!(left, text, "nothing was written");
+        assert!(node.revocation.load().await.is_err(), "{text:?}");
+        assert!(node.revocation.ask(&others()).await.is_ok(), "{text:?} is not theirs");
+    }
+    for text in ["", "x", "- ", &id.to_string().to_uppercase()] {
+        server.command::<i64>(&["HDEL", STOPS, &target]);
+        server.command::<i64>(&["HSET", STOPS, &format!("unnumbered:{target}"), text]);
+        let asked = node.revocation.ask(&request()).await;
+        assert!(matches!(asked, Err(RevocationError::Broken(_))), "{text:?}: {asked:?}");
+    }
+}
+
+/// A push finds what it cannot merge with, and writes nothing at all.
+#[tokio::test]
+async fn nothing_is_written_over_what_cannot_be_read() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::alone("broker-a", &redis_at(server.port), &store).await;
+    node.push().await.unwrap();
+    let target = agent().to_string();
+    for text in ["", "1", "x - -", "9999999999999999 1 -", "1e3 1 -", "0x10 1 -"] {
+        store.stop(&owner());
+        store.stop(&agent());
+        server.command::<i64>(&["HSET", STOPS, &target, text]);
+        let before: std::collections::BTreeMap<String, String> = server.command(&["HGETALL", STOPS]);
+        let log: usize = server.command(&["XLEN", LOG]);
+        let pushed = node.push().await;
+        assert!(matches!(pushed, Err(RevocationError::Broken(_))), "{text:?}: {pushed:?}");
+        let after: std::collections::BTreeMap<String, String> = server.command(&["HGETALL", STOPS]);
+        assert_eq!((before, log), (after, server.command(&["XLEN", LOG])), "{text:?}");
+        assert!(in_known(&node, &agent()), "this node holds the stop all the same");
     }
     server.command::<i64>(&["HDEL", STOPS, &target]);
-    broker.revocation.refill(&StopBook::default()).await.unwrap();
-    assert_eq!(broker.revocation.ask(&levels()).await.unwrap().stopped, Some(agent()));
+    node.push().await.unwrap();
+    assert_eq!(node.asked(&request()).await.unwrap().stopped, Some(owner()));
+    let back: Option<String> = server.command(&["HGET", STOPS, &target]);
+    assert!(back.is_some());
+}
+
+fn in_known(node: &Node, target: &Target) -> bool {
+    node.revocation.known().get(target).is_some_and(|standing| standing.stop.is_some())
+}
+
+#[tokio::test]
+async fn a_state_that_is_none_is_an_error() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::alone("broker-a", &redis_at(server.port), &store).await;
+    node.push().await.unwrap();
+    let state: String = server.command(&["HGET", STOPS, "state"]);
+    let parts: Vec<&str> = state.split(' ').collect();
+    for n in 2..6 {
+        for wrong in ["x", "-1", "", "1e3", "9999999999999999"] {
+            let mut parts = parts.clone();
+            parts[n] = wrong;
+            server.command::<i64>(&["HSET", STOPS, "state", &parts.join(" ")]);
+            let asked = node.revocation.ask(&request()).await;
+            assert!(asked.is_err(), "{n} {wrong:?}: {asked:?}");
+            store.stop(&agent());
+            let pushed = node.push().await;
+            assert!(matches!(pushed, Err(RevocationError::Broken(_))), "{n} {wrong:?}: {pushed:?}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn keys_of_another_type_are_errors() {
-    for key in ["stops", "log", "revision"] {
-        let server = RedisServer::start();
-        let revocation = connect("broker-a", &redis_at(server.port)).await;
-        revocation.refill(&StopBook::default()).await.unwrap();
-        let key = format!("hallpass:{{revocation}}:{key}");
-        server.command::<i64>(&["DEL", &key]);
-        server.command::<i64>(&["SADD", &key, "x"]);
-        let applied = revocation.apply(&agent(), stopped(1, 1)).await;
-        assert!(applied.is_err(), "{key}");
-        assert!(revocation.refill(&book(&[(agent(), stopped(1, 1))])).await.is_err(), "{key}");
-        let stored: redis::Value = server.command(&["TYPE", &key]);
+    for key in [STOPS, LOG] {
+        let (server, store) = (RedisServer::start(), Durable::default());
+        let node = Node::alone("broker-a", &redis_at(server.port), &store).await;
+        node.push().await.unwrap();
+        server.command::<i64>(&["DEL", key]);
+        server.command::<i64>(&["SADD", key, "x"]);
+        store.stop(&agent());
+        let pushed = node.push().await;
+        assert!(matches!(pushed, Err(RevocationError::Broken(_))), "{key}: {pushed:?}");
+        let stored: redis::Value = server.command(&["TYPE", key]);
         assert_eq!(stored, redis::Value::SimpleString("set".into()), "{key} was left alone");
-        if key.ends_with("stops") || key.ends_with("revision") {
-            assert!(revocation.ask(&levels()).await.is_err(), "{key}");
+        if key == STOPS {
+            assert!(node.revocation.ask(&request()).await.is_err(), "{key}");
+        } else {
+            assert_eq!(server.command::<usize>(&["HLEN", STOPS]), 1, "nothing was written before it failed");
         }
     }
+    // The reports: whoever is alive cannot say so, and the authority is given up.
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    server.command::<i64>(&["DEL", SEEN]);
+    server.command::<i64>(&["SADD", SEEN, "x"]);
+    eventually("a word about it", || !node.revocation.usable()).await;
+    server.command::<i64>(&["DEL", SEEN]);
+    node.wait_until_ready().await;
+    server.command::<i64>(&["HSET", SEEN, "broker-b", "nonsense"]);
+    eventually("a word about it", || !node.revocation.usable()).await;
 }
 
 #[tokio::test]
 async fn an_unreadable_stop_makes_the_view_stale() {
     let server = RedisServer::start();
     let settings = RevocationSettings { max_staleness: Duration::from_millis(400), ..redis_at(server.port) };
-    for (field, text) in [("team:x", "1 -"), ("agent:x", "never")] {
+    for (field, text) in [("team:x", "1 1 -"), ("agent:x", "never"), ("unnumbered:x", "never")] {
         server.command::<()>(&["FLUSHALL"]);
-        let broker = Broker::ready("broker-a", &settings).await;
+        let node = Node::ready("broker-a", &settings, &Durable::default()).await;
         server.command::<i64>(&["HSET", STOPS, field, text]);
         server.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
-        eventually("staleness", || broker.revocation.view(&others()).is_err()).await;
-        eventually("a word about it", || !broker.revocation.usable()).await;
-        assert!(broker.revocation.status().to_string().contains(field), "{}", broker.revocation.status());
+        eventually("staleness", || node.revocation.view().is_err()).await;
+        eventually("a word about it", || {
+            !node.revocation.usable() && node.revocation.status().to_string().contains(field)
+        })
+        .await;
         server.command::<i64>(&["HDEL", STOPS, field]);
-        eventually("a view", || broker.revocation.view(&others()).is_ok()).await;
+        eventually("a view", || node.revocation.view().is_ok()).await;
     }
 }
 
@@ -84,24 +155,31 @@ async fn the_documented_user_is_enough_and_no_more() {
     let line = documented.lines().find_map(|line| line.strip_prefix("//! user hallpass ")).unwrap();
     let acl = format!("user default off\nuser hallpass {}\n", line.replace("PASSWORD", "correct-horse"));
     let server = RedisServer::start_with(Options { acl: Some(acl), ..Options::default() });
+    let store = Durable::default();
     let settings = with_credentials(server.port, "hallpass", "correct-horse");
     let url = format!("redis://hallpass:correct-horse@127.0.0.1:{}", server.port);
     let mut user = redis::Client::open(url).unwrap().get_connection().unwrap();
+    // What is spent, and a report that is long silent: both are removed.
     let spent = Target::Token(token(99)).to_string();
-    redis::cmd("HSET").arg(STOPS).arg(&spent).arg("1600000000000 -").exec(&mut user).unwrap();
-    let a = Broker::ready("broker-a", &settings).await;
-    let mut b = Broker::ready("broker-b", &settings).await;
-    let revision = a.revoke(&agent(), stopped(1, 1)).await;
-    let who = a.revocation.confirmations(&revision, Duration::from_secs(2)).await.unwrap();
-    assert_eq!(who.pending, []);
-    assert!(!b.may_issue(&levels()).await.unwrap());
+    store.end(token(99));
+    store.raise_floor(store.revision());
+    let a = Node::ready("broker-a", &settings, &store).await;
+    redis::cmd("HSET").arg(STOPS).arg(&spent).arg("1 1 -").exec(&mut user).unwrap();
+    let mut b = Node::ready("broker-b", &settings, &store).await;
+    let change = a.stop(&agent()).await;
+    assert_eq!(a.seen(&change, 5_000).await.1, Vec::<String>::new());
+    assert!(!b.may_issue(&request()).await.unwrap());
     assert!(in_view(&b, &agent()));
+    let (_, waits) = b.stop_unnumbered(&owner()).await;
+    let who = b.revocation.confirmations(&waits.unwrap(), Duration::from_secs(5)).await.unwrap();
+    assert_eq!(who.pending, []);
+    b.number_waiting();
+    b.push().await.unwrap();
     let once = hallpass::domain::digest::Digest::of(b"once");
     assert_eq!(a.revocation.use_once(&"a".parse().unwrap(), once, at(100)).await, Ok(true));
     assert_eq!(b.revocation.use_once(&"a".parse().unwrap(), once, at(100)).await, Ok(false));
     b.shut_down().await;
-    let who = a.revocation.confirmations(&revision, Duration::ZERO).await.unwrap();
-    assert_eq!(who.pending, [], "it could say that it left");
+    assert_eq!(a.seen(&change, 0).await.1, Vec::<String>::new(), "it could say that it left");
     let started = Instant::now();
     while redis::cmd("HGET").arg(STOPS).arg(&spent).query::<Option<String>>(&mut user).unwrap().is_some() {
         assert!(started.elapsed() < Duration::from_secs(10), "what is spent was not removed");
@@ -125,8 +203,8 @@ async fn the_documented_user_is_enough_and_no_more() {
 /// Every error and every `Debug` that a broker could log.
 async fn all_that_is_said(settings: &RevocationSettings) -> String {
     let revocation = connect("broker-a", settings).await;
-    let asked = revocation.ask(&levels()).await;
-    let filled = revocation.refill(&StopBook::default()).await;
+    let node = Node::of(Arc::clone(&revocation), &Durable::default());
+    let (asked, filled) = (revocation.ask(&request()).await, node.push().await);
     assert!(asked.is_err() && filled.is_err());
     format!("{asked:?} {filled:?} {} {revocation:?} {settings:?}", revocation.status())
 }
@@ -165,9 +243,10 @@ async fn tls_with_a_root_of_ones_own() {
     let server = RedisServer::start_with(Options { tls: true, ..Options::default() });
     let backend = |url: url::Url, ca_file| Backend::Redis { url, username: None, password: None, ca_file };
     let trusted = settings(backend(server.url(), Some(server.ca_file())));
-    let a = Broker::ready("broker-a", &trusted).await;
-    a.revoke(&agent(), stopped(1, 1)).await;
-    assert!(!a.may_issue(&levels()).await.unwrap());
+    let store = Durable::default();
+    let a = Node::ready("broker-a", &trusted, &store).await;
+    a.stop(&agent()).await;
+    assert!(!a.may_issue(&request()).await.unwrap());
 
     let unknown_root = settings(backend(server.url(), None));
     let plain = redis_at(server.port);
@@ -179,9 +258,9 @@ async fn tls_with_a_root_of_ones_own() {
     for (why, refused) in
         [("root", unknown_root), ("plain", plain), ("other root", other_root), ("name", wrong_name)]
     {
-        let revocation = connect("broker-b", &refused).await;
-        assert!(!revocation.usable(), "{why}");
-        let refilled = revocation.refill(&StopBook::default()).await;
+        let node = Node::alone("broker-b", &refused, &store).await;
+        assert!(!node.revocation.usable(), "{why}");
+        let refilled = node.push().await;
         assert!(matches!(refilled, Err(RevocationError::Unreachable(_))), "{why}: {refilled:?}");
     }
 }
@@ -210,7 +289,7 @@ async fn nonsense_settings_are_told_at_once() {
             password: None,
             ca_file: ca_file.cloned(),
         };
-        let connected = Revocation::connect(&settings(backend), "a".parse().unwrap(), clock()).await;
+        let connected = connect_of(ORIGIN, "a", &settings(backend), clock()).await;
         let Err(RevocationError::Settings(text)) = connected else { panic!("{url}: {connected:?}") };
         assert!(!text.contains("canary-5ecret"), "{text}");
     }

@@ -1,64 +1,64 @@
 //! The script in Redis and the rule in the domain are one rule.
 
+use hallpass::domain::revocation::Standing;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
-/// Few instants and few ids, so that ties are frequent; all lengths of number, so that texts that sort
-/// otherwise than numbers do are met.
+/// Few numbers and few ids, so that ties are frequent; all lengths of number, so that texts that sort otherwise than
+/// numbers do are met.
 fn standing() -> impl Strategy<Value = Standing> {
-    let at = prop_oneof![0i64..12, 95i64..105, Just(999_999_999_999_999i64), START * 1000..START * 1000 + 3];
+    let number = || prop_oneof![0u64..12, 95u64..105, Just(999_999_999_999_999u64)];
     let stop = prop::option::of((any::<[u8; 2]>(), 0i64..3).prop_map(|([first, rest], millis)| {
         let mut random = [rest; 10];
         random[9] = first;
         StopId::new(Timestamp::from_millis(millis), &random)
     }));
-    (at, stop).prop_map(|(at, stop)| Standing { stop, at: Timestamp::from_millis(at) })
+    (number(), number(), stop).prop_map(|(one, two, stop)| {
+        let changed = r(one.max(two));
+        let stopped = if stop.is_some() { changed } else { r(one.min(two)) };
+        Standing { stop, stopped, changed }
+    })
+}
+
+fn written(Standing { stop, stopped, changed }: Standing) -> String {
+    let stop = stop.map_or_else(|| "-".to_owned(), |stop| stop.to_string());
+    format!("{changed} {stopped} {stop}")
 }
 
 #[test]
 fn redis_merges_as_the_domain_does() {
     let server = RedisServer::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    // Nothing is ever spent, so refills bring the oldest standings too; two brokers, so that neither's own
-    // view has merged them before.
-    let early = Clock::new(|| Timestamp::from_millis(0));
-    let brokers = runtime.block_on(async {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut brokers = Vec::new();
-        for name in ["broker-a", "broker-b"] {
-            let (settings, name) = (redis_at(server.port), name.parse().unwrap());
-            brokers.push(Revocation::connect(&settings, name, early.clone()).await.unwrap());
-        }
-        brokers[0].refill(&StopBook::default()).await.unwrap();
-        brokers
-    });
+    let script = redis::Script::new(include_str!("../../../src/revocation/redis/push.lua"));
+    let mut connection = server.client();
+    let zero = "0".repeat(64);
+    let mut push = move |field: &str, value: &str| -> (i64, String) {
+        let state: Option<String> =
+            redis::cmd("HGET").arg(STOPS).arg("state").query(&mut connection).unwrap();
+        let base = state.as_deref().map_or("-".to_owned(), |state| {
+            let parts: Vec<&str> = state.split(' ').collect();
+            format!("{} {} {}", parts[1], parts[3], parts[4])
+        });
+        let mut call = script.prepare_invoke();
+        call.key(STOPS).key(LOG).arg("last").arg(ORIGIN).arg("life.1").arg(base).arg(0);
+        call.arg(0).arg(&zero).arg(0).arg("on").arg(field).arg(value);
+        call.invoke(&mut connection).unwrap()
+    };
     let next = std::cell::Cell::new(0u32);
-    let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
-    let histories = (prop::collection::vec(standing(), 1..8), any::<bool>());
+    let push = std::cell::RefCell::new(&mut push);
+    let mut runner = TestRunner::new(Config { cases: 256, failure_persistence: None, ..Config::default() });
     runner
-        .run(&histories, |(history, by_refill)| {
+        .run(&prop::collection::vec(standing(), 1..8), |history| {
             next.set(next.get() + 1);
-            let [_, a, b, c] = next.get().to_be_bytes();
-            let target = Target::Token(TokenId::new(at(0), &[0, 0, 0, 0, 0, 0, 0, a, b, c]));
+            let target = Target::Agent(format!("agent-{}", next.get()).parse().unwrap()).to_string();
             let mut expected = history[0];
-            for (turn, &one) in history.iter().enumerate() {
-                let broker = &brokers[turn % 2];
+            for one in history {
                 expected = expected.merge(one);
-                runtime.block_on(async {
-                    if by_refill {
-                        let mut book = StopBook::default();
-                        book.note(target.clone(), one);
-                        broker.refill(&book).await.unwrap();
-                    } else {
-                        broker.apply(&target, one).await.unwrap();
-                    }
-                });
-                let stored: String =
-                    server.command(&["HGET", "hallpass:{revocation}:stops", &target.to_string()]);
-                let stop = expected.stop.map_or_else(|| "-".to_owned(), |stop| stop.to_string());
-                prop_assert_eq!(stored, format!("{} {}", expected.at.millis(), stop));
+                let (done, _) = push.borrow_mut()(&target, &written(one));
+                prop_assert_eq!(done, 1);
+                let stored: String = server.command(&["HGET", STOPS, &target]);
+                prop_assert_eq!(stored, written(expected));
             }
             Ok(())
         })

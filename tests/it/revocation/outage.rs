@@ -1,6 +1,7 @@
-//! Redis goes away, forgets, comes back: nothing is un-revoked, and the broker recovers by itself.
+//! Redis goes away, forgets, comes back: nothing is un-revoked, and the node recovers by itself.
 
-use hallpass::revocation::Status;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::support::proxy::Proxy;
@@ -10,14 +11,14 @@ use crate::support::redis::Options;
 struct Watch(JoinHandle<(u32, u32)>, watch::Sender<bool>);
 
 impl Watch {
-    fn over(broker: &Arc<Broker>) -> Self {
+    fn over(node: &Arc<Node>) -> Self {
         let (end, ended) = watch::channel(false);
-        let broker = broker.clone();
+        let node = node.clone();
         Self(
             tokio::spawn(async move {
                 let (mut refused, mut failed) = (0, 0);
                 while !*ended.borrow() {
-                    match broker.may_issue(&levels()).await {
+                    match node.may_issue(&request()).await {
                         Ok(true) => panic!("a stopped agent may have a token"),
                         Ok(false) => refused += 1,
                         Err(_) => failed += 1,
@@ -39,68 +40,107 @@ impl Watch {
 
 #[tokio::test]
 async fn flushed_is_noticed_and_refilled() {
-    let server = RedisServer::start();
-    let broker = Broker::ready("broker-a", &redis_at(server.port)).await;
-    let alone = connect("broker-b", &redis_at(server.port)).await;
-    alone.refill(&StopBook::default()).await.unwrap();
-    broker.revoke(&agent(), stopped(1, 1)).await;
-    broker.revoke(&Target::Owner(levels().owner), lifted(2)).await;
-    assert_eq!(alone.ask(&levels()).await.unwrap().stopped, Some(agent()));
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    let alone = Node::alone("broker-b", &redis_at(server.port), &store).await;
+    alone.push().await.unwrap();
+    node.stop(&owner()).await;
+    node.stop(&agent()).await;
+    node.lift(&owner()).await;
+    let lifted = store.revision();
+    assert_eq!(alone.asked(&request()).await.unwrap().stopped, Some(agent()));
 
     server.command::<()>(&["FLUSHALL"]);
-    // Whether or not the other broker has already refilled it.
-    assert_eq!(alone.ask(&levels()).await, Err(RevocationError::Amnesia));
-    assert_eq!(alone.ask(&levels()).await, Err(RevocationError::Amnesia), "until it is refilled");
-    alone.refill(&broker.book.load()).await.unwrap();
-    let verdict = alone.ask(&levels()).await.unwrap();
-    assert_eq!((verdict.stopped, verdict.through), (Some(agent()), Some(START + 2)));
-    assert!(!broker.may_issue(&levels()).await.unwrap());
+    // Whether or not the other node has already refilled it.
+    assert_eq!(alone.revocation.ask(&request()).await.map(drop), Err(RevocationError::Amnesia));
+    assert_eq!(
+        alone.revocation.ask(&request()).await.map(drop),
+        Err(RevocationError::Amnesia),
+        "until it is refilled"
+    );
+    alone.push().await.unwrap();
+    let verdict = alone.asked(&request()).await.unwrap();
+    assert_eq!((verdict.stopped, verdict.as_of), (Some(agent()), lifted));
+    assert!(alone.asked(&since(r(0))).await.unwrap().overtaken, "what was lifted is dead before it");
+    assert!(!node.may_issue(&request()).await.unwrap());
 }
 
 /// Each way to lose the stops, and none of the others.
 #[tokio::test]
 async fn every_partial_loss_is_amnesia() {
-    let server = RedisServer::start();
-    let revocation = connect("broker-a", &redis_at(server.port)).await;
-    let durable = book(&[(agent(), stopped(1, 1))]);
-    for loss in [
-        &["DEL", "hallpass:{revocation}:revision"][..],
-        &["SET", "hallpass:{revocation}:revision", "0"],
-        &["SET", "hallpass:{revocation}:revision", "many"],
-        &["DEL", "hallpass:{revocation}:stops"],
-        &["HDEL", "hallpass:{revocation}:stops", "lineage"],
-        &["HSET", "hallpass:{revocation}:stops", "lineage", "99 someone-else.1.2 aa"],
-        &["HSET", "hallpass:{revocation}:stops", "lineage", "nonsense"],
-        &["FLUSHALL"],
-    ] {
-        revocation.refill(&durable).await.unwrap();
-        assert_eq!(revocation.ask(&levels()).await.unwrap().stopped, Some(agent()));
-        server.command::<redis::Value>(loss);
-        assert_eq!(revocation.ask(&levels()).await, Err(RevocationError::Amnesia), "{loss:?}");
-        let change = revocation.apply(&Target::Everything, lifted(1)).await;
-        assert!(matches!(change, Ok(_) | Err(RevocationError::Amnesia)), "{loss:?}");
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::alone("broker-a", &redis_at(server.port), &store).await;
+    store.stop(&agent());
+    node.push().await.unwrap();
+    let first: String = server.command(&["HGET", STOPS, "state"]);
+    store.stop(&owner());
+    let with = |n: usize, text: &str| {
+        let state: String = server.command(&["HGET", STOPS, "state"]);
+        let mut parts: Vec<&str> = state.split(' ').collect();
+        parts[n] = text;
+        parts.join(" ")
+    };
+    let zero = "0".repeat(64);
+    let mark_of = |state: &str| state.split(' ').nth(4).unwrap().to_owned();
+    let losses: [&dyn Fn() -> Vec<String>; 6] = [
+        &|| vec!["DEL".into(), STOPS.into()],
+        &|| vec!["HDEL".into(), STOPS.into(), "state".into()],
+        &|| vec!["HSET".into(), STOPS.into(), "state".into(), with(1, "someone-else.1.2")],
+        &|| vec!["HSET".into(), STOPS.into(), "state".into(), with(2, "0")],
+        &|| {
+            vec![
+                "HSET".into(),
+                STOPS.into(),
+                "state".into(),
+                with(3, "0").replace(&mark_of(&with(3, "0")), &zero),
+            ]
+        },
+        &|| vec!["FLUSHALL".into()],
+    ];
+    for loss in losses {
+        node.push().await.unwrap();
+        assert_eq!(node.revocation.ask(&request()).await.unwrap().verdict(&request()).stopped, Some(owner()));
+        let words = loss();
+        server.command::<redis::Value>(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(
+            node.revocation.ask(&request()).await.map(drop),
+            Err(RevocationError::Amnesia),
+            "{words:?}"
+        );
     }
+    // An earlier state as a whole: what a snapshot brings back.
+    node.push().await.unwrap();
+    let now: String = server.command(&["HGET", STOPS, "state"]);
+    assert_ne!(first, now);
+    server.command::<i64>(&["HSET", STOPS, "state", &first]);
+    server.command::<i64>(&["HDEL", STOPS, &owner().to_string()]);
+    assert_eq!(node.revocation.ask(&request()).await.map(drop), Err(RevocationError::Amnesia));
+    node.push().await.unwrap();
+    assert_eq!(node.asked(&request()).await.unwrap().stopped, Some(owner()));
 }
 
 #[tokio::test]
-async fn apply_does_not_vouch_for_an_empty_redis() {
-    let server = RedisServer::start();
-    let broker = Broker::ready("broker-a", &redis_at(server.port)).await;
-    broker.revoke(&agent(), stopped(1, 1)).await;
-    let other = connect("broker-b", &redis_at(server.port)).await;
+async fn a_push_does_not_vouch_for_what_it_did_not_see() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    let other = Node::alone("broker-b", &redis_at(server.port), &store).await;
+    other.push().await.unwrap();
+    node.stop(&agent()).await;
     server.command::<()>(&["FLUSHALL"]);
-    assert_eq!(other.apply(&Target::Everything, stopped(2, 2)).await, Err(RevocationError::Amnesia));
-    other.refill(&broker.book.load()).await.unwrap();
-    // What it was told before it could write, it wrote with the refill.
-    assert_eq!(other.ask(&others()).await.unwrap().stopped, Some(Target::Everything));
+    // It knows of the first change alone what Redis said before; the push brings every one.
+    other.stop(&Target::Everything).await;
+    assert_eq!(other.asked(&others()).await.unwrap().stopped, Some(Target::Everything));
+    let held = other.revocation.load().await.unwrap();
+    assert!(held.get(&agent()).is_some_and(|standing| standing.stop.is_some()));
+    assert_eq!(held.revision(), store.revision());
 }
 
 #[tokio::test]
 async fn restarted_empty_issues_nothing_to_a_stopped_agent() {
-    let mut server = RedisServer::start();
-    let broker = Arc::new(Broker::ready("broker-a", &redis_at(server.port)).await);
-    broker.revoke(&agent(), stopped(1, 1)).await;
-    let watch = Watch::over(&broker);
+    let (mut server, store) = (RedisServer::start(), Durable::default());
+    let node = Arc::new(Node::ready("broker-a", &redis_at(server.port), &store).await);
+    node.stop(&agent()).await;
+    let watch = Watch::over(&node);
     for round in 0..3 {
         if round == 0 {
             server.stop()
@@ -108,157 +148,149 @@ async fn restarted_empty_issues_nothing_to_a_stopped_agent() {
             server.kill()
         }
         let started = Instant::now();
-        assert!(matches!(broker.may_issue(&others()).await, Err(RevocationError::Unreachable(_))));
+        assert!(matches!(node.may_issue(&others()).await, Err(RevocationError::Unreachable(_))));
         assert!(started.elapsed() < Duration::from_millis(500));
-        eventually("unusable", || matches!(broker.revocation.status(), Status::Unusable(_))).await;
+        eventually("unusable", || matches!(node.revocation.status(), Status::Unusable(_))).await;
         server.restart();
-        recovered(&broker).await;
-        assert!(!broker.may_issue(&levels()).await.unwrap());
+        recovered(&node).await;
+        assert!(!node.may_issue(&request()).await.unwrap());
     }
     let (refused, failed) = watch.end().await;
     assert!(refused > 0 && failed > 0, "{refused} {failed}");
 }
 
-/// The last writes are lost, and then as many others are made: no number tells.
+/// The last writes are lost, and then as many others are made.
 #[tokio::test]
-async fn a_fork_with_as_many_changes_is_noticed() {
-    let (before, after) = (RedisServer::start(), RedisServer::start());
+async fn a_failover_to_a_replica_that_lagged_is_noticed() {
+    let (before, after, store) = (RedisServer::start(), RedisServer::start(), Durable::default());
     let proxy = Proxy::to(before.port).await;
-    let revocation = connect("broker-a", &redis_at(proxy.port)).await;
-    revocation.refill(&StopBook::default()).await.unwrap();
+    let node = Node::alone("broker-a", &redis_at(proxy.port), &store).await;
+    node.push().await.unwrap();
     after.command::<()>(&["REPLICAOF", "127.0.0.1", &before.port.to_string()]);
-    eventually("a replica", || {
-        let lineage: Option<String> = after.command(&["HGET", "hallpass:{revocation}:stops", "lineage"]);
-        lineage.is_some()
-    })
-    .await;
+    eventually("a replica", || after.command::<Option<String>>(&["HGET", STOPS, "state"]).is_some()).await;
     after.command::<()>(&["REPLICAOF", "NO", "ONE"]);
-    let lost = revocation.apply(&agent(), stopped(1, 1)).await.unwrap();
-    let elsewhere = connect("broker-b", &redis_at(after.port)).await;
-    elsewhere.refill(&StopBook::default()).await.unwrap();
-    let gained = elsewhere.apply(&Target::Owner(others().owner), stopped(2, 1)).await.unwrap();
-    assert_eq!(lost.number(), gained.number());
+    node.stop(&agent()).await;
+    // Another node finds the replica, and brings it level with what its store shows: the stop as well.
+    let elsewhere = Node::alone("broker-b", &redis_at(after.port), &store).await;
+    elsewhere.stop(&Target::Owner(another().owner)).await;
+    assert_eq!(elsewhere.asked(&request()).await.unwrap().stopped, Some(agent()));
 
     proxy.redirect(after.port);
     proxy.cut();
-    eventually("the loss", || !revocation.usable()).await;
+    eventually("the loss", || !node.revocation.usable()).await;
     proxy.pass();
-    let durable = book(&[(agent(), stopped(1, 1))]);
-    eventually("a new connection", || revocation.status() == Status::Unfilled).await;
-    assert_eq!(revocation.ask(&levels()).await, Err(RevocationError::Amnesia));
-    revocation.refill(&durable).await.unwrap();
-    assert_eq!(revocation.ask(&levels()).await.unwrap().stopped, Some(agent()));
-    // The other broker's connection never broke; the new epoch tells it.
-    assert_eq!(elsewhere.ask(&levels()).await, Err(RevocationError::Amnesia));
-    elsewhere.refill(&durable).await.unwrap();
-    assert_eq!(elsewhere.ask(&levels()).await.unwrap().stopped, Some(agent()));
-    assert_eq!(elsewhere.ask(&others()).await.unwrap().stopped, Some(Target::Owner(others().owner)));
-}
-
-/// Other changes, as many, over a connection that never broke: behind a load balancer, a failover looks so.
-#[tokio::test]
-async fn a_fork_under_an_open_connection_is_noticed() {
-    let server = RedisServer::start();
-    let (lineage, stops) = ("lineage", "hallpass:{revocation}:stops");
-    let alone = connect("broker-b", &redis_at(server.port)).await;
-    let broker = Broker::ready("broker-a", &redis_at(server.port)).await;
-    broker.revoke(&agent(), stopped(1, 1)).await;
-    alone.refill(&StopBook::default()).await.unwrap();
-    assert_eq!(alone.ask(&levels()).await.unwrap().stopped, Some(agent()));
-
-    let before: String = server.command(&["HGET", stops, lineage]);
-    let (number_and_epoch, chain) = before.rsplit_once(' ').unwrap();
-    let other = format!("{number_and_epoch} {}", chain.chars().rev().collect::<String>());
-    assert_ne!(before, other);
-    server.command::<i64>(&["HDEL", stops, &agent().to_string()]);
-    server.command::<i64>(&["HSET", stops, lineage, &other]);
-    assert_eq!(alone.ask(&levels()).await, Err(RevocationError::Amnesia));
-    // The follower finds it by itself, and begins an epoch in which the stop is back.
-    eventually("a new epoch", || {
-        let now: Option<String> = server.command(&["HGET", stops, lineage]);
-        now.is_some_and(|now| !now.contains(number_and_epoch.split_once(' ').unwrap().1))
-    })
-    .await;
-    let back: Option<String> = server.command(&["HGET", stops, &agent().to_string()]);
-    assert!(back.is_some());
-    eventually("trust", || broker.revocation.status() == Status::Usable).await;
-    assert!(!broker.may_issue(&levels()).await.unwrap());
-}
-
-/// What was lost may be what this broker never saw: then nothing looks lost.
-#[tokio::test]
-async fn a_new_connection_is_refilled_before_it_is_trusted() {
-    let server = RedisServer::start();
-    let revocation = connect("broker-a", &redis_at(server.port)).await;
-    for _ in 0..3 {
-        revocation.refill(&StopBook::default()).await.unwrap();
-        assert!(revocation.ask(&levels()).await.is_ok());
-        server.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
-        eventually("a new connection", || revocation.status() == Status::Unfilled).await;
-        assert_eq!(revocation.ask(&levels()).await, Err(RevocationError::Amnesia));
+    eventually("a new connection", || node.revocation.status() == Status::Unfilled).await;
+    assert_eq!(node.revocation.ask(&request()).await.map(drop), Err(RevocationError::Amnesia));
+    node.push().await.unwrap();
+    for node in [&node, &elsewhere] {
+        assert_eq!(node.asked(&request()).await.unwrap().stopped, Some(agent()));
+        assert_eq!(node.asked(&others()).await.unwrap().stopped, Some(Target::Owner(another().owner)));
     }
 }
 
-/// In the instant before a loss is noticed, a broker still refuses what it has confirmed to refuse.
+/// The same life and fewer writes, over a connection that never broke: behind a load balancer, a failover looks so.
 #[tokio::test]
-async fn what_this_broker_knows_it_refuses_whatever_redis_says() {
-    let server = RedisServer::start();
-    let revocation = connect("broker-a", &redis_at(server.port)).await;
-    revocation.refill(&StopBook::default()).await.unwrap();
-    revocation.apply(&agent(), stopped(1, 5)).await.unwrap();
-    let key = "hallpass:{revocation}:stops";
-    for forget in
-        [&["HSET", key, "agent:payments-refactorer", "1 -"][..], &["HDEL", key, "agent:payments-refactorer"]]
-    {
+async fn a_fork_under_an_open_connection_is_noticed() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let alone = Node::alone("broker-b", &redis_at(server.port), &store).await;
+    let node = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    let earlier: String = server.command(&["HGET", STOPS, "state"]);
+    node.stop(&agent()).await;
+    alone.push().await.unwrap();
+    assert_eq!(alone.asked(&request()).await.unwrap().stopped, Some(agent()));
+
+    let mut fall_back = redis::pipe();
+    fall_back.atomic().hdel(STOPS, agent().to_string()).ignore();
+    fall_back.hset(STOPS, "state", &earlier).ignore();
+    fall_back.exec(&mut server.client()).unwrap();
+    // The follower may have been quicker: it begins another life, in which the stop is back.
+    let asked = alone.revocation.ask(&request()).await;
+    assert_eq!(asked.map(drop), Err(RevocationError::Amnesia));
+    let life = earlier.split(' ').nth(1).unwrap();
+    eventually("another life", || {
+        let now: Option<String> = server.command(&["HGET", STOPS, "state"]);
+        now.is_some_and(|now| !now.contains(life))
+    })
+    .await;
+    eventually("the stop", || {
+        server.command::<Option<String>>(&["HGET", STOPS, &agent().to_string()]).is_some()
+    })
+    .await;
+    recovered(&node).await;
+    assert!(!node.may_issue(&request()).await.unwrap());
+    assert_eq!(alone.asked(&request()).await.unwrap().stopped, Some(agent()));
+}
+
+/// What was lost may be what this node never saw: then nothing looks lost.
+#[tokio::test]
+async fn a_new_connection_is_refilled_before_it_is_trusted() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::alone("broker-a", &redis_at(server.port), &store).await;
+    for _ in 0..3 {
+        node.push().await.unwrap();
+        assert!(node.revocation.ask(&request()).await.is_ok());
+        server.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
+        eventually("a new connection", || node.revocation.status() == Status::Unfilled).await;
+        assert_eq!(node.revocation.ask(&request()).await.map(drop), Err(RevocationError::Amnesia));
+    }
+}
+
+/// In the instant before a loss is noticed, a node still refuses what it has confirmed to refuse.
+#[tokio::test]
+async fn what_this_node_knows_it_refuses_whatever_redis_says() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::alone("broker-a", &redis_at(server.port), &store).await;
+    node.stop(&agent()).await;
+    for forget in [
+        &["HSET", STOPS, "agent:payments-refactorer", "0 0 -"][..],
+        &["HDEL", STOPS, "agent:payments-refactorer"],
+    ] {
         server.command::<i64>(forget);
-        assert_eq!(revocation.ask(&levels()).await.unwrap().stopped, Some(agent()), "{forget:?}");
+        assert!(!node.may_issue(&request()).await.unwrap(), "{forget:?}");
     }
 }
 
 #[tokio::test]
 async fn a_replica_is_never_trusted() {
-    let (primary, replica) = (RedisServer::start(), RedisServer::start());
-    let first = connect("broker-a", &redis_at(primary.port)).await;
-    first.refill(&StopBook::default()).await.unwrap();
+    let (primary, replica, store) = (RedisServer::start(), RedisServer::start(), Durable::default());
+    let first = Node::alone("broker-a", &redis_at(primary.port), &store).await;
+    first.push().await.unwrap();
     replica.command::<()>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
-    eventually("a replica", || {
-        let lineage: Option<String> = replica.command(&["HGET", "hallpass:{revocation}:stops", "lineage"]);
-        lineage.is_some()
-    })
-    .await;
-    let second = connect("broker-b", &redis_at(replica.port)).await;
-    assert_eq!(second.ask(&levels()).await, Err(RevocationError::Amnesia));
-    let refilled = second.refill(&StopBook::default()).await;
+    eventually("a replica", || replica.command::<Option<String>>(&["HGET", STOPS, "state"]).is_some()).await;
+    let second = Node::alone("broker-b", &redis_at(replica.port), &store).await;
+    assert_eq!(second.revocation.ask(&request()).await.map(drop), Err(RevocationError::Amnesia));
+    let refilled = second.push().await;
     assert!(matches!(refilled, Err(RevocationError::Unreachable(_))), "{refilled:?}");
-    assert!(second.ask(&levels()).await.is_err());
+    assert!(second.revocation.ask(&request()).await.is_err());
 }
 
 #[tokio::test]
 async fn kept_on_disk_is_known_again_and_lost_files_are_refilled() {
     let mut server = RedisServer::start_with(Options { append_only: true, ..Options::default() });
-    let broker = Arc::new(Broker::ready("broker-a", &redis_at(server.port)).await);
-    broker.revoke(&agent(), stopped(1, 1)).await;
-    let watch = Watch::over(&broker);
+    let store = Durable::default();
+    let node = Arc::new(Node::ready("broker-a", &redis_at(server.port), &store).await);
+    node.stop(&agent()).await;
+    let watch = Watch::over(&node);
     server.kill();
     server.restart();
-    let kept: Option<String> = server.command(&["HGET", "hallpass:{revocation}:stops", &agent().to_string()]);
+    let kept: Option<String> = server.command(&["HGET", STOPS, &agent().to_string()]);
     assert!(kept.is_some());
-    recovered(&broker).await;
+    recovered(&node).await;
     server.kill();
     server.lose_data();
     server.restart();
-    recovered(&broker).await;
-    assert!(!broker.may_issue(&levels()).await.unwrap());
+    recovered(&node).await;
+    assert!(!node.may_issue(&request()).await.unwrap());
     watch.end().await;
 }
 
 #[tokio::test]
 async fn a_black_hole_fails_fast_and_heals() {
-    let server = RedisServer::start();
+    let (server, store) = (RedisServer::start(), Durable::default());
     let proxy = Proxy::to(server.port).await;
-    let broker = Arc::new(Broker::ready("broker-a", &redis_at(proxy.port)).await);
-    broker.revoke(&agent(), stopped(1, 1)).await;
-    let watch = Watch::over(&broker);
+    let node = Arc::new(Node::ready("broker-a", &redis_at(proxy.port), &store).await);
+    node.stop(&agent()).await;
+    let watch = Watch::over(&node);
     let ways: [(&str, &dyn Fn()); 4] = [
         ("black hole", &|| proxy.black_hole()),
         ("cut", &|| proxy.cut()),
@@ -270,14 +302,14 @@ async fn a_black_hole_fails_fast_and_heals() {
         let mut slowest = Duration::ZERO;
         for _ in 0..10 {
             let started = Instant::now();
-            assert!(broker.may_issue(&others()).await.is_err(), "{way}");
+            assert!(node.may_issue(&others()).await.is_err(), "{way}");
             slowest = slowest.max(started.elapsed());
         }
         assert!(slowest < Duration::from_millis(500), "{way}: {slowest:?}");
         proxy.pass();
-        let healed = recovered(&broker).await;
+        let healed = recovered(&node).await;
         assert!(healed < Duration::from_secs(2), "{way}: {healed:?}");
-        assert!(!broker.may_issue(&levels()).await.unwrap(), "{way}");
+        assert!(!node.may_issue(&request()).await.unwrap(), "{way}");
     }
     let (refused, failed) = watch.end().await;
     assert!(refused > 0 && failed > 0, "{refused} {failed}");
@@ -285,64 +317,65 @@ async fn a_black_hole_fails_fast_and_heals() {
 
 #[tokio::test]
 async fn a_view_without_redis_grows_stale_and_fresh_again() {
-    let server = RedisServer::start();
+    let (server, store) = (RedisServer::start(), Durable::default());
     let proxy = Proxy::to(server.port).await;
     let settings = RevocationSettings { max_staleness: Duration::from_millis(800), ..redis_at(proxy.port) };
-    let broker = Broker::ready("broker-a", &settings).await;
-    broker.revoke(&agent(), stopped(1, 1)).await;
+    let node = Node::ready("broker-a", &settings, &store).await;
+    node.stop(&agent()).await;
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(2_000) {
-        assert!(in_view(&broker, &agent()), "an idle Redis keeps the view fresh");
+        assert!(in_view(&node, &agent()), "an idle Redis keeps the view fresh");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     proxy.black_hole();
     let started = Instant::now();
-    eventually("staleness", || broker.revocation.view(&others()).is_err()).await;
+    eventually("staleness", || node.revocation.view().is_err()).await;
     assert!(started.elapsed() < Duration::from_millis(1_000), "{:?}", started.elapsed());
-    assert!(broker.revocation.view_age() > Duration::from_millis(800));
-    let known = broker.revocation.known(&levels());
+    assert!(node.revocation.view_age() > Duration::from_millis(800));
+    let known = node.revocation.known().verdict(&request());
     assert_eq!(known.stopped, Some(agent()), "what it has confirmed it does not forget by growing old");
     proxy.pass();
-    eventually("a fresh view", || broker.revocation.view(&others()).is_ok()).await;
-    assert!(in_view(&broker, &agent()));
+    eventually("a fresh view", || node.revocation.view().is_ok()).await;
+    assert!(in_view(&node, &agent()));
 }
 
 /// What comes late is as old as the question it answers.
 #[tokio::test]
 async fn a_late_answer_is_an_old_one() {
-    let server = RedisServer::start();
+    let (server, store) = (RedisServer::start(), Durable::default());
     let proxy = Proxy::to(server.port).await;
     let settings = RevocationSettings { max_staleness: Duration::from_millis(100), ..redis_at(proxy.port) };
-    let broker = Broker::ready("broker-a", &settings).await;
+    let node = Node::ready("broker-a", &settings, &store).await;
     proxy.delay(Duration::from_millis(60)); // twice a round: longer than allowed, shorter than a timeout
-    eventually("staleness", || broker.revocation.view(&others()).is_err()).await;
+    eventually("staleness", || node.revocation.view().is_err()).await;
     let mut fresh = 0;
     for _ in 0..100 {
-        fresh += usize::from(broker.revocation.view(&others()).is_ok());
+        fresh += usize::from(node.revocation.view().is_ok());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(fresh, 0);
 }
 
 #[tokio::test]
-async fn a_broker_starts_without_redis_and_finds_it_later() {
-    let mut server = RedisServer::start();
+async fn a_node_starts_without_redis_and_finds_it_later() {
+    let (mut server, store) = (RedisServer::start(), Durable::default());
     server.stop();
     let started = Instant::now();
-    let broker = Broker::start("broker-a", &redis_at(server.port)).await;
+    let node = Node::start("broker-a", &redis_at(server.port), &store).await;
     assert!(started.elapsed() < Duration::from_millis(500));
-    assert!(matches!(broker.revocation.status(), Status::Unusable(_)));
-    assert!(!broker.revocation.usable());
-    let asked = broker.revocation.ask(&levels()).await;
+    assert!(matches!(node.revocation.status(), Status::Unusable(_)));
+    assert!(!node.revocation.usable());
+    let asked = node.revocation.ask(&request()).await;
     assert!(matches!(asked, Err(RevocationError::Unreachable(_))), "{asked:?}");
-    let once = broker
+    let once = node
         .revocation
         .use_once(&"a".parse().unwrap(), hallpass::domain::digest::Digest::of(b"x"), at(100))
         .await;
     assert!(once.is_err());
     // Its own view takes a stop all the same, and the refill brings it to Redis.
-    assert!(broker.revocation.apply(&agent(), stopped(1, 1)).await.is_err());
+    store.stop(&agent());
+    assert!(node.push().await.is_err());
     server.restart();
-    recovered(&broker).await;
-    assert!(!broker.may_issue(&levels()).await.unwrap());
+    recovered(&node).await;
+    assert!(!node.may_issue(&request()).await.unwrap());
 }

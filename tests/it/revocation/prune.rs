@@ -2,146 +2,190 @@
 
 use super::*;
 
-const STOPS: &str = "hallpass:{revocation}:stops";
-const LINEAGE: &str = "lineage";
-/// Long ago by any clock: of the tests, of Redis.
-const LONG_AGO: i64 = 1_600_000_000_000;
-
-fn target(n: u32) -> Target {
-    let [a, b, c, d] = n.to_be_bytes();
-    Target::Token(TokenId::new(at(0), &[9, 0, 0, 0, 0, 0, a, b, c, d]))
-}
-
-fn written(standing: Standing) -> String {
-    let stop = standing.stop.map_or_else(|| "-".to_owned(), |stop| stop.to_string());
-    format!("{} {stop}", standing.at.millis())
-}
-
-/// As a broker wrote it at the time, past every broker of today.
-fn put(server: &RedisServer, fields: &[(Target, String)]) {
-    let mut pipe = redis::pipe();
-    for (target, text) in fields {
-        pipe.hset(STOPS, target.to_string(), text).ignore();
-    }
-    pipe.exec(&mut server.client()).unwrap();
-}
-
 fn fields(server: &RedisServer) -> Vec<String> {
     let mut fields: Vec<String> = server.command(&["HKEYS", STOPS]);
     fields.sort();
     fields
 }
 
-fn long_ago(n: u8) -> Standing {
-    Standing { stop: Some(stop_id(n)), at: Timestamp::from_millis(LONG_AGO) }
+fn cut_all(server: &RedisServer) {
+    server.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
 }
 
 #[tokio::test]
 async fn the_spent_go_and_the_rest_stays() {
-    let server = RedisServer::start();
+    let (server, store) = (RedisServer::start(), Durable::default());
     let settings = redis_at(server.port);
-    let (a, b) = (Broker::ready("broker-a", &settings).await, Broker::ready("broker-b", &settings).await);
-    let active = Target::Owner(levels().owner);
-    let recent = Target::Token(levels().tokens[1]);
-    a.revoke(&active, long_ago(1)).await;
-    a.revoke(&recent, stopped(2, -3_600)).await;
-    let lineage: String = server.command(&["HGET", STOPS, LINEAGE]);
-    let revision: String = server.command(&["GET", "hallpass:{revocation}:revision"]);
-    let log: usize = server.command(&["XLEN", "hallpass:{revocation}:log"]);
+    let (a, b) =
+        (Node::ready("broker-a", &settings, &store).await, Node::ready("broker-b", &settings, &store).await);
+    for n in 100..1_300 {
+        store.end(token(n));
+    }
+    store.stop(&Target::Token(token(2_000)));
+    store.stop(&owner());
+    let lifted = Target::Agent(another().agent);
+    store.stop(&lifted);
+    store.lift(&lifted);
+    let floor = store.revision();
+    let recent = store.end(token(1));
+    a.push().await.unwrap();
+    assert_eq!(fields(&server).len(), 1_200 + 5);
 
-    let mut spent: Vec<_> = (0..1_200).map(|n| (target(n), written(long_ago(3)))).collect();
-    spent.push((target(2_000), format!("{LONG_AGO} -")));
-    spent.push((target(2_001), format!("0{LONG_AGO} -"))); // read, but not how it would be written
-    put(&server, &spent);
-    let lift = Target::Issuer(others().issuer);
-    put(&server, &[(lift.clone(), format!("{LONG_AGO} -"))]);
+    // A floor that rises without any change is told, too.
+    store.raise_floor(floor);
+    let state = || server.command::<String>(&["HGET", STOPS, "state"]);
+    eventually("the floor", || state().ends_with(&format!(" {floor}"))).await;
+    let (told, log): (String, usize) = (state(), server.command(&["XLEN", LOG]));
 
     // Both load it, and then both remove it.
-    server.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
-    let mut kept = vec![active.to_string(), recent.to_string(), lift.to_string(), LINEAGE.to_owned()];
+    cut_all(&server);
+    let mut kept = vec![owner().to_string(), Target::Token(token(1)).to_string(), "state".to_owned()];
     kept.sort();
-    eventually("the pruning", || fields(&server).len() == kept.len()).await;
+    eventually("the pruning", || fields(&server).len() <= kept.len()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(fields(&server), kept);
 
-    // Nobody takes it for a loss, or for a change.
-    for broker in [&a, &b] {
-        recovered(broker).await;
-        let verdict = broker.revocation.ask(&levels()).await.unwrap();
-        assert_eq!((verdict.stopped, verdict.through), (Some(active.clone()), Some(START - 3_600)));
-        assert!(in_view(broker, &active));
-        assert_eq!(broker.revocation.view(&levels()).unwrap().through, Some(START - 3_600));
+    // Nobody takes it for a loss, or for a change, and whatever was removed is dead still.
+    for node in [&a, &b] {
+        recovered(node).await;
+        assert_eq!(node.asked(&request()).await.unwrap().stopped, Some(owner()));
+        assert!(in_view(node, &owner()));
+        assert!(node.asked(&of_token(100)).await.unwrap().overtaken, "older than the floor");
+        assert!(node.revocation.view().unwrap().verdict(&of_token(100)).overtaken);
     }
-    assert_eq!(server.command::<String>(&["HGET", STOPS, LINEAGE]), lineage);
-    assert_eq!(server.command::<String>(&["GET", "hallpass:{revocation}:revision"]), revision);
-    assert_eq!(server.command::<usize>(&["XLEN", "hallpass:{revocation}:log"]), log);
+    let c = Node::alone("broker-c", &settings, &store).await;
+    assert!(c.asked(&of_token(100)).await.unwrap().overtaken, "one that knows nothing asks the floor");
+    let ended = Levels::of(token(1), recent, another());
+    assert!(c.asked(&ended).await.unwrap().overtaken);
+    assert_eq!(state(), told);
+    assert_eq!(server.command::<usize>(&["XLEN", LOG]), log);
     let stats: String = server.command(&["INFO", "commandstats"]);
-    assert!(stats.contains(&format!("cmdstat_hdel:calls={},", spent.len())), "each once: {stats}");
+    assert!(stats.contains("cmdstat_hdel:calls=1202,"), "each once: {stats}");
 }
 
 #[test]
 fn what_changed_since_it_was_judged_stays() {
     let server = RedisServer::start();
-    let judged = [written(long_ago(1)), format!("{LONG_AGO} -")];
-    let now = [written(stopped(2, 5)), judged[1].clone()];
-    put(&server, &[(target(0), now[0].clone()), (target(1), now[1].clone()), (target(2), now[1].clone())]);
+    let targets = [0, 1, 7].map(|n| Target::Token(token(n)).to_string());
+    let id = node::new_id();
+    let judged = [format!("2 2 {id}"), "3 3 -".to_owned()];
+    let now = [format!("9 9 {id}"), judged[1].clone()];
+    for (target, text) in targets.iter().zip(&now) {
+        server.command::<i64>(&["HSET", STOPS, target, text]);
+    }
     let script = include_str!("../../../src/revocation/redis/prune.lua");
-    let targets = [target(0), target(1), target(7)].map(|target| target.to_string());
-    let removed: u64 = server.command(&[
-        "EVAL",
-        script,
-        "1",
-        STOPS,
-        &targets[0],
-        &judged[0],
-        &targets[1],
-        &judged[1],
-        &targets[2],
-        &judged[1],
-    ]);
-    assert_eq!(removed, 1, "one changed, and one is gone already");
-    let mut left = [target(0), target(2)].map(|target| target.to_string());
-    left.sort();
-    assert_eq!(fields(&server), left);
-    assert_eq!(server.command::<String>(&["HGET", STOPS, &targets[0]]), now[0]);
+    let [changed, same, gone] = &targets;
+    let mut words = vec!["EVAL", script, "1", STOPS];
+    for (target, text) in [(changed, &judged[0]), (same, &judged[1]), (gone, &judged[1])] {
+        words.extend([target.as_str(), text.as_str()]);
+    }
+    assert_eq!(server.command::<u64>(&words), 1, "one changed, and one is gone already");
+    assert_eq!(fields(&server), std::slice::from_ref(changed));
+    assert_eq!(server.command::<String>(&["HGET", STOPS, changed]), now[0]);
 }
 
-/// A broker that was away since before a lift knows the stop alone; the lift must be there when it is back.
+/// A node that was away since before a lift knows the stop alone, from what it held in memory.
 #[tokio::test]
-async fn a_late_broker_does_not_undo_an_old_lift() {
-    let server = RedisServer::start();
+async fn a_late_node_does_not_undo_an_old_lift() {
+    let (server, store) = (RedisServer::start(), Durable::default());
     let settings = redis_at(server.port);
-    let a = Broker::ready("broker-a", &settings).await;
-    let lift = Standing { stop: None, at: Timestamp::from_millis(LONG_AGO + 5) };
-    put(&server, &[(agent(), written(lift)), (target(1), written(lift))]);
-    server.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
-    eventually("the pruning", || !fields(&server).contains(&target(1).to_string())).await;
+    let a = Node::ready("broker-a", &settings, &store).await;
+    let late = Node::ready("broker-b", &settings, &store).await;
+    let change = a.stop(&agent()).await;
+    assert_eq!(a.seen(&change, 5_000).await.1, Vec::<String>::new());
+    let mut late = late;
+    late.shut_down().await;
+    a.lift(&agent()).await;
+    store.raise_floor(store.revision());
+    a.stop(&owner()).await;
+    a.lift(&owner()).await;
+    cut_all(&server);
+    eventually("the pruning", || !fields(&server).contains(&agent().to_string())).await;
 
-    let late = Broker::start("broker-b", &settings).await;
-    late.book.store(book(&[(agent(), long_ago(1))]).into());
-    late.revocation.refill(&late.book.load()).await.unwrap();
     recovered(&a).await;
-    assert_eq!(late.revocation.ask(&others()).await.unwrap().stopped, None);
-    assert!(a.may_issue(&levels()).await.unwrap());
-    assert_eq!(server.command::<String>(&["HGET", STOPS, &agent().to_string()]), written(lift));
+    let late = late.follow();
+    late.wait_until_ready().await;
+    for node in [&a, &late] {
+        assert!(!node.asked(&request()).await.unwrap().is_dead());
+        assert!(node.may_issue(&request()).await.unwrap());
+        assert_eq!(node.asked(&since(r(1))).await.unwrap().stopped, None);
+        assert!(node.asked(&since(r(0))).await.unwrap().overtaken);
+    }
+}
+
+/// Redis is away for hours: the store forgets a stop and its lift, of which the view had heard the first alone.
+#[tokio::test]
+async fn a_stop_that_was_lifted_while_redis_was_away_stays_lifted() {
+    let (mut server, store) = (RedisServer::start(), Durable::default());
+    let a = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    let b = Node::ready("broker-b", &redis_at(server.port), &store).await;
+    let change = a.stop(&agent()).await;
+    assert_eq!(a.seen(&change, 5_000).await.1, Vec::<String>::new());
+    server.kill();
+    store.lift(&agent());
+    assert!(a.push().await.is_err());
+    let refuses = |node: &Node| Verdict::of(&request(), &[&node.revocation.known(), &store.book()]).is_dead();
+    eventually("the lift at the other", || !node_knows_the_stop(&b)).await;
+    store.raise_floor(store.revision());
+    assert!(store.book().get(&agent()).is_none(), "it is forgotten");
+    assert!(!refuses(&a) && !refuses(&b));
+}
+
+/// The same, and Redis comes back with what it held before.
+#[tokio::test]
+async fn a_redis_that_was_away_for_hours_learns_of_the_lift() {
+    let options = crate::support::redis::Options { append_only: true, ..Default::default() };
+    let (mut server, store) = (RedisServer::start_with(options), Durable::default());
+    let a = Node::ready("broker-a", &redis_at(server.port), &store).await;
+    for n in 0..5 {
+        store.stop(&Target::Token(token(n)));
+    }
+    let kept = store.stop(&owner());
+    a.stop(&agent()).await;
+    server.kill();
+    store.lift(&agent());
+    store.raise_floor(store.revision());
+    assert!(a.push().await.is_err());
+    server.restart();
+    let held: Option<String> = server.command(&["HGET", STOPS, &agent().to_string()]);
+    assert!(held.is_some_and(|held| !held.ends_with('-')), "it comes back with the stop in force");
+    recovered(&a).await;
+    let b = Node::alone("broker-b", &redis_at(server.port), &store).await;
+    for node in [&a, &b] {
+        let live = node.ask(&request()).await.unwrap();
+        assert!(live.get(&agent()).is_none_or(|standing| standing.stop.is_none()), "it was lifted");
+        assert_eq!(live.verdict(&request()).stopped, Some(owner()), "and this was not");
+        assert!(live.verdict(&since(kept)).is_dead());
+    }
+    a.lift(&owner()).await;
+    assert!(a.may_issue(&request()).await.unwrap());
+    assert!(b.may_issue(&request()).await.unwrap());
+}
+
+fn node_knows_the_stop(node: &Node) -> bool {
+    node.revocation.known().get(&agent()).is_some_and(|standing| standing.stop.is_some())
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_not_removed() {
-    let server = RedisServer::start();
-    let broker = Broker::start("broker-a", &redis_at(server.port)).await;
-    eventually("a view", || broker.revocation.view(&others()).is_ok()).await;
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let node = Node::start("broker-a", &redis_at(server.port), &store).await;
+    eventually("a view", || node.revocation.view().is_ok()).await;
+    store.end(token(50));
+    store.raise_floor(store.revision());
+    store.stop(&owner());
+    node.push().await.unwrap();
     // Between the load, which would find it, and the pruning, which comes a second later.
-    let spent = target(1).to_string();
-    let unreadable = Target::Token(levels().tokens[0]);
-    put(&server, &[(target(1), written(long_ago(1))), (unreadable.clone(), "1 x".to_owned())]);
+    let unreadable = Target::Token(token(1)).to_string();
+    server.command::<i64>(&["HSET", STOPS, &unreadable, "1 x"]);
     let before = fields(&server);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(fields(&server), before);
-    assert!(before.contains(&spent));
+    let after = fields(&server);
+    assert!(before.contains(&unreadable) && after.contains(&unreadable));
     // One that follows nothing asks about the targets themselves.
-    let asking = connect("broker-b", &redis_at(server.port)).await;
-    asking.refill(&StopBook::default()).await.unwrap();
-    let asked = asking.ask(&levels()).await;
+    let asking = Node::alone("broker-b", &redis_at(server.port), &store).await;
+    asking.push().await.unwrap();
+    let asked = asking.revocation.ask(&since(r(0))).await;
     assert!(matches!(asked, Err(RevocationError::Broken(_))), "{asked:?}");
+    assert!(asking.asked(&others()).await.is_ok());
 }

@@ -15,6 +15,7 @@ use hallpass::domain::time::{Clock, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub(crate) use crate::support::configuration::configuration;
 use crate::support::issuer::Issuer;
 use crate::support::redis::RedisServer;
 
@@ -79,10 +80,12 @@ pub(crate) struct TestApp {
     pub(crate) public: String,
     pub(crate) admin: String,
     pub(crate) operator: String,
-    folder: TempDir,
-    app: Option<App>,
-    http: reqwest::Client,
-    released: Mutex<BTreeSet<String>>,
+    pub(super) folder: TempDir,
+    /// The store that it shares with other brokers of the test.
+    pub(super) shared: Option<hallpass::store::Store>,
+    pub(super) app: Option<App>,
+    pub(super) http: reqwest::Client,
+    pub(super) released: Mutex<BTreeSet<String>>,
 }
 
 /// An answer, read whole.
@@ -161,6 +164,18 @@ impl TestApp {
         agents: &[(&str, String)],
         change: impl FnOnce(&Path),
     ) -> Self {
+        let mut app = Self::unstarted(backend, hands, configure, agents, change).await;
+        app.boot().await;
+        app
+    }
+
+    pub(super) async fn unstarted(
+        backend: Backend,
+        hands: Hands,
+        configure: impl FnOnce(&str, &str) -> String,
+        agents: &[(&str, String)],
+        change: impl FnOnce(&Path),
+    ) -> Self {
         install_providers();
         let redis = match backend {
             Backend::Memory => None,
@@ -175,7 +190,7 @@ impl TestApp {
         }
         fs::write(folder.path().join("hallpass.toml"), configure(&url, issuer.url())).unwrap();
         change(folder.path());
-        let mut app = Self {
+        Self {
             issuer,
             redis,
             hands,
@@ -183,19 +198,18 @@ impl TestApp {
             admin: String::new(),
             operator: String::new(),
             folder,
+            shared: None,
             app: None,
             http: client(),
             released: Mutex::default(),
-        };
-        app.boot().await;
-        app
+        }
     }
 
     /// Starts the broker on the same folder, after [`TestApp::shutdown`].
     pub(crate) async fn boot(&mut self) {
         let checked = config::check(&self.file("hallpass.toml"), std::iter::empty());
         let checked = checked.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-        let ambient = Ambient { clock: self.hands.clock(), random: random(), store: None };
+        let ambient = Ambient { clock: self.hands.clock(), random: random(), store: self.shared.clone() };
         let app = App::start(checked, ambient).await.expect("a broker");
         self.public = format!("http://{}", app.public);
         self.admin = format!("http://{}", app.admin);
@@ -204,7 +218,7 @@ impl TestApp {
     }
 
     pub(crate) async fn shutdown(&mut self) {
-        self.app.take().expect("a running broker").stop().await.expect("an end in good order");
+        self.app.take().expect("a running broker").stop().await.expect("no stop was lost");
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -322,14 +336,18 @@ impl TestApp {
         }
     }
 
+    pub(super) async fn every_release_has_its_event(&self) {
+        let issued = self.events("kind=token.issued").await;
+        let known: BTreeSet<&str> = issued.iter().filter_map(|event| event["token"].as_str()).collect();
+        for jti in self.released.lock().unwrap().iter() {
+            assert!(known.contains(jti.as_str()), "the token {jti} was released without its event");
+        }
+    }
+
     /// Ends the broker, and holds it to laws 4 and 6: every token has its event, and the log verifies.
     pub(crate) async fn finish(mut self) {
         if self.app.is_some() {
-            let issued = self.events("kind=token.issued").await;
-            let known: BTreeSet<&str> = issued.iter().filter_map(|event| event["token"].as_str()).collect();
-            for jti in self.released.lock().unwrap().iter() {
-                assert!(known.contains(jti.as_str()), "the token {jti} was released without its event");
-            }
+            self.every_release_has_its_event().await;
             self.shutdown().await;
         }
         hallpass::cli::audit::verify_file(&self.file("hallpass.db"), None).expect("an unbroken log");
@@ -348,44 +366,4 @@ pub(crate) fn decode(token: &str) -> Value {
 pub(crate) fn client() -> reqwest::Client {
     install_providers();
     reqwest::Client::builder().no_proxy().build().unwrap()
-}
-
-/// The configuration of most tests.
-pub(crate) fn configuration(revocation: &str, issuer: &str, more: &str) -> String {
-    format!(
-        r#"[server]
-name = "broker-a"
-listen = "127.0.0.1:0"
-public_url = "{AUDIENCE}"
-
-[admin]
-listen = "127.0.0.1:0"
-local_operator_key_file = "operator.key"
-
-[store]
-url = "sqlite://hallpass.db"
-
-[revocation]
-url = "{revocation}"
-
-[registry]
-path = "agents"
-
-[guardrails]
-protected_refs = ["refs/heads/main"]
-
-[[resource_server]]
-name = "ledger"
-origins = ["https://ledger.staging.acme.internal"]
-# The key is `ledger-key`.
-key_sha256 = "{}"
-
-[[issuer]]
-name = "ci"
-url = "{issuer}"
-audience = "{AUDIENCE}"
-{more}
-"#,
-        hallpass::domain::digest::Digest::of(b"ledger-key")
-    )
 }

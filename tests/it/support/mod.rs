@@ -2,6 +2,8 @@
 
 pub(crate) mod broker;
 pub(crate) mod command;
+pub(crate) mod configuration;
+pub(crate) mod fleet;
 pub(crate) mod git;
 pub(crate) mod github;
 pub(crate) mod issuer;

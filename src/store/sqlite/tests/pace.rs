@@ -96,7 +96,7 @@ async fn what_is_known_costs_nothing() {
     let start = Instant::now();
     for part in 0..600 {
         let ends = (0..1_000).map(|n| much.end(token(10_000_000 + part * 1_000 + n), stopped(0)));
-        futures_util::future::join_all(ends).await.into_iter().for_each(|ended| drop(ended.unwrap()));
+        futures_util::future::join_all(ends).await.into_iter().for_each(|ended| assert!(ended.is_ok()));
     }
     for part in 0..100 {
         let stops = (0..1_000u64).map(|n| {

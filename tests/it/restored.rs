@@ -1,0 +1,173 @@
+//! The store is restored from an older copy: what Redis remembers is not un-revoked (law 5).
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::broker::{Backend, TestApp};
+use crate::support::proxy::Proxy;
+
+const AGENT: &str = "agent:payments-refactorer";
+
+/// Every file of the database, for a broker that has ended.
+fn back_up(app: &TestApp) -> Vec<(String, Vec<u8>)> {
+    let files = ["hallpass.db", "hallpass.db-wal", "hallpass.db-shm"];
+    files.iter().filter_map(|name| Some(((*name).to_owned(), fs::read(app.file(name)).ok()?))).collect()
+}
+
+fn restore(app: &TestApp, copy: &[(String, Vec<u8>)]) {
+    for name in ["hallpass.db", "hallpass.db-wal", "hallpass.db-shm"] {
+        let _ = fs::remove_file(app.file(name));
+    }
+    for (name, bytes) in copy {
+        fs::write(app.file(name), bytes).unwrap();
+    }
+}
+
+/// With some history, and the copy of it.
+async fn with_history(app: &mut TestApp) -> (String, Vec<(String, Vec<u8>)>) {
+    for _ in 0..3 {
+        let stop = app.revoke("owner:team-payments").await;
+        app.lift(&stop).await;
+    }
+    let before = app.issue().await;
+    app.shutdown().await;
+    let copy = back_up(app);
+    app.boot().await;
+    (before, copy)
+}
+
+async fn active_stops(app: &TestApp) -> Vec<Value> {
+    let listed = app.admin_get("/v1/revocations?active=true").await.json();
+    listed["revocations"].as_array().unwrap().clone()
+}
+
+async fn restorations(app: &TestApp) -> Vec<Value> {
+    app.events("kind=store.restored").await
+}
+
+/// Not once in this time does the agent get a token; at the end it is told that it is stopped.
+async fn stays_stopped(app: &TestApp) {
+    let began = Instant::now();
+    let mut reason = String::new();
+    while began.elapsed() < Duration::from_secs(1) || reason != "revoked" {
+        let answer = app.exchange(&app.proof(), &[]).await;
+        assert_ne!(answer.status, 200, "a stopped agent got a token");
+        reason = answer.reason();
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_the_store_lost_is_in_force_and_can_be_lifted() {
+    let mut app = TestApp::start(Backend::Redis).await;
+    let (before, copy) = with_history(&mut app).await;
+    let since = app.issue().await;
+    let stop = app.revoke(AGENT).await;
+    let token = app.revoke("issuer:ci").await;
+    app.lift(&token).await;
+    app.shutdown().await;
+    restore(&app, &copy);
+    app.boot().await;
+
+    stays_stopped(&app).await;
+    for token in [&before, &since] {
+        assert!(!app.active(token).await, "every token that was issued before is dead");
+    }
+    let active = active_stops(&app).await;
+    assert_eq!(active.len(), 1, "{active:?}");
+    assert_eq!(active[0]["id"], stop.as_str(), "under the id that the operator knows");
+    let told = restorations(&app).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].to_string().contains("restored from an older copy"), "{told:?}");
+
+    app.lift(&stop).await;
+    let fresh = app.issue().await;
+    assert!(app.active(&fresh).await);
+    for token in [&before, &since] {
+        assert!(!app.active(token).await, "a lift resurrected it");
+    }
+    // It is over: the next start finds nothing to take over, and the token lives on.
+    app.shutdown().await;
+    app.boot().await;
+    assert!(app.active(&fresh).await);
+    assert_eq!(restorations(&app).await.len(), 1);
+    app.forget_releases();
+    app.finish().await;
+}
+
+/// A broker whose Redis can be taken away and given back, with what it holds.
+async fn behind(proxy: &Proxy) -> TestApp {
+    TestApp::prepared(Backend::Redis, "", |folder: &Path| {
+        let file = folder.join("hallpass.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let port = text.split("redis://127.0.0.1:").nth(1).unwrap().split('"').next().unwrap();
+        proxy.redirect(port.parse().unwrap());
+        fs::write(&file, text.replace(&format!(":{port}\""), &format!(":{}\"", proxy.port))).unwrap();
+    })
+    .await
+}
+
+#[tokio::test]
+async fn numbers_that_were_given_twice_are_told_apart() {
+    let proxy = Proxy::to(1).await;
+    let mut app = behind(&proxy).await;
+    let (before, copy) = with_history(&mut app).await;
+    let since = app.issue().await;
+    app.revoke(AGENT).await;
+    app.shutdown().await;
+    restore(&app, &copy);
+
+    // Without Redis nobody can know; the restored store gives the same numbers to changes of its own.
+    proxy.cut();
+    app.boot().await;
+    let stop = app.revoke("owner:team-payments").await;
+    app.lift(&stop).await;
+    let kept = app.revoke("issuer:ci").await;
+    app.lift(&kept).await;
+    let meanwhile = app.issue().await;
+    let kept = app.revoke("issuer:ci").await;
+    proxy.pass();
+
+    let began = Instant::now();
+    while restorations(&app).await.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it was not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    app.lift(&kept).await;
+    stays_stopped(&app).await;
+    let active = active_stops(&app).await;
+    assert_eq!(active.len(), 1, "{active:?}");
+    assert_eq!(active[0]["target"], AGENT);
+    for token in [&before, &since, &meanwhile] {
+        assert!(!app.active(token).await);
+    }
+    app.lift(active[0]["id"].as_str().unwrap()).await;
+    let fresh = app.issue().await;
+    assert!(app.active(&fresh).await);
+    for token in [&before, &since, &meanwhile] {
+        assert!(!app.active(token).await, "a lift resurrected it");
+    }
+    assert_eq!(restorations(&app).await.len(), 1);
+    app.forget_releases();
+    app.finish().await;
+}
+
+/// Taking over takes longer than anybody waits: until it is done the store alone decides nothing.
+#[tokio::test]
+async fn while_a_slow_redis_is_taken_over_nobody_relies_on_the_store() {
+    let proxy = Proxy::to(1).await;
+    let mut app = behind(&proxy).await;
+    let (_, copy) = with_history(&mut app).await;
+    app.revoke(AGENT).await;
+    app.shutdown().await;
+    restore(&app, &copy);
+    proxy.delay(Duration::from_millis(60));
+    app.boot().await;
+    stays_stopped(&app).await;
+    assert_eq!(restorations(&app).await.len(), 1);
+    app.forget_releases();
+    app.finish().await;
+}
