@@ -201,6 +201,40 @@ async fn without_redis_the_store_answers() {
     app.finish().await;
 }
 
+/// Whatever the wall clock is set to: what is stopped stays stopped, what is dead stays dead, and a lift ends a stop at
+/// once. A step is counted.
+#[tokio::test]
+async fn a_clock_that_is_set_changes_no_verdict() {
+    for backend in BOTH {
+        let mut app = TestApp::start(backend).await;
+        let mut dead = vec![app.issue().await];
+        for hours in [3, -6, 5] {
+            let stop = app.revoke("agent:payments-refactorer").await;
+            app.hands.push(hours * 3600);
+            assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked", "{hours}");
+            app.shutdown().await;
+            app.boot().await;
+            assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked", "{hours}, after a restart");
+            app.lift(&stop).await;
+            app.hands.push(-hours * 3600);
+            for token in &dead {
+                assert!(!app.active(token).await, "{hours}: a clock that was set brought a token back");
+            }
+            dead.push(app.issue().await);
+            assert!(app.active(&dead[dead.len() - 1]).await);
+        }
+        // Upkeep looks once a second, and has to have looked before.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        app.hands.push(20);
+        let begun = std::time::Instant::now();
+        while !app.admin_get("/metrics").await.text.contains("hallpass_clock_steps_total 1") {
+            assert!(begun.elapsed() < Duration::from_secs(5), "no step was counted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        app.finish().await;
+    }
+}
+
 /// Its proof was good and its verdict clean, but its event waits for a disk that is busy, and meanwhile another
 /// broker's `revoke` returns: no token comes out any more.
 #[tokio::test]
