@@ -195,7 +195,11 @@ impl Broker {
             }),
             Err(error) => {
                 tracing::error!(%error, "cannot tell whether a proof was used before");
-                Err(Reason::RevocationUnavailable.into())
+                let description = "nobody can tell whether this proof was used before: Redis cannot be used";
+                Err(Denied {
+                    description: Some(description.to_owned()),
+                    ..Reason::RevocationUnavailable.into()
+                })
             }
         }
     }

@@ -147,7 +147,7 @@ impl Broker {
             degraded.push("store: the audit log cannot be written, so no token is issued".to_owned());
         }
         if !self.kill_switch.revocation().usable() {
-            degraded.push("revocation: Redis cannot be used; the store answers in its place".to_owned());
+            degraded.push("revocation: Redis cannot be used; the store answers in its place, but not for proofs that work once (registered keys, DPoP): those get no token".to_owned());
         }
         if let Some(problem) = self.rejected.load().as_ref() {
             degraded.push(format!("registry: {problem}; the last good revision serves"));

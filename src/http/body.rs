@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::broker::Denied;
 use crate::domain::reason::Reason;
 use crate::http::call::Turn;
+use crate::http::listener::Full;
 
 /// Bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -34,8 +35,14 @@ pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
             Ok(body.to_bytes())
         }
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Reason::TooLarge),
+        Ok(Err(error)) if is_crowded(&*error) => Err(Reason::Overloaded),
         Ok(Err(_)) | Err(_) => Err(Reason::BodyInvalid),
     }
+}
+
+/// Whether the body was broken off because unfinished requests hold all the memory that they may.
+fn is_crowded(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Full>())
 }
 
 /// Parameters whose own readers refuse every byte that is not theirs, by the name that the endpoint has

@@ -21,6 +21,10 @@ pub enum StoreError {
     Locked(PathBuf),
     #[error("{} was written by a newer hallpass (schema {found}, this one knows {known})", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+    /// The database is gone, and with it every stop and event.
+    #[error("{} is gone, but {} is here, which was made beside it: put the database back; or, to begin anew without its \
+             stops and events, move every file of that name away", .database.display(), .beside.display())]
+    Lost { database: PathBuf, beside: PathBuf },
     /// Whoever only reads cannot bring it to the schema of this version.
     #[error("{} is of an earlier hallpass (schema {found}, this one has {known}): start the broker once, which \
              brings it up to date", .path.display())]

@@ -38,3 +38,4 @@ mod tls;
 mod token_endpoint;
 mod vectors;
 mod vectors_http;
+mod waiting_stops;

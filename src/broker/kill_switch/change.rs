@@ -50,8 +50,10 @@ impl KillSwitch {
             Ok(stop) => self.spread(stop, Audited::Recorded).await,
             Err(error) => {
                 tracing::error!(%error, target = %stop.target, "stop without the store: audit pending");
+                let known = self.in_force(&stop.target);
                 let audit = self.keep(Unnumbered { stop: stop.clone(), event, ended: false }).await;
-                self.spread(stop, audit).await
+                // The store will find that this target is stopped already: the first stop is the one to lift.
+                self.spread(Stop { id: known.unwrap_or(stop.id), ..stop }, audit).await
             }
         }
     }
@@ -97,6 +99,12 @@ impl KillSwitch {
             tracing::warn!(%error, %token, "kill switch not reached; the store holds the end");
         }
         ended
+    }
+
+    /// The stop of `target` that holds, as far as this node knows without its store.
+    fn in_force(&self, target: &Target) -> Option<StopId> {
+        let stored = self.store.seen().get(target).and_then(|standing| standing.stop);
+        stored.or_else(|| self.unjournaled.book().unnumbered_of(target))
     }
 
     async fn keep(&self, stop: Unnumbered) -> Audited {

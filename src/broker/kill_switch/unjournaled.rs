@@ -89,16 +89,19 @@ impl Unjournaled {
 
 impl Waiting {
     fn add(&mut self, stop: Unnumbered) {
-        let mut book = Book::clone(&self.book);
-        book.note_unnumbered(stop.stop.target.clone(), stop.stop.id);
-        self.book = book.into();
+        // Of several stops of one target the first is numbered, and is the one that can be lifted.
+        if self.book.unnumbered_of(&stop.stop.target).is_none() {
+            let mut book = Book::clone(&self.book);
+            book.note_unnumbered(stop.stop.target.clone(), stop.stop.id);
+            self.book = book.into();
+        }
         self.stops.push(stop);
     }
 
     fn remove(&mut self, journaled: &[StopId]) {
         self.stops.retain(|stop| !journaled.contains(&stop.stop.id));
         let mut book = Book::default();
-        for stop in &self.stops {
+        for stop in self.stops.iter().rev() {
             book.note_unnumbered(stop.stop.target.clone(), stop.stop.id);
         }
         self.book = book.into();

@@ -46,9 +46,9 @@ pub(super) struct StopOptions {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListOptions {
-    /// Only stops that are not lifted.
+    /// `true`: only stops in force; `false`: only those that were lifted. Both without it.
     #[serde(default)]
-    active: bool,
+    active: Option<bool>,
 }
 
 /// A change of the kill switch, in effect.
@@ -135,8 +135,12 @@ pub(super) async fn list(
     Current(call): Current,
     Parameters(options): Parameters<ListOptions>,
 ) -> Result<Json<Stops>, Problem> {
-    let revocations = gate.broker.stops(options.active).await;
-    Ok(Json(Stops { revocations: revocations.map_err(|error| Problem::store(call, &error))? }))
+    let revocations = gate.broker.stops(options.active == Some(true)).await;
+    let mut revocations = revocations.map_err(|error| Problem::store(call, &error))?;
+    if options.active == Some(false) {
+        revocations.retain(|stop| stop.lift.is_some());
+    }
+    Ok(Json(Stops { revocations }))
 }
 
 /// Lifts a stop. Tokens issued before it stay dead.

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use crate::http::tls::Tls;
 use connection::Server;
 pub use metrics::register as register_metrics;
+pub(in crate::http) use room::Full;
 pub use room::Room;
 
 /// Connections that wait until there is room. The system may allow less (`net.core.somaxconn`).

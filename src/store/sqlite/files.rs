@@ -61,6 +61,7 @@ impl Files {
             _ => Path::new("."),
         };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder, "make"))?;
+        refuse_if_lost(path)?;
         let created = private().create_new(true).open(path);
         match created {
             // Else a power cut could lose the name of a log that events were already promised to be in.
@@ -96,6 +97,19 @@ impl Files {
     /// Before the database is opened again: the next write-ahead log may be another file.
     pub(super) fn forget_wal(&mut self) {
         self.opened_wal = None;
+    }
+}
+
+/// A database that is gone while what was made beside it is still there was lost, and with it every stop: an empty one
+/// in its place would free whoever is stopped.
+fn refuse_if_lost(path: &Path) -> Result<(), StoreError> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let left = [".key", ".lock", ".unjournaled"].map(|suffix| beside(path, suffix));
+    match left.into_iter().find(|file| file.exists()) {
+        Some(beside) => Err(StoreError::Lost { database: path.to_owned(), beside }),
+        None => Ok(()),
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) struct Standing {
 /// There is no memory for this, and nobody could be closed to make some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no memory is left for unfinished requests")]
-pub(super) struct Full;
+pub(in crate::http) struct Full;
 
 /// The place of one connection, given back when dropped.
 #[derive(Debug)]

@@ -252,3 +252,20 @@ async fn the_write_ahead_log_stays_small_under_load() {
     assert!(largest < 8 << 20, "{largest} bytes");
     assert!(size("hallpass.db") > 1 << 20, "nothing was moved");
 }
+
+/// An empty database in the place of a lost one would free whoever is stopped.
+#[tokio::test]
+async fn a_database_that_was_lost_is_not_made_anew() {
+    let place = Place::new();
+    place.open().await.close().await;
+    let elsewhere = place.path().with_extension("elsewhere");
+    std::fs::rename(place.path(), &elsewhere).unwrap();
+    let error = place.try_open().await.unwrap_err();
+    assert!(matches!(error, StoreError::Lost { .. }), "{error}");
+    assert!(!place.path().exists(), "nothing was made in its place");
+    std::fs::rename(&elsewhere, place.path()).unwrap();
+    place.open().await.close().await;
+    std::fs::remove_file(place.path()).unwrap();
+    std::fs::remove_file(place.path().with_extension("db.lock")).unwrap();
+    place.open().await;
+}

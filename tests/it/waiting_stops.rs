@@ -1,0 +1,44 @@
+//! Stops that wait for a store which is down.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::broker::{Backend, TestApp};
+
+/// Each answer names the stop that can be lifted later, however often the target is stopped meanwhile.
+#[tokio::test]
+async fn without_the_store_the_first_stop_of_a_target_is_the_one_to_lift() {
+    for stopped_before in [true, false] {
+        let app = TestApp::with(Backend::Memory, "[limits]\nrefusals_per_minute = 0").await;
+        let stop = json!({"target": "agent:payments-refactorer", "reason": "a test"});
+        let before = if stopped_before { Some(app.revoke("agent:payments-refactorer").await) } else { None };
+        let (database, elsewhere) = (app.file("hallpass.db"), app.file("elsewhere.db"));
+        fs::rename(&database, &elsewhere).unwrap();
+        let mut named = Vec::new();
+        for _ in 0..3 {
+            let answer = app.admin_post("/v1/revocations", &stop).await.json();
+            assert_eq!(answer["audit"], "pending", "{answer}");
+            named.push(answer["revocation"]["id"].as_str().unwrap().to_owned());
+        }
+        let first = before.unwrap_or_else(|| named[0].clone());
+        assert!(named.iter().all(|id| *id == first), "{first}: {named:?}");
+        fs::rename(&elsewhere, &database).unwrap();
+        let begun = Instant::now();
+        while app.admin_get("/v1/revocations?active=true").await.json()["revocations"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+        {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the stop was not journaled");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(app.admin_get("/v1/revocations?active=false").await.json()["revocations"], json!([]));
+        app.lift(&first).await;
+        assert_eq!(app.admin_get("/v1/revocations?active=true").await.json()["revocations"], json!([]));
+        let lifted = app.admin_get("/v1/revocations?active=false").await.json();
+        assert_eq!(lifted["revocations"].as_array().unwrap().len(), 1, "{lifted}");
+        app.issue().await;
+        app.finish().await;
+    }
+}
