@@ -119,11 +119,11 @@ impl Broker {
         if let Some(key) = &rotation.add {
             let detail =
                 format!("{} {} is published and signs from {}", key.algorithm, key.kid, key.signs_from);
-            self.store.put_key(key.clone(), Some(rotated(detail))).await?;
+            self.store.put_key(key.clone(), rotated(detail)).await?;
         }
         for kid in &rotation.remove {
             let removed = rotated(format!("{kid} is removed: its last token is dead"));
-            self.store.remove_key(kid, Some(removed)).await?;
+            self.store.remove_key(kid, removed).await?;
         }
         if let Some(kid) = &rotation.signs {
             self.store.append(rotated(format!("{kid} signs from now on"))).await?;

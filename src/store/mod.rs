@@ -9,6 +9,7 @@
 //! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`.
 
 mod error;
+mod in_force;
 mod record;
 pub mod settings;
 mod spool;
@@ -216,12 +217,12 @@ impl Store {
         backend!(self, store => store.keys().await)
     }
 
-    /// Keeps a key, in place of one with the same `kid`, together with an event about it.
+    /// Keeps a key, in place of one with the same `kid`, together with an event that says which it is.
     ///
     /// # Errors
     /// `Misplaced` for an event of a kind that has a function of its own; `Busy`, `Unavailable`.
-    pub async fn put_key(&self, key: SealedKey, event: Option<Event>) -> Result<(), StoreError> {
-        let event = event.map(by_itself).transpose()?;
+    pub async fn put_key(&self, key: SealedKey, event: Event) -> Result<(), StoreError> {
+        let event = by_itself(event)?;
         self.write(Write::PutKey { key, event }).await.map(drop)
     }
 
@@ -229,8 +230,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::put_key`].
-    pub async fn remove_key(&self, kid: &str, event: Option<Event>) -> Result<(), StoreError> {
-        let event = event.map(by_itself).transpose()?;
+    pub async fn remove_key(&self, kid: &str, event: Event) -> Result<(), StoreError> {
+        let event = by_itself(event)?;
         self.write(Write::RemoveKey { kid: kid.to_owned(), event }).await.map(drop)
     }
 
@@ -239,9 +240,14 @@ impl Store {
         backend!(self, store => store.origin().await)
     }
 
-    /// Gives the log its origin for ever, and says which it has: an earlier one stays.
-    pub async fn set_origin(&self, origin: &str) -> Result<String, StoreError> {
-        match self.write(Write::SetOrigin(origin.to_owned())).await? {
+    /// Gives the log its origin for ever, and says which it has: an earlier one stays. Where no event has told of it,
+    /// this one does, and of every key that is in the store.
+    ///
+    /// # Errors
+    /// `Misplaced` for an event that is not `log.named`; `Busy`, `Unavailable`.
+    pub async fn set_origin(&self, origin: &str, event: Event) -> Result<String, StoreError> {
+        expect(&event, Kind::LogNamed)?;
+        match self.write(Write::SetOrigin { origin: origin.to_owned(), event }).await? {
             Written::Origin(origin) => Ok(origin),
             other => Err(unexpected(&other)),
         }
@@ -282,9 +288,11 @@ impl Store {
 /// An event that is recorded without anything that must hold at the same moment.
 fn by_itself(event: Event) -> Result<Event, StoreError> {
     match event.kind {
-        Kind::TokenIssued | Kind::RevocationStopped | Kind::RevocationLifted | Kind::StoreRestored => {
-            Err(StoreError::Misplaced(event.kind))
-        }
+        Kind::TokenIssued
+        | Kind::RevocationStopped
+        | Kind::RevocationLifted
+        | Kind::StoreRestored
+        | Kind::LogNamed => Err(StoreError::Misplaced(event.kind)),
         _ => Ok(event),
     }
 }

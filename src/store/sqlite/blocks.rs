@@ -113,6 +113,10 @@ impl Entry {
         }
     }
 
+    pub(super) fn has(&self, term: &Term) -> bool {
+        self.terms.contains(term)
+    }
+
     /// In the order in which the table has them.
     pub(super) fn terms(&self) -> Vec<String> {
         let mut terms: Vec<String> = self.terms.iter().map(ToString::to_string).collect();

@@ -13,6 +13,7 @@ mod keys;
 mod pool;
 mod published;
 mod reader;
+mod replay;
 mod row;
 mod schema;
 mod stops;
@@ -161,7 +162,7 @@ impl Sqlite {
     }
 
     pub async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        self.0.pool.read(keys::list).await
+        self.0.pool.read(|connection| Ok(keys::list(connection)?)).await
     }
 
     /// The log's origin, once it has one.

@@ -144,6 +144,12 @@ pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Opti
     connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
 }
 
+/// All of them, by name.
+pub(super) fn whole_meta(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare("SELECT name, value FROM meta ORDER BY name")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 /// Sets one of them for ever, and gives what it is: an earlier value stays.
 pub(super) fn set_meta(connection: &Connection, name: &str, value: String) -> rusqlite::Result<String> {
     let sql = "INSERT INTO meta(name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";

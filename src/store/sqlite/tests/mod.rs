@@ -1,9 +1,11 @@
 //! The store on a real disk, in folders of its own.
 
 mod faults;
+mod keys;
 mod order;
 mod pace;
 mod search;
+mod start;
 mod stops;
 mod tamper;
 
@@ -153,6 +155,10 @@ fn stop_of(n: u64, target: Target, millis: i64) -> Stop {
 
 fn stopped(millis: i64) -> Event {
     Event::new(at(millis), Kind::RevocationStopped, Outcome::Done)
+}
+
+fn named() -> Event {
+    Event::new(at(0), Kind::LogNamed, Outcome::Done)
 }
 
 fn lift_at(millis: i64) -> Lift {

@@ -1,11 +1,11 @@
 use super::*;
 use crate::domain::checkpoint::Checkpoint;
 
-/// A log of 600 events with two stops, one of them lifted: the stops are events 301 and 302, the lift 303.
+/// A log of 600 events, the first of which names it, with two stops, one of them lifted: the stops are events 301 and 302, the lift 303.
 async fn log() -> Place {
     let place = Place::new();
     let store = place.open().await;
-    store.set_origin("log.acme").await.unwrap();
+    store.set_origin("log.acme", named()).await.unwrap();
     let events = async |numbers: std::ops::Range<u64>| {
         let waiting = numbers.map(async |n| match n % 3 {
             0 => store.append(refused(n, n as i64)).await.unwrap(),
@@ -13,7 +13,7 @@ async fn log() -> Place {
         });
         futures_util::future::join_all(waiting).await;
     };
-    events(0..300).await;
+    events(1..300).await;
     let first =
         store.stop(stop_of(1, Target::Agent("other".parse().unwrap()), 300), stopped(300)).await.unwrap();
     store.stop(stop_of(2, Target::Owner("other".parse().unwrap()), 300), stopped(300)).await.unwrap();

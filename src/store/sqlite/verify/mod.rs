@@ -2,11 +2,12 @@
 //!
 //! Everything that a query or a proof relies on is compared with the events themselves: `seq`, the
 //! spelling, the columns, the entries of the blocks, the leaf hashes, the kept inner nodes, the head, the
-//! stops. Who can write to the file can still rewrite all of it alike; only a checkpoint that an
+//! stops, the signing keys, the log's name. Who can write to the file can still rewrite all of it alike; only a checkpoint that an
 //! auditor kept elsewhere shows that.
 
 mod blocks;
 mod event;
+mod keys;
 mod stops;
 
 use rusqlite::Connection;
@@ -41,6 +42,11 @@ pub enum VerifyError {
     /// The file contradicts itself, whatever hallpass wrote into it.
     #[error("the database file is damaged: {0}")]
     Broken(String),
+    /// Which one, and how.
+    #[error("the signing keys are not those that the log tells of: {0}")]
+    Keys(String),
+    #[error("the log was named {0}, and what the database says of itself is something else")]
+    Origin(String),
     #[error("the head was changed: {0}")]
     Head(String),
     /// The checkpoint covers events that are gone.
@@ -101,6 +107,7 @@ pub fn verify(
     walked?;
     walk.tiles()?;
     walk.head()?;
+    walk.keys.check(&transaction)?;
     progress(end, end);
     if let Some(checkpoint) = checkpoint {
         match walk.covered {
@@ -139,6 +146,7 @@ struct Walk<'a> {
     span: Span,
     blocks: blocks::Tally,
     stops: stops::Replay,
+    keys: keys::Replay,
     tiles: u64,
     /// The size whose root is asked for, and that root once it was met.
     wanted: Option<u64>,
@@ -155,6 +163,7 @@ impl<'a> Walk<'a> {
             span: Span::default(),
             blocks: Default::default(),
             stops: Default::default(),
+            keys: Default::default(),
             tiles: 0,
             wanted,
             covered,
@@ -175,6 +184,7 @@ impl<'a> Walk<'a> {
             let (leaf, found) = event::check(row, seq)?;
             self.append(seq, leaf)?;
             self.stops.note(self.connection, seq, &found)?;
+            self.keys.note(seq, &found)?;
             self.blocks.note(self.connection, seq, &found)?;
             self.span.note(found.at.millis());
             self.good = seq;

@@ -9,6 +9,7 @@ use super::VerifyError;
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Revision, Stop, Target};
+use crate::store::in_force::InForce;
 use crate::store::sqlite::row::sql_int;
 use crate::store::sqlite::stops;
 use crate::store::sqlite::tip::read_head;
@@ -19,6 +20,8 @@ pub(super) struct Replay {
     last: Revision,
     /// How many changes there were: a lost history leaves a gap in the numbers.
     changes: u64,
+    /// What each change must say of the stops in force.
+    hash: InForce,
     /// By the `seq` of the event that began each.
     stops: BTreeMap<u64, Replayed>,
     in_force: HashMap<Target, u64>,
@@ -29,6 +32,8 @@ pub(super) struct Replay {
 #[derive(Debug)]
 struct Replayed {
     began: Event,
+    /// An earlier hallpass's event does not say it, and then the table does.
+    id: Option<StopId>,
     revision: Revision,
     lift: Option<(u64, Event)>,
     /// An earlier hallpass entered a token's end as a stop.
@@ -50,7 +55,8 @@ impl Replay {
             (Kind::StoreRestored, _) => {
                 let number = event.revision.filter(|number| *number > self.last);
                 self.last = number.ok_or_else(|| wrong("it has no number above the last change's"))?;
-                self.record(connection, seq, None)
+                self.record(connection, seq, None)?;
+                self.check_hash(seq, event)
             }
             (Kind::RevocationStopped, Some(target)) => self.stop(connection, seq, event, target, unnumbered),
             (Kind::RevocationLifted, Some(target)) => self.lift(connection, seq, event, target, unnumbered),
@@ -85,24 +91,30 @@ impl Replay {
         self.count(seq, event)?;
         self.record(connection, seq, Some(target).filter(|_| ends))?;
         if ends && !unnumbered {
-            return Ok(());
+            return self.check_hash(seq, event);
         }
         match (active, event.stop.and_then(|id| self.by_id.get(&id).copied())) {
             // Numbered anew.
             (Some(active), Some(said)) if active == said => {
                 if let Some(stop) = self.stops.get_mut(&active) {
+                    stop.toggle(&mut self.hash);
                     stop.revision = self.last;
+                    stop.toggle(&mut self.hash);
                 }
             }
             (None, None) => {
                 self.in_force.insert(target.clone(), seq);
-                self.by_id.extend(event.stop.map(|id| (id, seq)));
-                let stop = Replayed { began: event.clone(), revision: self.last, lift: None, is_end: ends };
+                let unsaid = || stops::by_seq(connection, seq).ok().flatten().map(|stop| stop.id);
+                let id = event.stop.or_else(unsaid);
+                self.by_id.extend(id.map(|id| (id, seq)));
+                let (began, revision) = (event.clone(), self.last);
+                let stop = Replayed { began, id, revision, lift: None, is_end: ends };
+                stop.toggle(&mut self.hash);
                 self.stops.insert(seq, stop);
             }
             _ => return Err(VerifyError::event(seq, "it begins a stop where there is one")),
         }
-        Ok(())
+        self.check_hash(seq, event)
     }
 
     fn lift(
@@ -118,12 +130,24 @@ impl Replay {
         let Some(stop) = lifted.and_then(|active| self.stops.get_mut(&active)) else {
             return Err(VerifyError::event(seq, "it lifts a stop that is not in force"));
         };
+        stop.toggle(&mut self.hash);
         stop.lift = Some((seq, event.clone()));
         if stop.is_end {
             return Ok(());
         }
         self.count(seq, event)?;
-        self.record(connection, seq, None)
+        self.record(connection, seq, None)?;
+        self.check_hash(seq, event)
+    }
+
+    /// Compares what the change says of the stops in force with what its predecessors left.
+    fn check_hash(&self, seq: u64, event: &Event) -> Result<(), VerifyError> {
+        match event.in_force {
+            Some(said) if said != self.hash.digest() => {
+                Err(VerifyError::event(seq, "it says of the stops in force what was not so"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the change its number, which is the next.
@@ -217,6 +241,12 @@ impl Replay {
 }
 
 impl Replayed {
+    fn toggle(&self, hash: &mut InForce) {
+        if let (Some(id), Some(target), false) = (self.id, &self.began.target, self.is_end) {
+            hash.toggle(id, target, self.revision);
+        }
+    }
+
     fn compare(&self, seq: u64, stop: &Stop, lift_seq: Option<i64>, whole: bool) -> Result<(), VerifyError> {
         let began = &self.began;
         let id_is_said = began.stop.is_none_or(|id| id == stop.id);
