@@ -80,6 +80,7 @@ impl Broker {
     /// neither in the store nor in the file beside it.
     pub async fn stopped(&self) -> usize {
         self.kill_switch.journal_waiting().await;
+        self.count_refusals(true).await;
         let event = Event {
             detail: Some(self.name.to_string()),
             ..self.event(Kind::BrokerStopped, Outcome::Done, None)
@@ -93,6 +94,7 @@ impl Broker {
     /// Once a second or so: what is due.
     pub async fn tend(&self) {
         self.limits.forget_quiet();
+        self.count_refusals(false).await;
         if let Some(step) = self.clock_watch.look(self.now(), std::time::Instant::now()) {
             tracing::warn!(step_ms = step, "the wall clock was set; the stops are read anew");
             self.metrics.clock_stepped();

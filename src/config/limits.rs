@@ -23,6 +23,8 @@ const MAX_DEPTH: u32 = 8;
 
 const DEFAULT_TOKENS: u32 = 6000;
 const DEFAULT_REFUSALS: u32 = 60;
+/// About a gigabyte a day.
+const DEFAULT_REFUSAL_EVENTS: u32 = 600;
 
 /// The guardrails, whose `ttl` is still to come from `[token]`. What could not be read guards nothing: agent
 /// files are judged by the rest, and no configuration comes of it.
@@ -82,9 +84,12 @@ pub(super) fn limits(root: &Table<'_>) -> Option<Limits> {
     let section = root.section("limits");
     let tokens = section.key("tokens_per_minute", "6000").or(DEFAULT_TOKENS, |field| field.number());
     let refusals = section.key("refusals_per_minute", "60").or(DEFAULT_REFUSALS, |field| field.number());
+    let events = section.key("refusal_events_per_minute", "600");
+    let events = events.or(DEFAULT_REFUSAL_EVENTS, |field| field.number());
     Some(Limits {
         tokens_per_minute: NonZeroU32::new(tokens?.value),
         refusals_per_minute: NonZeroU32::new(refusals?.value),
+        refusal_events_per_minute: NonZeroU32::new(events?.value),
     })
 }
 
