@@ -13,6 +13,7 @@ mod keys;
 mod pool;
 mod published;
 mod reader;
+mod related;
 mod replay;
 mod row;
 mod schema;

@@ -9,7 +9,7 @@ use super::{blocks, tables, upgrade};
 use crate::store::error::StoreError;
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// "hall": tells a hallpass database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x6861_6c6c;

@@ -1,10 +1,11 @@
 //! The store on a real disk, in folders of its own.
 
 mod faults;
-mod keys;
+mod hits;
 mod order;
 mod pace;
 mod search;
+mod signing_keys;
 mod start;
 mod stops;
 mod tamper;
