@@ -19,6 +19,7 @@ mod kill_switch;
 mod layout;
 mod limits;
 mod log_lines;
+mod log_of_stops;
 mod openapi;
 mod operators;
 mod otlp;
