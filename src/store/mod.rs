@@ -6,14 +6,17 @@
 //! and records nothing, and it recovers by itself once the cause is gone.
 //!
 //! [`Store`] is the broker's, the only writer. [`Reader`] reads beside it, for `hallpass audit`, and
-//! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`.
+//! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`, and what
+//! is recomputed of any backend is in `verify/`.
 
 mod error;
+mod head;
 mod in_force;
 mod record;
 pub mod settings;
 mod spool;
 mod sqlite;
+mod verify;
 mod write;
 
 use std::collections::HashMap;
@@ -22,7 +25,8 @@ use std::sync::Arc;
 pub use error::StoreError;
 pub use settings::StoreSettings;
 pub use spool::{Spool, Unnumbered};
-pub use sqlite::{Activity, Reach, Reader, Verified, VerifyError, verify};
+pub use sqlite::{Activity, Reach, Reader, verify};
+pub use verify::{Verified, VerifyError};
 pub use write::{Adoption, Head, Issuance, Lifted, Recorded};
 
 use crate::domain::digest::Digest;

@@ -9,11 +9,12 @@ use rusqlite::{Connection, params_from_iter};
 use super::blocks::{self, Blocks, STRAY, Term};
 use super::related::Related;
 use super::row::sql_int;
-use super::tip::{HeadRow, read_head};
+use super::tip::read_head;
 use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
 use crate::domain::revocation::Target;
 use crate::store::error::StoreError;
+use crate::store::head::HeadRow;
 use crate::store::record;
 use crate::store::write::{Head, Recorded};
 

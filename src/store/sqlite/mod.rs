@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 
 pub use activity::{Activity, Reach};
 pub use reader::Reader;
-pub use verify::{Verified, VerifyError, verify};
+pub use verify::verify;
 
 use crate::domain::digest::Digest;
 use crate::domain::event::EventFilter;

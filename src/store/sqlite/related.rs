@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::blocks::{self, Blocks, HOLDER, Term};
 use super::row::sql_int;
-use super::tip::HeadRow;
 use crate::domain::event::{Event, EventFilter, Kind};
 use crate::domain::id::{AgentId, IssuerName, Owner, TokenId};
 use crate::domain::revocation::Target;
+use crate::store::head::HeadRow;
 
 /// So many tokens are followed from one that was handed down; the nearest generations first.
 const MAX_TOKENS: usize = 4096;

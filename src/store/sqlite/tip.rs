@@ -7,10 +7,10 @@ use rusqlite::Connection;
 use super::blocks::{self, Entry};
 use super::replay::{Replayed, replay};
 use super::row::{digest, revision, sql_int};
-use crate::domain::digest::Digest;
 use crate::domain::merkle::Frontier;
-use crate::domain::revocation::{Book, Revision};
+use crate::domain::revocation::Book;
 use crate::store::error::StoreError;
+use crate::store::head::{HeadRow, Span};
 use crate::store::in_force::InForce;
 
 /// What the writer holds in memory. A batch works on a copy, which becomes the tip once it is durable.
@@ -25,39 +25,6 @@ pub(super) struct Tip {
     pub(super) generation: u64,
     /// What is to be entered of the block at the end, once it is full.
     pub(super) open: Arc<Entry>,
-}
-
-/// How far the events' own times stray from their order.
-///
-/// Requests overtake one another between their decision and the log, and clocks are set back, so `at`
-/// is only nearly in order. With the largest step back in hand, a search by time still finds a range
-/// of `seq` that holds every match, without reading the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Span {
-    /// The latest `at` of all, in milliseconds.
-    pub(super) latest: i64,
-    /// The most by which any `at` is before one that was recorded earlier, in milliseconds.
-    pub(super) skew: i64,
-}
-
-impl Span {
-    pub(super) fn note(&mut self, at: i64) {
-        self.latest = self.latest.max(at);
-        self.skew = self.skew.max(self.latest.saturating_sub(at));
-    }
-}
-
-/// The row that says what the log is, as it stands on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HeadRow {
-    pub(super) size: u64,
-    pub(super) root: Digest,
-    pub(super) peaks: Vec<Digest>,
-    pub(super) span: Span,
-    /// The last change of the kill switch.
-    pub(super) revision: Revision,
-    /// Tokens that were decided before this change have expired.
-    pub(super) floor: Revision,
 }
 
 /// # Errors

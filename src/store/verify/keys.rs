@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
-
-use super::VerifyError;
+use super::{Kept, VerifyError};
 use crate::domain::event::{Event, Kind};
 use crate::domain::signing::KeyRecord;
-use crate::store::sqlite::{keys, schema};
 
 /// What the events have said so far. An earlier hallpass did not say which keys it made, so until the log is named,
 /// which tells of all of them, there may be others.
@@ -39,9 +36,9 @@ impl Replay {
     }
 
     /// Compares the keys and the name as they stand with what all events made of them.
-    pub(super) fn check(&self, connection: &Connection) -> Result<(), VerifyError> {
-        let found = keys::list(connection)
-            .map_err(|error| VerifyError::Keys(format!("one of them cannot be read: {error}")))?;
+    pub(super) fn check(&self, kept: &impl Kept) -> Result<(), VerifyError> {
+        let found =
+            kept.keys().map_err(|error| VerifyError::Keys(format!("one of them cannot be read: {error}")))?;
         let found: BTreeMap<String, KeyRecord> =
             found.iter().map(|key| (key.kid.clone(), KeyRecord::from(key))).collect();
         let wrong = |kid: &str, what: &str| Err(VerifyError::Keys(format!("{} {what}", kid.escape_debug())));
@@ -56,7 +53,7 @@ impl Replay {
         if let Some(kid) = found.keys().find(|kid| !self.keys.contains_key(*kid)) {
             return wrong(kid, "was added without an event");
         }
-        match schema::whole_meta(connection)?.as_slice() {
+        match kept.names()?.as_slice() {
             [(name, value)] if name == "origin" && value == origin => Ok(()),
             _ => Err(VerifyError::Origin(origin.clone())),
         }
