@@ -120,9 +120,14 @@ fn differs(problem: String) -> StoreError {
     StoreError::Differs(problem)
 }
 
-/// An index that lost a row would hide a stop from whoever looks for one.
+/// An index that lost a row would hide a stop from whoever looks for one; a trigger could drop what is written.
 fn check_integrity(connection: &Connection) -> Result<(), StoreError> {
     let found: String = connection.query_row("PRAGMA integrity_check('stops')", [], |row| row.get(0))?;
+    let trigger = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
+    let trigger: Option<String> = connection.query_row(trigger, [], |row| row.get(0)).optional()?;
+    if let Some(name) = trigger {
+        return Err(differs(format!("there is a trigger, {}, and hallpass makes none", name.escape_debug())));
+    }
     if found == "ok" { Ok(()) } else { Err(differs(format!("the table of the stops is damaged: {found}"))) }
 }
 

@@ -67,6 +67,7 @@ async fn nobody_is_free_because_the_tables_were_changed() {
         LOSE_A_ROW,
         "DELETE FROM stops WHERE seq = 2",
         "DELETE FROM stops",
+        "CREATE TRIGGER quiet AFTER INSERT ON stops BEGIN DELETE FROM stops; END",
         "UPDATE stops SET target = 'agent:other' WHERE seq = 2",
         "UPDATE stops SET target = 'no target' WHERE seq = 2",
         "UPDATE stops SET revision = 9 WHERE seq = 2",
@@ -106,6 +107,17 @@ async fn an_old_stop_stays_though_nothing_else_of_its_time_is_read() {
         "DELETE FROM changes WHERE revision = 5; UPDATE head SET revision = 4",
     ];
     refuses(&place, &original, &changes).await;
+}
+
+/// As the documents say: only the index was damaged, and it is made anew.
+#[tokio::test]
+async fn an_index_that_lost_a_row_is_mended() {
+    let place = stopped_twice().await;
+    place.tamper(LOSE_A_ROW);
+    assert!(matches!(place.try_open().await, Err(StoreError::Differs(_))));
+    place.tamper("REINDEX");
+    place.verify().unwrap();
+    assert_eq!(place.open().await.seen().verdict(&asked(2)).stopped, Some(Target::Agent(agent(2))));
 }
 
 /// An event of an earlier hallpass says neither its number nor its stop nor what is in force.
