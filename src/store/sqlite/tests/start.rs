@@ -23,8 +23,9 @@ const LOSE_A_ROW: &str = "
         WHERE name = 'stops_active';
     PRAGMA writable_schema = OFF;";
 
-/// Events 1 to 3 stop agents 1 to 3, event 4 lifts the first, and 5 ends a token.
-async fn stopped_twice() -> Place {
+/// Events 1 to 3 stop agents 1 to 3, event 4 lifts the first, and 5 ends a token. After them come so many others, so that
+/// they are in the open block or in a full one.
+async fn stopped_twice(others: u64) -> Place {
     let place = Place::new();
     let store = place.open().await;
     let stop = async |n| store.stop(stop_of(n, Target::Agent(agent(n)), 0), stopped(0)).await.unwrap();
@@ -33,7 +34,7 @@ async fn stopped_twice() -> Place {
     stop(3).await;
     store.lift(first.id, lift_at(9), lifted()).await.unwrap();
     store.end(token(7), stopped(9)).await.unwrap();
-    store.append(refused(1, 9)).await.unwrap();
+    refuse(&store, 0..others).await;
     store.close().await;
     place
 }
@@ -59,8 +60,6 @@ async fn refuses(place: &Place, original: &[u8], changes: &[&str]) {
 
 #[tokio::test]
 async fn nobody_is_free_because_the_tables_were_changed() {
-    let place = stopped_twice().await;
-    let original = std::fs::read(place.path()).unwrap();
     let changes = [
         MOVE_THE_LIFT,
         SWAP_IDS,
@@ -87,13 +86,17 @@ async fn nobody_is_free_because_the_tables_were_changed() {
         "UPDATE events SET bytes = replace(bytes, 'agent-2', 'agent-9') WHERE seq = 2",
         "DELETE FROM events WHERE seq = 2",
     ];
-    refuses(&place, &original, &changes).await;
+    for others in [1, 600] {
+        let place = stopped_twice(others).await;
+        let original = std::fs::read(place.path()).unwrap();
+        refuses(&place, &original, &changes).await;
+    }
 }
 
 /// Below the floor the changes are not read any more, but what is in force is.
 #[tokio::test]
 async fn an_old_stop_stays_though_nothing_else_of_its_time_is_read() {
-    let place = stopped_twice().await;
+    let place = stopped_twice(1).await;
     place.tamper("UPDATE head SET floor = 5");
     let original = std::fs::read(place.path()).unwrap();
     let changes = [
@@ -112,7 +115,7 @@ async fn an_old_stop_stays_though_nothing_else_of_its_time_is_read() {
 /// As the documents say: only the index was damaged, and it is made anew.
 #[tokio::test]
 async fn an_index_that_lost_a_row_is_mended() {
-    let place = stopped_twice().await;
+    let place = stopped_twice(1).await;
     place.tamper(LOSE_A_ROW);
     assert!(matches!(place.try_open().await, Err(StoreError::Differs(_))));
     place.tamper("REINDEX");
