@@ -162,12 +162,14 @@ fn check_nothing_follows(connection: &Connection, end: u64, last: Revision) -> R
     for kind in KINDS {
         blocks.extend(Blocks::With(Term::Kind(kind)).newest(connection, u64::MAX)?);
     }
-    let sql = "SELECT seq, leaf, bytes FROM events WHERE seq > ?1 AND seq >= ?2 AND seq < ?3 AND kind IN (?4, ?5, ?6)";
+    let sql = "SELECT seq, leaf, bytes FROM events WHERE seq >= ?1 AND seq < ?2 AND kind IN (?3, ?4, ?5)";
     let [stopped, lifted, restored] = KINDS.map(Kind::as_str);
     let mut statement = connection.prepare(sql)?;
     for block in blocks {
-        let (first, beyond) = (blocks::first_seq(block), blocks::first_seq(block + 1));
-        let bounds = params![sql_int(end), sql_int(first), sql_int(beyond), stopped, lifted, restored];
+        // One lower bound: with two, SQLite might begin at the wrong one and read the whole log.
+        let first = blocks::first_seq(block).max(end + 1);
+        let beyond = blocks::first_seq(block + 1);
+        let bounds = params![sql_int(first), sql_int(beyond), stopped, lifted, restored];
         let mut rows = statement.query(bounds)?;
         while let Some(row) = rows.next()? {
             let seq = row.get::<_, i64>(0)?.unsigned_abs();
