@@ -17,6 +17,7 @@ use crate::domain::checkpoint::VerifierKey;
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::random::Random;
+use crate::domain::time::Timestamp;
 use crate::files::{self, Unreadable};
 use crate::http::settings::{Operator, Role};
 use crate::store::{Reader, Store};
@@ -40,7 +41,7 @@ pub(super) async fn open(config: &Config, store: &Store, ambient: &Ambient) -> a
             detail: Some(format!("{} {} is made", key.algorithm, key.kid)),
             ..Event::new(now, Kind::KeyRotated, Outcome::Done)
         };
-        store.put_key(key, Some(event)).await?;
+        store.put_key(key, event).await?;
     }
     Ok(ring)
 }
@@ -51,9 +52,11 @@ pub(super) async fn log_verifier(
     config: &Config,
     store: &Store,
     keys: &KeyRing,
+    now: Timestamp,
 ) -> anyhow::Result<VerifierKey> {
     let host = config.server.public_url.authority().replace('+', "-");
-    let origin = store.set_origin(&format!("{host}/audit")).await?;
+    let named = Event::new(now, Kind::LogNamed, Outcome::Done);
+    let origin = store.set_origin(&format!("{host}/audit"), named).await?;
     VerifierKey::of(&origin, keys.checkpoint_key()).context("the name of the audit log")
 }
 

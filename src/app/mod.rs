@@ -80,7 +80,7 @@ impl App {
             None => Store::open(&config.store).await?,
         };
         let keys = keys::open(&config, &store, &ambient).await?;
-        let log = keys::log_verifier(&config, &store, &keys).await?;
+        let log = keys::log_verifier(&config, &store, &keys, ambient.clock.now()).await?;
         let revocation = revocation(&config, &log.id(), &ambient.clock).await?;
         let kill_switch =
             Arc::new(KillSwitch::new(store.clone(), Arc::clone(&revocation), spool, ambient.clock.clone()));

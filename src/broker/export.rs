@@ -22,7 +22,7 @@ pub enum Format {
 }
 
 /// The columns: every member of an event (DESIGN §11).
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 28] = [
     "seq",
     "at",
     "kind",
@@ -46,6 +46,10 @@ const COLUMNS: [&str; 24] = [
     "target",
     "stop",
     "revision",
+    "in_force",
+    "origin",
+    "keys",
+    "removed_key",
     "detail",
 ];
 
@@ -135,6 +139,10 @@ fn cells(seq: u64, event: &Event) -> [String; COLUMNS.len()] {
         [] => String::new(),
         permissions => serde_json::to_string(permissions).unwrap_or_default(),
     };
+    let keys = match &event.keys[..] {
+        [] => String::new(),
+        keys => serde_json::to_string(keys).unwrap_or_default(),
+    };
     [
         seq.to_string(),
         event.at.to_string(),
@@ -159,6 +167,10 @@ fn cells(seq: u64, event: &Event) -> [String; COLUMNS.len()] {
         text(event.target.as_ref()),
         text(event.stop.as_ref()),
         text(event.revision.as_ref()),
+        text(event.in_force.as_ref()),
+        text(event.origin.as_ref()),
+        keys,
+        text(event.removed_key.as_ref()),
         text(event.detail.as_ref()),
     ]
 }

@@ -1,7 +1,7 @@
 //! The one way a token is born: authenticate, find the agent, decide, sign, journal, release.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::broker::delegate::Parent;
 use crate::broker::limits::TooMany;
@@ -239,14 +239,23 @@ impl Broker {
     }
 
     /// Counts and journals a refusal, and says what its sender may know. Within the rate of its source
-    /// each has an event; those beyond it get 429 and are counted in the source's next event.
+    /// each has an event; those beyond it get 429 and are counted in the source's next event. Strangers have so many
+    /// events altogether, and are counted beyond that.
     async fn refuse(&self, call: &Call, denied: Denied, registry: &Registry, caller: Caller) -> Denied {
         self.metrics.refused(denied.reason);
+        if denied.reason == Reason::Overloaded {
+            // Of the whole broker, and nothing that this caller did.
+            return denied;
+        }
         let untold = match self.limits.refusal(call.peer) {
             Ok(untold) => untold,
             Err(_) if denied.reason.is_fault() => return denied,
             Err(TooMany(wait)) => return Denied { retry_after: Some(wait), ..Reason::RateLimited.into() },
         };
+        let stranger = caller.agent.is_none();
+        if stranger && !self.limits.strangers.may_tell(call.peer, untold, Instant::now()) {
+            return denied;
+        }
         let event = Event {
             reason: Some(denied.reason.as_str().to_owned()),
             agent: caller.agent.as_ref().map(|agent| agent.id.clone()),

@@ -11,6 +11,7 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::broker::noise::Noise;
 use crate::broker::settings::Limits;
 use crate::domain::agent::Agent;
 use crate::domain::id::AgentId;
@@ -25,14 +26,55 @@ pub(super) struct RateLimits {
     agents: Option<NonZeroU32>,
     /// One limiter for each limit in use, so that an agent's own limit needs no state of its own kind.
     tokens: quick_cache::sync::Cache<NonZeroU32, std::sync::Arc<DefaultKeyedRateLimiter<AgentId>>>,
-    refusals: Option<DefaultKeyedRateLimiter<IpAddr>>,
-    /// Refusals beyond the rate, by source, that no event has told of yet.
-    untold: Mutex<HashMap<IpAddr, u64>>,
+    refusals: Sources,
+    operators: Sources,
+    /// Of whom no agent is known.
+    pub(super) strangers: Noise,
+    /// Of whom no operator is known.
+    pub(super) strange_operators: Noise,
     /// Bad proofs, by source and claimant.
     proofs: Option<Proofs>,
     /// Sources that sent bad proofs lately, and until when the next of a claimant is not verified.
     barred: Mutex<HashMap<IpAddr, Bars>>,
     clock: DefaultClock,
+}
+
+/// Refusals by source.
+struct Sources {
+    rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    /// Those beyond the rate that no event has told of yet.
+    untold: Mutex<HashMap<IpAddr, u64>>,
+}
+
+impl Sources {
+    fn new(rate: Option<NonZeroU32>) -> Self {
+        let rate = rate.map(|rate| RateLimiter::keyed(Quota::per_minute(rate)));
+        Self { rate, untold: Mutex::default() }
+    }
+
+    /// Counts one refusal of `source`: how many before it no event has told of, or that it is one too many.
+    fn refusal(&self, source: IpAddr, clock: &DefaultClock) -> Result<u64, TooMany> {
+        let Some(rate) = &self.rate else { return Ok(0) };
+        let key = network(source);
+        let checked = rate.check_key(&key);
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        match checked {
+            Ok(()) => Ok(untold.remove(&key).unwrap_or(0)),
+            Err(not_until) => {
+                if untold.len() < MAX_UNTOLD || untold.contains_key(&key) {
+                    *untold.entry(key).or_insert(0) += 1;
+                }
+                Err(TooMany(not_until.wait_time_from(clock.now())))
+            }
+        }
+    }
+
+    fn forget_quiet(&self) {
+        if let Some(rate) = &self.rate {
+            rate.retain_recent();
+            rate.shrink_to_fit();
+        }
+    }
 }
 
 /// One that says how many more would be within the rate.
@@ -59,8 +101,10 @@ impl RateLimits {
         Self {
             agents: limits.tokens_per_minute,
             tokens: quick_cache::sync::Cache::new(DISTINCT_LIMITS),
-            refusals: limits.refusals_per_minute.map(|rate| RateLimiter::keyed(Quota::per_minute(rate))),
-            untold: Mutex::default(),
+            refusals: Sources::new(limits.refusals_per_minute),
+            operators: Sources::new(limits.refusals_per_minute),
+            strangers: Noise::new(limits.refusal_events_per_minute),
+            strange_operators: Noise::new(limits.refusal_events_per_minute),
             proofs: limits
                 .refusals_per_minute
                 .map(|rate| RateLimiter::keyed(Quota::per_minute(rate)).with_middleware()),
@@ -86,19 +130,12 @@ impl RateLimits {
 
     /// Counts one refusal of `source`: how many before it no event has told of, or that it is one too many.
     pub(super) fn refusal(&self, source: IpAddr) -> Result<u64, TooMany> {
-        let Some(limiter) = &self.refusals else { return Ok(0) };
-        let key = network(source);
-        let checked = limiter.check_key(&key);
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
-        match checked {
-            Ok(()) => Ok(untold.remove(&key).unwrap_or(0)),
-            Err(not_until) => {
-                if untold.len() < MAX_UNTOLD || untold.contains_key(&key) {
-                    *untold.entry(key).or_insert(0) += 1;
-                }
-                Err(TooMany(not_until.wait_time_from(self.clock.now())))
-            }
-        }
+        self.refusals.refusal(source, &self.clock)
+    }
+
+    /// The same of an operator, or of one whose key nobody has.
+    pub(super) fn operator_refusal(&self, source: IpAddr) -> Result<u64, TooMany> {
+        self.operators.refusal(source, &self.clock)
     }
 
     /// Whether `source` sent bad proofs beyond the rate lately, of whomever.
@@ -137,10 +174,8 @@ impl RateLimits {
 
     /// Forgets sources that have been quiet, so that memory does not grow with addresses.
     pub(super) fn forget_quiet(&self) {
-        if let Some(refusals) = &self.refusals {
-            refusals.retain_recent();
-            refusals.shrink_to_fit();
-        }
+        self.refusals.forget_quiet();
+        self.operators.forget_quiet();
         if let Some(proofs) = &self.proofs {
             proofs.retain_recent();
             proofs.shrink_to_fit();
@@ -159,6 +194,10 @@ fn group(claimant: Claimant) -> usize {
 mod tests {
     use super::*;
 
+    fn limited(refusals_per_minute: Option<NonZeroU32>) -> Limits {
+        Limits { tokens_per_minute: None, refusals_per_minute, refusal_events_per_minute: None }
+    }
+
     /// Whose first byte decides its group.
     fn claimant(n: u8) -> Claimant {
         Claimant(crate::domain::digest::Digest([n; 32]))
@@ -167,7 +206,7 @@ mod tests {
     #[test]
     fn bad_proofs_bar_the_next_of_the_same_claimant_and_source() {
         let rate = NonZeroU32::new(5);
-        let limits = RateLimits::new(Limits { tokens_per_minute: None, refusals_per_minute: rate });
+        let limits = RateLimits::new(limited(rate));
         let (source, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         for _ in 0..5 {
             assert_eq!(limits.may_prove(source, claimant(1)), Ok(()));
@@ -185,7 +224,7 @@ mod tests {
     #[test]
     fn who_invents_claimants_has_no_more_tries_for_it() {
         let rate = NonZeroU32::new(5);
-        let limits = RateLimits::new(Limits { tokens_per_minute: None, refusals_per_minute: rate });
+        let limits = RateLimits::new(limited(rate));
         let source = "2001:db8::1".parse().unwrap();
         let verified = (0..1000u32).filter(|n| {
             let invented = Claimant(crate::domain::digest::Digest::of(&n.to_le_bytes()));
@@ -200,8 +239,7 @@ mod tests {
 
     #[test]
     fn refusals_are_counted_for_each_source_alone() {
-        let limits =
-            RateLimits::new(Limits { tokens_per_minute: None, refusals_per_minute: NonZeroU32::new(2) });
+        let limits = RateLimits::new(limited(NonZeroU32::new(2)));
         let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         assert_eq!(limits.refusal(one), Ok(0));
         assert_eq!(limits.refusal(one), Ok(0));

@@ -14,8 +14,10 @@ mod issue;
 mod kill_switch;
 mod limits;
 pub mod metrics;
+mod noise;
 mod presented;
 mod read;
+mod refusals;
 mod revoke;
 pub mod settings;
 mod settled;
@@ -52,6 +54,7 @@ use limits::RateLimits;
 use metrics::Metrics;
 pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Inclusion, Readiness};
+pub use refusals::{OperatorRefusal, RefusedOperator};
 pub use revoke::{KillError, Lifted, Preview};
 pub use upkeep::NewRegistry;
 

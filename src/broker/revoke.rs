@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use crate::broker::kill_switch::{Change, Ended};
+use crate::broker::refusals::{OperatorRefusal, RefusedOperator};
 use crate::broker::{Broker, Call};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{AgentId, IssuerName, OperatorName, Owner, StopId};
@@ -61,7 +62,12 @@ impl Broker {
         reason: String,
     ) -> Result<Change, KillError> {
         let broker = Arc::clone(self);
-        finish(async move { broker.stop(&call, operator, target, reason).await }).await
+        finish(async move {
+            let stopped = broker.stop(&call, operator.clone(), target, reason).await;
+            broker.tell_unknown(&call, operator, stopped.as_ref().err()).await;
+            stopped
+        })
+        .await
     }
 
     /// Ends the stop `id`. Tokens issued before it stay dead.
@@ -73,7 +79,12 @@ impl Broker {
         reason: String,
     ) -> Result<Lifted, KillError> {
         let broker = Arc::clone(self);
-        finish(async move { broker.end_stop(&call, operator, id, reason).await }).await
+        finish(async move {
+            let lifted = broker.end_stop(&call, operator.clone(), id, reason).await;
+            broker.tell_unknown(&call, operator, lifted.as_ref().err()).await;
+            lifted
+        })
+        .await
     }
 
     /// What stopping `target` would hit now.
@@ -119,6 +130,19 @@ impl Broker {
             Ended::Now => Ok(()),
             Ended::Volatile => Err(KillError::Volatile),
         }
+    }
+
+    /// Journals that an operator named what there is not.
+    async fn tell_unknown(&self, call: &Call, operator: OperatorName, error: Option<&KillError>) {
+        let (target, detail) = match error {
+            Some(KillError::UnknownTarget(target)) => {
+                (Some(target.clone()), "nothing was stopped".to_owned())
+            }
+            Some(KillError::UnknownStop(id)) => (None, format!("nothing was lifted: there is no stop {id}")),
+            _ => return,
+        };
+        let why = OperatorRefusal::UnknownTarget;
+        self.refuse_operator(call, RefusedOperator { why, operator: Some(operator), target, detail }).await;
     }
 
     fn new_stop_id(&self) -> Result<StopId, KillError> {

@@ -9,4 +9,6 @@ pub struct Limits {
     pub tokens_per_minute: Option<NonZeroU32>,
     /// Refusals of one source address.
     pub refusals_per_minute: Option<NonZeroU32>,
+    /// Events of refusals of strangers, from all addresses together.
+    pub refusal_events_per_minute: Option<NonZeroU32>,
 }

@@ -80,6 +80,7 @@ impl Broker {
     /// neither in the store nor in the file beside it.
     pub async fn stopped(&self) -> usize {
         self.kill_switch.journal_waiting().await;
+        self.count_refusals(true).await;
         let event = Event {
             detail: Some(self.name.to_string()),
             ..self.event(Kind::BrokerStopped, Outcome::Done, None)
@@ -93,6 +94,7 @@ impl Broker {
     /// Once a second or so: what is due.
     pub async fn tend(&self) {
         self.limits.forget_quiet();
+        self.count_refusals(false).await;
         if let Some(step) = self.clock_watch.look(self.now(), std::time::Instant::now()) {
             tracing::warn!(step_ms = step, "the wall clock was set; the stops are read anew");
             self.metrics.clock_stepped();
@@ -119,11 +121,11 @@ impl Broker {
         if let Some(key) = &rotation.add {
             let detail =
                 format!("{} {} is published and signs from {}", key.algorithm, key.kid, key.signs_from);
-            self.store.put_key(key.clone(), Some(rotated(detail))).await?;
+            self.store.put_key(key.clone(), rotated(detail)).await?;
         }
         for kid in &rotation.remove {
             let removed = rotated(format!("{kid} is removed: its last token is dead"));
-            self.store.remove_key(kid, Some(removed)).await?;
+            self.store.remove_key(kid, removed).await?;
         }
         if let Some(kid) = &rotation.signs {
             self.store.append(rotated(format!("{kid} signs from now on"))).await?;

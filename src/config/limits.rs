@@ -24,6 +24,8 @@ const MAX_DEPTH: u32 = 8;
 
 const DEFAULT_TOKENS: u32 = 6000;
 const DEFAULT_REFUSALS: u32 = 60;
+/// About a gigabyte a day.
+const DEFAULT_REFUSAL_EVENTS: u32 = 600;
 
 const DEFAULT_CONNECTIONS: u32 = 8192;
 /// More than the 5,000 agents of a fleet behind one address, and room for others beside them.
@@ -92,6 +94,7 @@ pub(super) fn limits(root: &Table<'_>, mistakes: &Mistakes) -> (Option<Limits>, 
     let number = |key, example, default| section.key(key, example).or(default, |field| field.number());
     let tokens = number("tokens_per_minute", "6000", DEFAULT_TOKENS);
     let refusals = number("refusals_per_minute", "60", DEFAULT_REFUSALS);
+    let events = number("refusal_events_per_minute", "600", DEFAULT_REFUSAL_EVENTS);
     let connections = number("connections", "8192", DEFAULT_CONNECTIONS);
     let per_source = number("connections_per_source", "6144", DEFAULT_PER_SOURCE);
     let memory = number("request_memory_mib", "160", DEFAULT_MEMORY_MIB);
@@ -101,9 +104,10 @@ pub(super) fn limits(root: &Table<'_>, mistakes: &Mistakes) -> (Option<Limits>, 
         mistakes.add(&memory.place, problem, format!("write request_memory_mib = {DEFAULT_MEMORY_MIB}"));
     }
     let nonzero = |number: Located<u32>| NonZeroU32::new(number.value);
-    let rates = tokens.zip(refusals).map(|(tokens, refusals)| Limits {
+    let rates = tokens.zip(refusals).zip(events).map(|((tokens, refusals), events)| Limits {
         tokens_per_minute: nonzero(tokens),
         refusals_per_minute: nonzero(refusals),
+        refusal_events_per_minute: nonzero(events),
     });
     let public =
         connections.zip(per_source).zip(memory).map(|((connections, per_source), memory)| PublicLimits {

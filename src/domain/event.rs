@@ -11,6 +11,7 @@ use crate::domain::grant::Permissions;
 use crate::domain::id::{AgentId, OperatorName, Owner, RequestId, StopId, TokenId};
 use crate::domain::identity::Workload;
 use crate::domain::revocation::{Revision, Target};
+use crate::domain::signing::KeyRecord;
 use crate::domain::time::Timestamp;
 
 macro_rules! words {
@@ -53,6 +54,9 @@ words!(
         BrokerStarted = "broker.started",
         BrokerStopped = "broker.stopped",
         StoreRestored = "store.restored",
+        LogNamed = "log.named",
+        OperatorRefused = "operator.refused",
+        RefusalsCounted = "refusals.counted",
     }
 );
 
@@ -98,7 +102,8 @@ pub struct Event {
     /// Seconds from `at`, whose whole second is the token's `iat`, to its `exp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
-    /// The last change of the kill switch that was known when the token was decided: its `as_of`.
+    /// The last change of the kill switch that was known: when the token was decided its `as_of`, or when what is
+    /// stopped already was stopped again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Revision>,
     /// `sha256:…` of the registry revision that decided.
@@ -121,6 +126,18 @@ pub struct Event {
     /// The number that the store gave to this change of the kill switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
+    /// One hash over all stops in force after this change of the kill switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<Digest>,
+    /// The origin of the log, which is its name for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Signing keys that are in the store from then on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyRecord>,
+    /// The `kid` of a signing key that is in the store no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_key: Option<String>,
     /// What else a reader should know, in words that hallpass wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -155,6 +172,10 @@ impl Event {
             target: None,
             stop: None,
             revision: None,
+            in_force: None,
+            origin: None,
+            keys: Vec::new(),
+            removed_key: None,
             detail: None,
         }
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::digest::Digest;
 use crate::domain::time::Timestamp;
 
 /// What access tokens are signed with (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -48,7 +49,7 @@ impl FromStr for SigningAlgorithm {
 }
 
 /// What a sealed key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyPurpose {
     /// Signs access tokens.
@@ -69,4 +70,30 @@ pub struct SealedKey {
     pub signs_from: Timestamp,
     /// Nonce ‖ ciphertext ‖ tag.
     pub sealed: Vec<u8>,
+}
+
+/// What an event says of a sealed key: enough to tell whether the store still has this one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    pub kid: String,
+    pub purpose: KeyPurpose,
+    pub algorithm: SigningAlgorithm,
+    pub created: Timestamp,
+    pub signs_from: Timestamp,
+    /// Of the sealed bytes.
+    pub sha256: Digest,
+}
+
+impl From<&SealedKey> for KeyRecord {
+    fn from(key: &SealedKey) -> Self {
+        Self {
+            kid: key.kid.clone(),
+            purpose: key.purpose,
+            algorithm: key.algorithm,
+            created: key.created,
+            signs_from: key.signs_from,
+            sha256: Digest::of(&key.sealed),
+        }
+    }
 }

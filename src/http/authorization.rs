@@ -3,7 +3,7 @@
 //! A credential that is not known is always 401, never «anonymous»; a known caller without the role
 //! is 403.
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::{FromRef, FromRequestParts, MatchedPath};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,10 +13,11 @@ use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use crate::broker::{OperatorRefusal, RefusedOperator};
 use crate::domain::digest::Digest;
 use crate::domain::id::OperatorName;
 use crate::domain::reason::Reason;
-use crate::http::call::Current;
+use crate::http::call::{Current, known_method};
 use crate::http::oauth_error::Refused;
 use crate::http::problem::Problem;
 use crate::http::settings::{Operator, ResourceServer, Role};
@@ -113,22 +114,36 @@ fn credential(headers: &HeaderMap, basic: bool) -> Result<Credential, Reason> {
     Err(Reason::CredentialInvalid)
 }
 
-fn operator<S>(parts: &Parts, state: &S, roles: &[Role]) -> Result<OperatorName, Problem>
-where
-    Gate: FromRef<S>,
-    S: Send + Sync,
-{
+async fn operator(parts: &Parts, gate: &Gate, roles: &[Role]) -> Result<OperatorName, Problem> {
     let Current(call) = Current::of(parts);
-    let gate = Gate::from_ref(state);
-    let refuse = |reason: Reason| Problem::unauthorized(call, reason);
-    let mut keys = credential(&parts.headers, false).map_err(refuse)?.keys();
-    let operator = keys.find_map(|key| gate.callers.operator(&key));
-    let operator = operator.ok_or_else(|| refuse(Reason::CredentialInvalid))?;
+    let known = match credential(&parts.headers, false) {
+        Ok(credential) => credential.keys().find_map(|key| gate.callers.operator(&key)),
+        // Who shows no key is nobody yet.
+        Err(Reason::CredentialMissing) => return Err(Problem::unauthorized(call, Reason::CredentialMissing)),
+        Err(_) => None,
+    };
+    let Some(operator) = known else {
+        tell(gate, parts, OperatorRefusal::UnknownKey, None, "").await;
+        return Err(Problem::unauthorized(call, Reason::CredentialInvalid));
+    };
     if roles.is_empty() || roles.iter().any(|role| operator.roles.contains(role)) {
         return Ok(operator.name.clone());
     }
     let wanted: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-    Err(Problem::new(call, StatusCode::FORBIDDEN, format!("this needs the role {}", wanted.join(" or "))))
+    let wanted = format!("this needs the role {}", wanted.join(" or "));
+    tell(gate, parts, OperatorRefusal::MissingRole, Some(&operator.name), &wanted).await;
+    Err(Problem::new(call, StatusCode::FORBIDDEN, wanted))
+}
+
+/// Journals a refusal, with what was asked as the routes name it, so that no word of the caller's is in it.
+async fn tell(gate: &Gate, parts: &Parts, why: OperatorRefusal, operator: Option<&OperatorName>, more: &str) {
+    let Current(call) = Current::of(parts);
+    let route = parts.extensions.get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    let method = known_method(&parts.method);
+    let detail =
+        if more.is_empty() { format!("{method} {route}") } else { format!("{method} {route}: {more}") };
+    let refused = RefusedOperator { why, operator: operator.cloned(), target: None, detail };
+    gate.broker.refuse_operator(&call, refused).await;
 }
 
 macro_rules! by_role {
@@ -141,7 +156,7 @@ macro_rules! by_role {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-                operator(parts, state, $roles).map($make)
+                operator(parts, &Gate::from_ref(state), $roles).await.map($make)
             }
         }
     };
@@ -161,8 +176,11 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
         let gate = Gate::from_ref(state);
         let Current(call) = Current::of(parts);
-        let credential = credential(&parts.headers, true).map_err(|reason| Refused::new(call, reason))?;
-        for key in credential.keys() {
+        let credential = credential(&parts.headers, true);
+        if let Err(Reason::CredentialMissing) = credential {
+            return Err(Refused::new(call, Reason::CredentialMissing));
+        }
+        for key in credential.into_iter().flat_map(Credential::keys) {
             if gate.callers.operator(&key).is_some() {
                 return Ok(Self::Operator);
             }
@@ -170,6 +188,7 @@ where
                 return Ok(Self::ResourceServer(at));
             }
         }
+        tell(&gate, parts, OperatorRefusal::UnknownKey, None, "").await;
         Err(Refused::new(call, Reason::CredentialInvalid))
     }
 }

@@ -112,7 +112,7 @@ where
         };
         request.extensions_mut().insert(Current(call));
         let begun = tokio::time::Instant::now();
-        let method = known(request.method());
+        let method = known_method(request.method());
         let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
         let route = matched.as_ref().map_or("-", |path| path.as_str());
         let span = span::of_request(call.request, method, route);
@@ -145,7 +145,7 @@ where
 }
 
 /// The name of a method that HTTP knows: any other is words that the caller chose.
-fn known(method: &Method) -> &'static str {
+pub(super) fn known_method(method: &Method) -> &'static str {
     let names = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"];
     names.into_iter().find(|name| *name == method.as_str()).unwrap_or("-")
 }

@@ -34,6 +34,12 @@ pub enum StoreError {
     /// What is on disk contradicts itself; `hallpass audit verify` says where.
     #[error("the audit log is damaged: {0}")]
     Damaged(String),
+    /// The tables of the kill switch are not what the log says. A start by either of them could set somebody free.
+    #[error(
+        "the tables of the kill switch are not what the audit log tells, so nobody is set free by a start: {0}; \
+             `hallpass audit verify` names the first event concerned; restore the store from a copy from before it"
+    )]
+    Differs(String),
     /// Stops, lifts and issuances are recorded by functions of their own, which keep the rules.
     #[error("an event of the kind {} cannot be recorded by itself", .0.as_str())]
     Misplaced(Kind),

@@ -6,13 +6,17 @@
 //! and records nothing, and it recovers by itself once the cause is gone.
 //!
 //! [`Store`] is the broker's, the only writer. [`Reader`] reads beside it, for `hallpass audit`, and
-//! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`.
+//! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`, and what
+//! is recomputed of any backend is in `verify/`.
 
 mod error;
+mod head;
+mod in_force;
 mod record;
 pub mod settings;
 mod spool;
 mod sqlite;
+mod verify;
 mod write;
 
 use std::collections::HashMap;
@@ -21,7 +25,8 @@ use std::sync::Arc;
 pub use error::StoreError;
 pub use settings::StoreSettings;
 pub use spool::{Spool, Unnumbered};
-pub use sqlite::{Activity, Reach, Reader, Verified, VerifyError, verify};
+pub use sqlite::{Activity, Reach, Reader, verify};
+pub use verify::{Verified, VerifyError};
 pub use write::{Adoption, Head, Issuance, Lifted, Recorded};
 
 use crate::domain::digest::Digest;
@@ -216,12 +221,12 @@ impl Store {
         backend!(self, store => store.keys().await)
     }
 
-    /// Keeps a key, in place of one with the same `kid`, together with an event about it.
+    /// Keeps a key, in place of one with the same `kid`, together with an event that says which it is.
     ///
     /// # Errors
     /// `Misplaced` for an event of a kind that has a function of its own; `Busy`, `Unavailable`.
-    pub async fn put_key(&self, key: SealedKey, event: Option<Event>) -> Result<(), StoreError> {
-        let event = event.map(by_itself).transpose()?;
+    pub async fn put_key(&self, key: SealedKey, event: Event) -> Result<(), StoreError> {
+        let event = by_itself(event)?;
         self.write(Write::PutKey { key, event }).await.map(drop)
     }
 
@@ -229,8 +234,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::put_key`].
-    pub async fn remove_key(&self, kid: &str, event: Option<Event>) -> Result<(), StoreError> {
-        let event = event.map(by_itself).transpose()?;
+    pub async fn remove_key(&self, kid: &str, event: Event) -> Result<(), StoreError> {
+        let event = by_itself(event)?;
         self.write(Write::RemoveKey { kid: kid.to_owned(), event }).await.map(drop)
     }
 
@@ -239,9 +244,14 @@ impl Store {
         backend!(self, store => store.origin().await)
     }
 
-    /// Gives the log its origin for ever, and says which it has: an earlier one stays.
-    pub async fn set_origin(&self, origin: &str) -> Result<String, StoreError> {
-        match self.write(Write::SetOrigin(origin.to_owned())).await? {
+    /// Gives the log its origin for ever, and says which it has: an earlier one stays. Where no event has told of it,
+    /// this one does, and of every key that is in the store.
+    ///
+    /// # Errors
+    /// `Misplaced` for an event that is not `log.named`; `Busy`, `Unavailable`.
+    pub async fn set_origin(&self, origin: &str, event: Event) -> Result<String, StoreError> {
+        expect(&event, Kind::LogNamed)?;
+        match self.write(Write::SetOrigin { origin: origin.to_owned(), event }).await? {
             Written::Origin(origin) => Ok(origin),
             other => Err(unexpected(&other)),
         }
@@ -282,9 +292,11 @@ impl Store {
 /// An event that is recorded without anything that must hold at the same moment.
 fn by_itself(event: Event) -> Result<Event, StoreError> {
     match event.kind {
-        Kind::TokenIssued | Kind::RevocationStopped | Kind::RevocationLifted | Kind::StoreRestored => {
-            Err(StoreError::Misplaced(event.kind))
-        }
+        Kind::TokenIssued
+        | Kind::RevocationStopped
+        | Kind::RevocationLifted
+        | Kind::StoreRestored
+        | Kind::LogNamed => Err(StoreError::Misplaced(event.kind)),
         _ => Ok(event),
     }
 }

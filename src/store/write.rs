@@ -41,16 +41,19 @@ pub(super) enum Write {
     /// A key in place of one with the same `kid`.
     PutKey {
         key: SealedKey,
-        event: Option<Event>,
+        event: Event,
     },
     RemoveKey {
         kid: String,
-        event: Option<Event>,
+        event: Event,
     },
     /// Nothing: the stops are read from the disk again.
     Reread,
-    /// The log's origin, unless it has one.
-    SetOrigin(String),
+    /// The log's origin, unless it has one, and the event that tells of it, unless there is one.
+    SetOrigin {
+        origin: String,
+        event: Event,
+    },
 }
 
 /// What became of a write.

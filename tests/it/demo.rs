@@ -51,7 +51,7 @@ fn the_story_is_told_whole_and_leaves_nothing_behind() {
         "introspection: {\"active\":false}",
         "agent:payments-refactorer is stopped",
         "revocation.stopped",
-        "the copy fails: event 8",
+        "the copy fails: event 9",
     ] {
         assert!(out.contains(told), "{told} is not in\n{out}");
     }

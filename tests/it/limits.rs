@@ -304,3 +304,50 @@ async fn who_hangs_up_while_revoking_has_revoked() {
     assert_eq!(stops[0].reason.as_deref(), Some("hung up"));
     broker.holds_every(&[token]);
 }
+
+/// However many addresses strangers have, they write so many events a minute, and the rest is one number.
+#[tokio::test]
+async fn strangers_have_so_many_events_whatever_their_addresses() {
+    const ADDRESSES: u32 = 600;
+    let more = "[limits]\nrefusals_per_minute = 60\nrefusal_events_per_minute = 30".to_owned();
+    let mut broker = Process::with(Plan { more, ..Plan::default() });
+    let address = broker.public.trim_start_matches("http://").parse().unwrap();
+    let begun = Instant::now();
+    let refused = |n: u32| async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let source = std::net::Ipv4Addr::from_bits(0x7f01_0000 + n);
+        socket.bind((source, 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let body = exchange("no.good.proof");
+        let head = format!("POST /oauth/token HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{FORM}");
+        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("proof_malformed"), "{answer}");
+    };
+    for some in 0..ADDRESSES / 50 {
+        join_all((some * 50..(some + 1) * 50).map(refused)).await;
+    }
+    // An agent that is known is no stranger: each of its refusals has its event.
+    let narrowed = |n: usize| {
+        broker.request(&broker.proof()).body(format!("{}&scope=nothing:x{n}", exchange(&broker.proof())))
+    };
+    for n in 0..20 {
+        assert_eq!(read(narrowed(n)).await.reason(), "scope_not_registered");
+    }
+    let per_minute = 30 + begun.elapsed().as_secs() / 2 + 1;
+    broker.terminate();
+    assert!(broker.wait().success());
+    let events = broker.events(Some(Kind::TokenRefused));
+    let (known, strangers): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.agent.is_some());
+    assert_eq!(known.len(), 20);
+    assert!((30..=per_minute).contains(&(strangers.len() as u64)), "{} events", strangers.len());
+    let counted: Vec<_> =
+        broker.events(Some(Kind::RefusalsCounted)).into_iter().filter_map(|event| event.detail).collect();
+    let untold = ADDRESSES as usize - strangers.len();
+    let said =
+        format!("{untold} more refusals of strangers, from {untold} addresses, have no event of their own");
+    assert_eq!(counted, [said]);
+    broker.holds_every(&[]);
+}

@@ -21,6 +21,7 @@ mod laws;
 mod layout;
 mod limits;
 mod log_lines;
+mod log_of_stops;
 mod nodes;
 mod openapi;
 mod operators;

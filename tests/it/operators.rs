@@ -69,6 +69,61 @@ async fn roles_are_held_to() {
     app.finish().await;
 }
 
+/// Who is refused at the admin listener stands in the log, with all but the key.
+#[tokio::test]
+async fn refused_operators_are_events() {
+    let books = hallpass::domain::digest::Digest::of(b"books-key");
+    let more = format!(
+        "[[admin.operator]]\nname = \"books\"\nroles = [\"auditor\"]\nkey_sha256 = \"{books}\"\n\n[limits]\nrefusals_per_minute = 6"
+    );
+    let app = TestApp::with(Backend::Memory, &more).await;
+    let stops = format!("{}/v1/revocations", app.admin);
+    let stop = |key: &str, target: &str| {
+        let body = json!({"target": target, "reason": "a test"}).to_string();
+        app.http().post(&stops).bearer_auth(key).body(body)
+    };
+    assert_eq!(app.send(stop("hpo_guessed", "everything")).await.status, 401);
+    assert_eq!(app.send(stop("books-key", "everything")).await.status, 403);
+    assert_eq!(app.send(stop(&app.operator, "agent:nobody")).await.status, 404);
+    let lift = app.http().post(format!("{stops}/01890a5d-ac96-774b-bcce-b302099a8057/lift"));
+    let lift = lift.bearer_auth(&app.operator).body(json!({"reason": "x"}).to_string());
+    assert_eq!(app.send(lift).await.status, 404);
+    let ask = app.http().post(format!("{}/oauth/introspect", app.public)).bearer_auth("hpo_guessed");
+    let ask = ask.header("content-type", "application/x-www-form-urlencoded").body("token=x");
+    assert_eq!(app.send(ask).await.status, 401);
+    // Nobody in particular: no key was shown.
+    assert_eq!(app.send(app.http().get(&stops)).await.status, 401);
+    let events = app.events("kind=operator.refused").await;
+    let told: Vec<_> = events
+        .iter()
+        .rev()
+        .map(|event| json!([event["reason"], event["operator"], event["target"]]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["credential_invalid", null, null]),
+            json!(["role_missing", "books", null]),
+            json!(["target_unknown", "local", "agent:nobody"]),
+            json!(["target_unknown", "local", null]),
+            json!(["credential_invalid", null, null]),
+        ]
+    );
+    assert_eq!(events[3]["detail"], "POST /v1/revocations: this needs the role admin");
+    assert_eq!(events[0]["detail"], "POST /oauth/introspect");
+    for event in &events {
+        assert_eq!((&event["outcome"], event["peer"].as_str()), (&json!("refused"), Some("127.0.0.1")));
+        assert!(event["request"].is_string() && !event.to_string().contains("hpo_"), "{event}");
+    }
+    // Beyond the rate of their source they are counted.
+    for _ in 0..50 {
+        assert_eq!(app.send(stop("hpo_guessed", "everything")).await.status, 401);
+    }
+    let events = app.events("kind=operator.refused").await;
+    assert!((6..=8).contains(&events.len()), "{}", events.len());
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn the_registry_is_told_with_what_each_agent_does() {
     let app = TestApp::start(Backend::Memory).await;

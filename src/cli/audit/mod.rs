@@ -111,10 +111,10 @@ pub struct CheckpointArgs {
 /// Which events. Every one that is given must hold.
 #[derive(Debug, clap::Args)]
 pub struct FilterArgs {
-    /// Of this agent
+    /// Of this agent, with the stops and lifts that hit it
     #[arg(long, value_name = "ID")]
     agent: Option<AgentId>,
-    /// Of agents that this team answers for
+    /// Of agents that this team answers for, with the stops and lifts that hit them
     #[arg(long, value_name = "TEAM")]
     owner: Option<Owner>,
     /// What happened
@@ -126,7 +126,7 @@ pub struct FilterArgs {
     /// With a permission of exactly this name or URL
     #[arg(long, value_name = "NAME|URL")]
     resource: Option<String>,
-    /// About the token with this `jti`
+    /// About the token with this `jti`, with its stop and what was handed down from it
     #[arg(long, value_name = "JTI")]
     token: Option<TokenId>,
     /// Of the call with this request id

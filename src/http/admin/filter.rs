@@ -14,13 +14,16 @@ macro_rules! event_filter {
         #[into_params(parameter_in = Query)]
         #[serde(deny_unknown_fields)]
         pub(super) struct $type {
+            /// With the stops and lifts that hit it.
             agent: Option<String>,
+            /// With the stops and lifts that hit its agents.
             owner: Option<String>,
             kind: Option<String>,
             /// `issued`, `refused` or `done`.
             outcome: Option<String>,
             /// A permission's name or URL, exactly.
             resource: Option<String>,
+            /// With its stop and what was handed down from it.
             token: Option<String>,
             request: Option<String>,
             /// RFC 3339: at or after.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 
-use super::blocks::{self, Entry};
+use super::blocks::{self, Blocks, Entry, Term};
 use super::draft::Draft;
 use super::row::sql_int;
 use super::tip::Tip;
@@ -15,7 +15,7 @@ use crate::domain::id::{StopId, TokenId};
 use crate::domain::merkle::{TILE_HEIGHT, leaf_hash};
 use crate::domain::receipt::Receipt;
 use crate::domain::revocation::{Levels, Lift, Point, Revision, Stop, Target, Verdict};
-use crate::domain::signing::SealedKey;
+use crate::domain::signing::{KeyRecord, SealedKey};
 use crate::store::write::{Adoption, Issuance, Lifted, Write, Written};
 
 /// A write as the writer takes it: what can be made by the caller's task is made.
@@ -28,11 +28,11 @@ pub(super) enum Job {
     },
     PutKey {
         key: SealedKey,
-        draft: Option<Draft>,
+        draft: Draft,
     },
     RemoveKey {
         kid: String,
-        draft: Option<Draft>,
+        draft: Draft,
     },
     /// What is completed within the transaction.
     Other(Box<Write>),
@@ -53,8 +53,14 @@ impl Job {
                 draft: Draft::of(&event),
                 levels,
             },
-            Write::PutKey { key, event } => Self::PutKey { key, draft: event.as_ref().map(Draft::of) },
-            Write::RemoveKey { kid, event } => Self::RemoveKey { kid, draft: event.as_ref().map(Draft::of) },
+            Write::PutKey { key, mut event } => {
+                event.keys = vec![KeyRecord::from(&key)];
+                Self::PutKey { key, draft: Draft::of(&event) }
+            }
+            Write::RemoveKey { kid, mut event } => {
+                event.removed_key = Some(kid.clone());
+                Self::RemoveKey { kid, draft: Draft::of(&event) }
+            }
             other => Self::Other(Box::new(other)),
         }
     }
@@ -105,11 +111,13 @@ impl<'a> Batch<'a> {
             }
             Job::PutKey { key, draft } => {
                 keys::put(&self.transaction, &key)?;
-                self.append_any(draft)?
+                self.append(&draft)?;
+                Written::Done
             }
             Job::RemoveKey { kid, draft } => {
                 keys::remove(&self.transaction, &kid)?;
-                self.append_any(draft)?
+                self.append(&draft)?;
+                Written::Done
             }
             Job::Other(write) => return self.change(*write),
             #[cfg(test)]
@@ -133,16 +141,22 @@ impl<'a> Batch<'a> {
                 self.tip.reread(&self.transaction)?;
                 Written::Done
             }
-            Write::SetOrigin(origin) => {
-                Written::Origin(schema::set_meta(&self.transaction, "origin", origin)?)
-            }
+            Write::SetOrigin { origin, event } => Written::Origin(self.set_origin(origin, event)?),
             // The others are jobs of their own.
             whole => return self.run(Job::of(whole)),
         })
     }
 
-    fn append_any(&mut self, draft: Option<Draft>) -> rusqlite::Result<Written> {
-        draft.map_or(Ok(Written::Done), |draft| self.append(&draft).map(|_| Written::Done))
+    /// Names the log, and tells of it and of every key in an event, unless one did.
+    fn set_origin(&mut self, origin: String, mut event: Event) -> rusqlite::Result<String> {
+        let origin = schema::set_meta(&self.transaction, "origin", origin)?;
+        let told = Term::Kind(Kind::LogNamed);
+        if !self.tip.open.has(&told) && Blocks::With(told).newest(&self.transaction, u64::MAX)?.is_none() {
+            event.origin = Some(origin.clone());
+            event.keys = keys::list(&self.transaction)?.iter().map(KeyRecord::from).collect();
+            self.append(&Draft::of(&event))?;
+        }
+        Ok(origin)
     }
 
     /// Gives the event's `seq` and its leaf hash.
@@ -205,6 +219,7 @@ impl<'a> Batch<'a> {
     ) -> rusqlite::Result<Revision> {
         let revision = self.tip.book.revision().next();
         event.revision = Some(revision);
+        event.in_force = Some(self.tip.in_force.digest());
         let (seq, mark) = self.append(&Draft::of(&event))?;
         record(&self.transaction, revision, seq)?;
         self.tip.book.complete_to(Point { revision, mark });
@@ -218,6 +233,7 @@ impl<'a> Batch<'a> {
         event.target = Some(stop.target.clone());
         if let Some(active) = stops::active(&self.transaction, &stop.target)? {
             event.stop = Some(active.id);
+            event.as_of = Some(self.tip.book.revision());
             self.append(&Draft::of(&event))?;
             return Ok(active);
         }
@@ -226,6 +242,7 @@ impl<'a> Batch<'a> {
         event.stop = Some(stop.id);
         event.reason = Some(stop.reason.clone());
         event.operator.clone_from(&stop.operator);
+        self.tip.in_force.toggle(stop.id, &stop.target, self.tip.book.revision().next());
         let revision = self.next(event, |tables, number, seq| stops::insert(tables, &stop, number, seq))?;
         stop.revision = Some(revision);
         self.tip.book.note_stop(&stop);
@@ -243,6 +260,9 @@ impl<'a> Batch<'a> {
         event.stop = Some(id);
         event.reason = Some(lift.reason.clone());
         event.operator = Some(lift.operator.clone());
+        if let Some(number) = stop.revision {
+            self.tip.in_force.toggle(id, &stop.target, number);
+        }
         lift.revision = self.next(event, |tables, number, seq| {
             stops::lift(tables, id, &Lift { revision: number, ..lift.clone() }, seq)
         })?;
@@ -282,6 +302,10 @@ impl<'a> Batch<'a> {
             };
             event.target = Some(stop.target.clone());
             event.stop = Some(id);
+            if let Some(number) = stop.revision {
+                self.tip.in_force.toggle(id, &stop.target, number);
+            }
+            self.tip.in_force.toggle(id, &stop.target, self.tip.book.revision().next());
             let number = self.next(event, |tables, number, seq| stops::restate(tables, id, number, seq))?;
             stop.revision = Some(number);
             self.tip.book.note_stop(&stop);

@@ -2,8 +2,8 @@
 //!
 //! An index entry for each event and filter would cost more than the event itself, on the path of every
 //! token. So a block is entered whole, in the transaction of its last event: the earliest and the latest
-//! time in it, and each term (an agent with a kind, an owner with a kind, a kind, an outcome, a resource)
-//! that some event of it has. A search goes through the blocks that hold all of its terms, the newest
+//! time in it, and each term (an agent with a kind, an owner with a kind, a kind, an outcome, a resource, what a stop
+//! hits, a parent, a holder) that some event of it has. A search goes through the blocks that hold all of its terms, the newest
 //! first, and reads the events in them. The open block at the end has no entry and is always read.
 
 use std::collections::HashSet;
@@ -14,8 +14,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::row::sql_int;
 use crate::domain::event::{Event, Kind, Outcome};
-use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
+use crate::domain::id::{AgentId, IssuerName, Owner, RequestId, TokenId};
 use crate::domain::merkle::TILE_HEIGHT;
+use crate::domain::revocation::Target;
 use crate::store::error::StoreError;
 use crate::store::record;
 
@@ -50,6 +51,9 @@ pub(super) fn full(size: u64) -> u64 {
     size / SIZE
 }
 
+/// How the terms of holders begin.
+pub(super) const HOLDER: &str = "holder ";
+
 /// Something that an event is found by. Its text is what stands in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Term {
@@ -61,6 +65,12 @@ pub(super) enum Term {
     Resource(Arc<str>),
     Token(TokenId),
     Request(RequestId),
+    /// What a change of the kill switch hits.
+    Target(Target),
+    /// The token that one was handed down from.
+    Parent(TokenId),
+    /// An agent that was issued a token, for its owner, by a proof of the issuer.
+    Holder(AgentId, Owner, IssuerName),
 }
 
 impl fmt::Display for Term {
@@ -73,6 +83,9 @@ impl fmt::Display for Term {
             Self::Resource(resource) => write!(f, "resource {resource}"),
             Self::Token(token) => write!(f, "token {token}"),
             Self::Request(request) => write!(f, "request {request}"),
+            Self::Target(target) => write!(f, "target {target}"),
+            Self::Parent(parent) => write!(f, "parent {parent}"),
+            Self::Holder(agent, owner, issuer) => write!(f, "{HOLDER}{agent} {owner} {issuer}"),
         }
     }
 }
@@ -83,7 +96,7 @@ pub(super) fn terms(event: &Event) -> Vec<Term> {
     let at = event.at.millis();
     let stray = |made: i64| !(0..=STRAY).contains(&at.saturating_sub(made));
     let resources = event.permissions.resources();
-    let mut terms = Vec::with_capacity(4 + resources.len());
+    let mut terms = Vec::with_capacity(6 + resources.len());
     terms.push(Term::Kind(kind));
     terms.push(Term::Outcome(event.outcome));
     terms.extend(event.agent.clone().map(|agent| Term::Agent(agent, kind)));
@@ -91,6 +104,15 @@ pub(super) fn terms(event: &Event) -> Vec<Term> {
     terms.extend(resources.iter().cloned().map(Term::Resource));
     terms.extend(event.token.filter(|id| stray(id.millis())).map(Term::Token));
     terms.extend(event.request.filter(|id| stray(id.millis())).map(Term::Request));
+    if matches!(kind, Kind::RevocationStopped | Kind::RevocationLifted) {
+        terms.extend(event.target.clone().map(Term::Target));
+    }
+    terms.extend(event.parent.map(Term::Parent));
+    if let (Kind::TokenIssued, Some(agent), Some(owner), Some(workload)) =
+        (kind, &event.agent, &event.owner, &event.workload)
+    {
+        terms.extend(workload.issuer().map(|issuer| Term::Holder(agent.clone(), owner.clone(), issuer)));
+    }
     terms
 }
 
@@ -111,6 +133,10 @@ impl Entry {
                 self.terms.insert(term.clone());
             }
         }
+    }
+
+    pub(super) fn has(&self, term: &Term) -> bool {
+        self.terms.contains(term)
     }
 
     /// In the order in which the table has them.

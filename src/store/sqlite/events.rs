@@ -1,16 +1,20 @@
 //! Finding events. The text of a query is made of constants alone; values are always bound.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::blocks::{self, Blocks, STRAY, Term};
+use super::related::Related;
 use super::row::sql_int;
-use super::tip::{HeadRow, read_head};
+use super::tip::read_head;
 use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
+use crate::domain::revocation::Target;
 use crate::store::error::StoreError;
+use crate::store::head::HeadRow;
 use crate::store::record;
 use crate::store::write::{Head, Recorded};
 
@@ -27,19 +31,25 @@ impl<'a> Search<'a> {
         connection: &'a Connection,
         head: &HeadRow,
         filter: &EventFilter,
+        related: &Related,
     ) -> rusqlite::Result<Self> {
         let mut conditions = Vec::new();
         // An event has its id as a term, or is of about the time that the id says.
         let id = |term, made: i64| -> rusqlite::Result<Vec<Blocks>> {
             Ok(vec![Blocks::With(term), within(connection, head, made, made.saturating_add(STRAY + 1))?])
         };
-        if let Some(token) = filter.token {
-            conditions.push(id(Term::Token(token), token.millis())?);
+        if filter.token.is_some() {
+            let mut sets = Vec::new();
+            for token in &related.tokens {
+                sets.extend(id(Term::Token(*token), token.millis())?);
+                sets.push(Blocks::With(Term::Target(Target::Token(*token))));
+            }
+            conditions.push(sets);
         }
         if let Some(request) = filter.request {
             conditions.push(id(Term::Request(request), request.millis())?);
         }
-        conditions.extend(terms(filter));
+        conditions.extend(terms(filter, related));
         if filter.since.is_some() || filter.until.is_some() {
             let since = filter.since.map_or(i64::MIN, |since| since.millis());
             let until = filter.until.map_or(i64::MAX, |until| until.millis());
@@ -71,20 +81,21 @@ impl<'a> Search<'a> {
 }
 
 /// The conditions of the terms, the rarest first.
-fn terms(filter: &EventFilter) -> impl Iterator<Item = Vec<Blocks>> {
+fn terms(filter: &EventFilter, related: &Related) -> impl Iterator<Item = Vec<Blocks>> {
     let kinds = filter.kind.as_ref().map_or(Kind::ALL, std::slice::from_ref);
     let resource = filter.resource.as_deref().map(|name| vec![Blocks::With(Term::Resource(name.into()))]);
     let agent = filter.agent.as_ref();
-    let agent = agent.map(|agent| with(kinds, |kind| Term::Agent(agent.clone(), kind)));
+    let agent = agent.map(|agent| with(kinds, |kind| Term::Agent(agent.clone(), kind), &related.of_agent));
     let owner = filter.owner.as_ref();
-    let owner = owner.map(|owner| with(kinds, |kind| Term::Owner(owner.clone(), kind)));
+    let owner = owner.map(|owner| with(kinds, |kind| Term::Owner(owner.clone(), kind), &related.of_owner));
     let kind = filter.kind.map(|kind| vec![Blocks::With(Term::Kind(kind))]);
     let outcome = filter.outcome.map(|outcome| vec![Blocks::With(Term::Outcome(outcome))]);
     [resource, agent, owner, kind, outcome].into_iter().flatten()
 }
 
-fn with(kinds: &[Kind], term: impl Fn(Kind) -> Term) -> Vec<Blocks> {
-    kinds.iter().map(|&kind| Blocks::With(term(kind))).collect()
+fn with(kinds: &[Kind], term: impl Fn(Kind) -> Term, targets: &BTreeSet<Target>) -> Vec<Blocks> {
+    let named = kinds.iter().map(|&kind| Blocks::With(term(kind)));
+    named.chain(targets.iter().map(|target| Blocks::With(Term::Target(target.clone())))).collect()
 }
 
 /// The blocks that hold a time at or after `since` and before `until`.
@@ -103,19 +114,30 @@ struct Query {
 }
 
 impl Query {
-    fn of(filter: &EventFilter) -> Self {
+    fn of(filter: &EventFilter, related: &Related) -> Self {
         let sql = "SELECT seq, bytes FROM events WHERE seq >= ?1 AND seq < ?2".to_owned();
         let mut query = Self { sql, values: vec![Value::Null, Value::Null] };
-        query.and("token =", filter.token.map(|token| token.to_string()));
+        let several = related.tokens.len() > 1;
+        let named = if several { "token IS NOT NULL OR token" } else { "token" };
+        query.or_change(named, filter.token.map(|token| token.to_string()));
         query.and("request =", filter.request.map(|request| request.to_string()));
-        query.and("agent =", filter.agent.as_ref().map(|agent| agent.to_string()));
-        query.and("owner =", filter.owner.as_ref().map(|owner| owner.to_string()));
+        query.or_change("agent", filter.agent.as_ref().map(|agent| agent.to_string()));
+        query.or_change("owner", filter.owner.as_ref().map(|owner| owner.to_string()));
         query.and("kind =", filter.kind.map(|kind| kind.as_str().to_owned()));
         query.and("outcome =", filter.outcome.map(|outcome| outcome.as_str().to_owned()));
         query.and("at >=", filter.since.map(|since| since.millis()));
         query.and("at <", filter.until.map(|until| until.millis()));
         query.sql.push_str(" ORDER BY seq DESC");
         query
+    }
+
+    /// What bears the name, and every change of the kill switch: [`Related`] tells which of them are meant.
+    fn or_change(&mut self, condition: &str, value: Option<String>) {
+        let (stopped, lifted) = (Kind::RevocationStopped.as_str(), Kind::RevocationLifted.as_str());
+        let Some(value) = value else { return };
+        self.values.extend([value, stopped.to_owned(), lifted.to_owned()].map(Value::from));
+        let last = self.values.len();
+        let _ = write!(self.sql, " AND ({condition} = ?{} OR kind IN (?{}, ?{last}))", last - 2, last - 1);
     }
 
     fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
@@ -131,7 +153,7 @@ impl Query {
         &mut self,
         connection: &Connection,
         (first, end): (u64, u64),
-        resource: Option<&str>,
+        means: &impl Fn(u64, &str) -> bool,
         limit: usize,
         found: &mut Vec<Recorded>,
     ) -> rusqlite::Result<()> {
@@ -144,7 +166,7 @@ impl Query {
         {
             let seq = row.get::<_, i64>(0)?.unsigned_abs();
             let bytes = row.get_ref(1)?.as_str()?;
-            if resource.is_none_or(|resource| names(seq, bytes, resource)) {
+            if means(seq, bytes) {
                 found.push(Recorded { seq, bytes: bytes.into() });
             }
         }
@@ -161,6 +183,7 @@ fn names(seq: u64, bytes: &str, resource: &str) -> bool {
             .is_ok_and(|event| event.permissions.resources().iter().any(|name| **name == *resource))
 }
 
+/// The newest events that the filter means, and what is related to its names.
 pub(super) fn find(
     connection: &Connection,
     filter: &EventFilter,
@@ -168,9 +191,26 @@ pub(super) fn find(
     before: Option<u64>,
 ) -> Result<Vec<Recorded>, StoreError> {
     let head = read_head(connection)?;
-    let search = Search::of(connection, &head, filter)?;
-    let mut query = Query::of(filter);
-    let (limit, resource) = (limit as usize, filter.resource.as_deref());
+    let related = Related::of(connection, &head, filter)?;
+    search(connection, (&head, filter, &related), limit, before)
+}
+
+fn search(
+    connection: &Connection,
+    (head, filter, related): (&HeadRow, &EventFilter, &Related),
+    limit: u32,
+    before: Option<u64>,
+) -> Result<Vec<Recorded>, StoreError> {
+    let search = Search::of(connection, head, filter, related)?;
+    let mut query = Query::of(filter, related);
+    let limit = limit as usize;
+    let resource = filter.resource.as_deref();
+    let is_named = filter.token.is_some() || filter.agent.is_some() || filter.owner.is_some();
+    let means = |seq: u64, bytes: &str| {
+        resource.is_none_or(|resource| names(seq, bytes, resource))
+            // What cannot be read is shown: it says so better than its absence.
+            && (!is_named || record::parse(seq, bytes).map_or(true, |event| related.means(filter, &event)))
+    };
     let end = before.unwrap_or(u64::MAX).min(head.size.saturating_add(1));
     let mut found = Vec::new();
     let mut next = end.checked_sub(2).map(|_| blocks::of_seq(end - 1));
@@ -182,7 +222,7 @@ pub(super) fn find(
             block = newest;
         }
         let range = (blocks::first_seq(block), blocks::first_seq(block + 1).min(end));
-        query.read(connection, range, resource, limit, &mut found)?;
+        query.read(connection, range, &means, limit, &mut found)?;
         next = block.checked_sub(1);
     }
     Ok(found)
@@ -190,7 +230,8 @@ pub(super) fn find(
 
 pub(super) fn issuance(connection: &Connection, id: TokenId) -> Result<Option<Recorded>, StoreError> {
     let filter = EventFilter { token: Some(id), kind: Some(Kind::TokenIssued), ..EventFilter::default() };
-    Ok(find(connection, &filter, 1, None)?.pop())
+    let head = read_head(connection)?;
+    Ok(search(connection, (&head, &filter, &Related::only(&filter)), 1, None)?.pop())
 }
 
 pub(super) fn head(connection: &Connection) -> Result<Head, StoreError> {

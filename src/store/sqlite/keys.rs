@@ -5,7 +5,6 @@ use rusqlite::{Connection, Row, params};
 
 use crate::domain::signing::{KeyPurpose, SealedKey};
 use crate::domain::time::Timestamp;
-use crate::store::error::StoreError;
 
 const TOKEN: &str = "token";
 const CHECKPOINT: &str = "checkpoint";
@@ -28,12 +27,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<SealedKey> {
 }
 
 /// The oldest first.
-pub(super) fn list(connection: &Connection) -> Result<Vec<SealedKey>, StoreError> {
+pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<SealedKey>> {
     let sql = "SELECT kid, purpose, algorithm, created, signs_from, sealed FROM signing_keys
                ORDER BY created, kid";
     let mut statement = connection.prepare_cached(sql)?;
     let keys = statement.query_map([], read)?;
-    Ok(keys.collect::<rusqlite::Result<_>>()?)
+    keys.collect()
 }
 
 pub(super) fn put(connection: &Connection, key: &SealedKey) -> rusqlite::Result<()> {

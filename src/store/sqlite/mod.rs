@@ -13,6 +13,8 @@ mod keys;
 mod pool;
 mod published;
 mod reader;
+mod related;
+mod replay;
 mod row;
 mod schema;
 mod stops;
@@ -33,7 +35,7 @@ use tokio::sync::oneshot;
 
 pub use activity::{Activity, Reach};
 pub use reader::Reader;
-pub use verify::{Verified, VerifyError, verify};
+pub use verify::verify;
 
 use crate::domain::digest::Digest;
 use crate::domain::event::EventFilter;
@@ -161,7 +163,7 @@ impl Sqlite {
     }
 
     pub async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        self.0.pool.read(keys::list).await
+        self.0.pool.read(|connection| Ok(keys::list(connection)?)).await
     }
 
     /// The log's origin, once it has one.

@@ -59,7 +59,7 @@ impl Reader {
 
     /// The sealed keys, the oldest first.
     pub fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        keys::list(&self.connection)
+        Ok(keys::list(&self.connection)?)
     }
 
     /// The stops, newest first.

@@ -9,7 +9,7 @@ use super::{blocks, tables, upgrade};
 use crate::store::error::StoreError;
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// "hall": tells a hallpass database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x6861_6c6c;
@@ -142,6 +142,12 @@ pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>
 /// One of the values that are set once.
 pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+/// All of them, by name.
+pub(super) fn whole_meta(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare("SELECT name, value FROM meta ORDER BY name")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// Sets one of them for ever, and gives what it is: an earlier value stays.

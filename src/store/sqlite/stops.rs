@@ -5,12 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::row::{digest, revision, sql_int};
 use crate::domain::digest::Digest;
 use crate::domain::id::{StopId, TokenId};
-use crate::domain::revocation::{Book, Lift, Point, Revision, Stop, Target};
+use crate::domain::revocation::{Lift, Point, Revision, Stop, Target};
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 
-const COLUMNS: &str = "SELECT id, target, at, reason, operator, revision,
-    lift_at, lift_reason, lift_operator, lift_revision FROM stops";
+/// What [`read`] reads, before `FROM stops`.
+pub(super) const COLUMNS: &str = "SELECT id, target, at, reason, operator, revision,
+    lift_at, lift_reason, lift_operator, lift_revision";
 
 /// A value of column `n` that was printed by its own type.
 fn parsed<T: std::str::FromStr>(n: usize, text: &str) -> rusqlite::Result<T>
@@ -57,19 +58,19 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Stop> {
 }
 
 pub(super) fn by_id(connection: &Connection, id: StopId) -> rusqlite::Result<Option<Stop>> {
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!("{COLUMNS} FROM stops WHERE id = ?1"))?;
     statement.query_row([id.to_string()], read).optional()
 }
 
 /// The stop that began with the event `seq`.
 pub(super) fn by_seq(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Stop>> {
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE seq = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!("{COLUMNS} FROM stops WHERE seq = ?1"))?;
     statement.query_row([sql_int(seq)], read).optional()
 }
 
 pub(super) fn active(connection: &Connection, target: &Target) -> rusqlite::Result<Option<Stop>> {
     let mut statement =
-        connection.prepare_cached(&format!("{COLUMNS} WHERE target = ?1 AND lift_at IS NULL"))?;
+        connection.prepare_cached(&format!("{COLUMNS} FROM stops WHERE target = ?1 AND lift_at IS NULL"))?;
     statement.query_row([target.to_string()], read).optional()
 }
 
@@ -148,42 +149,8 @@ pub(super) fn mark(connection: &Connection, number: Revision) -> Result<Option<D
 /// Newest first.
 pub(super) fn list(connection: &Connection, active_only: bool) -> Result<Vec<Stop>, StoreError> {
     let only = if active_only { "WHERE lift_at IS NULL" } else { "" };
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} {only} ORDER BY seq DESC"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("{COLUMNS} FROM stops {only} ORDER BY seq DESC"))?;
     let stops = statement.query_map([], read)?;
     Ok(stops.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Everything that can still tell something: what is in force, and what changed after `floor`.
-///
-/// # Errors
-/// `Damaged` where the number in the head is not that of the last change.
-pub(super) fn load_book(
-    connection: &Connection,
-    last: Revision,
-    floor: Revision,
-) -> Result<Book, StoreError> {
-    let newest: Option<i64> =
-        connection.query_row("SELECT max(revision) FROM changes", [], |row| row.get(0))?;
-    let mark = mark(connection, last)?;
-    let (true, Some(mark)) = (newest.map_or(Revision::ZERO, revision) == last, mark) else {
-        let problem =
-            format!("the head counts {last} changes of the kill switch, and the last one is another");
-        return Err(StoreError::Damaged(problem));
-    };
-    let mut book = Book::default();
-    for condition in ["lift_at IS NULL AND ?1 = ?1", "lift_revision > ?1"] {
-        let mut statement = connection.prepare(&format!("{COLUMNS} WHERE {condition}"))?;
-        for stop in statement.query_map([sql_int(floor.number())], read)? {
-            book.note_stop(&stop?);
-        }
-    }
-    let mut statement = connection
-        .prepare("SELECT revision, ended FROM changes WHERE revision > ?1 AND ended IS NOT NULL")?;
-    let mut rows = statement.query([sql_int(floor.number())])?;
-    while let Some(row) = rows.next()? {
-        book.end(parsed(1, row.get_ref(1)?.as_str().unwrap_or_default())?, revision(row.get(0)?));
-    }
-    book.complete_to(Point { revision: last, mark });
-    book.raise_floor(floor);
-    Ok(book)
 }

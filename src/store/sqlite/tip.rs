@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::blocks::{self, Entry};
+use super::replay::{Replayed, replay};
 use super::row::{digest, revision, sql_int};
-use super::stops;
-use crate::domain::digest::Digest;
 use crate::domain::merkle::Frontier;
-use crate::domain::revocation::{Book, Revision};
+use crate::domain::revocation::Book;
 use crate::store::error::StoreError;
+use crate::store::head::{HeadRow, Span};
+use crate::store::in_force::InForce;
 
 /// What the writer holds in memory. A batch works on a copy, which becomes the tip once it is durable.
 #[derive(Debug, Clone)]
@@ -18,43 +19,12 @@ pub(super) struct Tip {
     pub(super) frontier: Frontier,
     pub(super) span: Span,
     pub(super) book: Book,
+    /// The stops in force.
+    pub(super) in_force: InForce,
     /// Changes whenever the book may be another.
     pub(super) generation: u64,
     /// What is to be entered of the block at the end, once it is full.
     pub(super) open: Arc<Entry>,
-}
-
-/// How far the events' own times stray from their order.
-///
-/// Requests overtake one another between their decision and the log, and clocks are set back, so `at`
-/// is only nearly in order. With the largest step back in hand, a search by time still finds a range
-/// of `seq` that holds every match, without reading the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Span {
-    /// The latest `at` of all, in milliseconds.
-    pub(super) latest: i64,
-    /// The most by which any `at` is before one that was recorded earlier, in milliseconds.
-    pub(super) skew: i64,
-}
-
-impl Span {
-    pub(super) fn note(&mut self, at: i64) {
-        self.latest = self.latest.max(at);
-        self.skew = self.skew.max(self.latest.saturating_sub(at));
-    }
-}
-
-/// The row that says what the log is, as it stands on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HeadRow {
-    pub(super) size: u64,
-    pub(super) root: Digest,
-    pub(super) peaks: Vec<Digest>,
-    pub(super) span: Span,
-    /// The last change of the kill switch.
-    pub(super) revision: Revision,
-    /// Tokens that were decided before this change have expired.
-    pub(super) floor: Revision,
 }
 
 /// # Errors
@@ -80,10 +50,12 @@ pub(super) fn read_head(connection: &Connection) -> Result<HeadRow, StoreError> 
 }
 
 impl Tip {
-    /// Reads the tip from disk. Looks at the ends alone: a start must not wait for a whole log.
+    /// Reads the tip from disk. Looks at the end, and at what tells of the kill switch: a start must
+    /// not wait for a whole log.
     ///
     /// # Errors
-    /// `Damaged` where head, frontier and last event contradict each other.
+    /// `Damaged` where head, frontier and last event contradict each other; `Differs` where the tables of the kill
+    /// switch are not what the log tells.
     pub(super) fn load(connection: &Connection) -> Result<Self, StoreError> {
         let head = read_head(connection)?;
         let damaged = |problem: String| Err(StoreError::Damaged(problem));
@@ -97,17 +69,18 @@ impl Tip {
         if u64::try_from(last) != Ok(size) {
             return damaged(format!("the head counts {size} events, and the last one is {last}"));
         }
-        let book = stops::load_book(connection, head.revision, head.floor)?;
+        let Replayed { book, in_force } = replay(connection, head.revision, head.floor)?;
         let open = Arc::new(Entry::of(connection, blocks::full(size), size)?);
-        Ok(Self { frontier, span: head.span, book, generation: 0, open })
+        Ok(Self { frontier, span: head.span, book, in_force, generation: 0, open })
     }
 
     /// Takes the book that is on disk. One that contradicts itself fails the batch, and so the next start.
     pub(super) fn reread(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let (last, floor) = (self.book.revision(), self.book.floor());
-        self.book = stops::load_book(connection, last, floor).map_err(|error| {
+        let Replayed { book, in_force } = replay(connection, last, floor).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
         })?;
+        (self.book, self.in_force) = (book, in_force);
         self.generation += 1;
         Ok(())
     }

@@ -38,20 +38,23 @@ pub(super) fn from(
     path: &std::path::Path,
     found: i64,
 ) -> Result<(), StoreError> {
-    tracing::info!(store = %path.display(), found, "bringing the store to schema 3; a long log takes a moment");
+    tracing::info!(store = %path.display(), found, "bringing the store to schema 4; a long log takes a moment");
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if found < 2 {
-        enter_blocks(&transaction)?;
+        transaction.execute_batch(DROP_INDEXES)?;
+        transaction.execute_batch(blocks::TABLES)?;
     }
-    number_changes(&transaction)?;
-    transaction.pragma_update(None, "user_version", 3)?;
+    enter_blocks(&transaction)?;
+    if found < 3 {
+        number_changes(&transaction)?;
+    }
+    transaction.pragma_update(None, "user_version", 4)?;
     Ok(transaction.commit()?)
 }
 
-/// To schema 2: events are found by blocks.
+/// To schema 4: events are found by blocks, since schema 2, and by what a stop hits, by parents and by holders.
 fn enter_blocks(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction.execute_batch(DROP_INDEXES)?;
-    transaction.execute_batch(blocks::TABLES)?;
+    transaction.execute_batch("DELETE FROM terms; DELETE FROM blocks;")?;
     let size: i64 = transaction.query_row("SELECT size FROM head WHERE id = 1", [], |row| row.get(0))?;
     let size = size.unsigned_abs();
     for block in 0..blocks::full(size) {

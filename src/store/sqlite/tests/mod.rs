@@ -1,9 +1,12 @@
 //! The store on a real disk, in folders of its own.
 
 mod faults;
+mod hits;
 mod order;
 mod pace;
 mod search;
+mod signing_keys;
+mod start;
 mod stops;
 mod tamper;
 
@@ -18,7 +21,7 @@ use crate::domain::id::RequestId;
 use crate::domain::identity::Workload;
 use crate::domain::permission::GrantedPermission;
 use crate::domain::revocation::{Holder, Levels, Lift, Revision, Verdict};
-use crate::store::{Issuance, Lifted, Store, record};
+use crate::store::{Issuance, Lifted, Store, Verified, VerifyError, record};
 
 const START: i64 = 1_795_000_000_000;
 
@@ -153,6 +156,10 @@ fn stop_of(n: u64, target: Target, millis: i64) -> Stop {
 
 fn stopped(millis: i64) -> Event {
     Event::new(at(millis), Kind::RevocationStopped, Outcome::Done)
+}
+
+fn named() -> Event {
+    Event::new(at(0), Kind::LogNamed, Outcome::Done)
 }
 
 fn lift_at(millis: i64) -> Lift {

@@ -1,11 +1,11 @@
 use super::*;
 use crate::domain::checkpoint::Checkpoint;
 
-/// A log of 600 events with two stops, one of them lifted: the stops are events 301 and 302, the lift 303.
+/// A log of 600 events, the first of which names it, with two stops, one of them lifted: the stops are events 301 and 302, the lift 303.
 async fn log() -> Place {
     let place = Place::new();
     let store = place.open().await;
-    store.set_origin("log.acme").await.unwrap();
+    store.set_origin("log.acme", named()).await.unwrap();
     let events = async |numbers: std::ops::Range<u64>| {
         let waiting = numbers.map(async |n| match n % 3 {
             0 => store.append(refused(n, n as i64)).await.unwrap(),
@@ -13,7 +13,7 @@ async fn log() -> Place {
         });
         futures_util::future::join_all(waiting).await;
     };
-    events(0..300).await;
+    events(1..300).await;
     let first =
         store.stop(stop_of(1, Target::Agent("other".parse().unwrap()), 300), stopped(300)).await.unwrap();
     store.stop(stop_of(2, Target::Owner("other".parse().unwrap()), 300), stopped(300)).await.unwrap();
@@ -331,7 +331,7 @@ async fn a_store_of_schema_1_is_taken_over() {
          INSERT INTO event_resources VALUES ('ledger', 2); PRAGMA user_version = 1;",
     );
     let error = Reader::open(&place.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Older { found: 1, known: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::Older { found: 1, known: 4, .. }), "{error}");
     let store = place.open().await;
     assert_eq!(place.verify().unwrap(), Verified { size: 600, root });
     let filter = EventFilter { agent: Some(agent(2)), ..EventFilter::default() };

@@ -8,11 +8,11 @@ use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::Connection;
 
-use super::VerifyError;
 use crate::domain::event::Event;
 use crate::store::error::StoreError;
 use crate::store::sqlite::blocks::{self, Entry, SIZE};
 use crate::store::sqlite::row::sql_int;
+use crate::store::verify::VerifyError;
 
 /// A set of (term, block), without order.
 #[derive(Debug, Default)]

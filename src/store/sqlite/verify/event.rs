@@ -3,12 +3,12 @@
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
-use super::VerifyError;
 use crate::domain::digest::Digest;
 use crate::domain::event::Event;
 use crate::domain::merkle::leaf_hash;
 use crate::store::record;
 use crate::store::sqlite::draft::Columns;
+use crate::store::verify::VerifyError;
 
 pub(super) const SELECT: &str = "SELECT seq, leaf, at, kind, outcome, agent, owner, issuer, token, request,
     expires, bytes FROM events ORDER BY seq";

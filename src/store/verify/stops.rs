@@ -3,15 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, OptionalExtension};
-
-use super::VerifyError;
+use super::{Kept, VerifyError};
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Revision, Stop, Target};
-use crate::store::sqlite::row::sql_int;
-use crate::store::sqlite::stops;
-use crate::store::sqlite::tip::read_head;
+use crate::store::in_force::InForce;
 
 /// What the events have done to the kill switch so far.
 #[derive(Debug, Default)]
@@ -19,6 +15,8 @@ pub(super) struct Replay {
     last: Revision,
     /// How many changes there were: a lost history leaves a gap in the numbers.
     changes: u64,
+    /// What each change must say of the stops in force.
+    hash: InForce,
     /// By the `seq` of the event that began each.
     stops: BTreeMap<u64, Replayed>,
     in_force: HashMap<Target, u64>,
@@ -29,6 +27,8 @@ pub(super) struct Replay {
 #[derive(Debug)]
 struct Replayed {
     began: Event,
+    /// An earlier hallpass's event does not say it, and then the table does.
+    id: Option<StopId>,
     revision: Revision,
     lift: Option<(u64, Event)>,
     /// An earlier hallpass entered a token's end as a stop.
@@ -37,12 +37,7 @@ struct Replayed {
 
 impl Replay {
     /// Replays the event `seq`, and compares the change that it made with the table of changes.
-    pub(super) fn note(
-        &mut self,
-        connection: &Connection,
-        seq: u64,
-        event: &Event,
-    ) -> Result<(), VerifyError> {
+    pub(super) fn note(&mut self, kept: &impl Kept, seq: u64, event: &Event) -> Result<(), VerifyError> {
         let wrong = |problem: &str| VerifyError::event(seq, problem);
         // Before changes were numbered, an event told neither its number nor its stop.
         let unnumbered = event.revision.is_none() && event.stop.is_none();
@@ -50,10 +45,11 @@ impl Replay {
             (Kind::StoreRestored, _) => {
                 let number = event.revision.filter(|number| *number > self.last);
                 self.last = number.ok_or_else(|| wrong("it has no number above the last change's"))?;
-                self.record(connection, seq, None)
+                self.record(kept, seq, None)?;
+                self.check_hash(seq, event)
             }
-            (Kind::RevocationStopped, Some(target)) => self.stop(connection, seq, event, target, unnumbered),
-            (Kind::RevocationLifted, Some(target)) => self.lift(connection, seq, event, target, unnumbered),
+            (Kind::RevocationStopped, Some(target)) => self.stop(kept, seq, event, target, unnumbered),
+            (Kind::RevocationLifted, Some(target)) => self.lift(kept, seq, event, target, unnumbered),
             (Kind::RevocationStopped | Kind::RevocationLifted, None) => Err(wrong("it names no target")),
             _ => Ok(()),
         }
@@ -61,7 +57,7 @@ impl Replay {
 
     fn stop(
         &mut self,
-        connection: &Connection,
+        kept: &impl Kept,
         seq: u64,
         event: &Event,
         target: &Target,
@@ -83,31 +79,37 @@ impl Replay {
             _ => false,
         };
         self.count(seq, event)?;
-        self.record(connection, seq, Some(target).filter(|_| ends))?;
+        self.record(kept, seq, Some(target).filter(|_| ends))?;
         if ends && !unnumbered {
-            return Ok(());
+            return self.check_hash(seq, event);
         }
         match (active, event.stop.and_then(|id| self.by_id.get(&id).copied())) {
             // Numbered anew.
             (Some(active), Some(said)) if active == said => {
                 if let Some(stop) = self.stops.get_mut(&active) {
+                    stop.toggle(&mut self.hash);
                     stop.revision = self.last;
+                    stop.toggle(&mut self.hash);
                 }
             }
             (None, None) => {
                 self.in_force.insert(target.clone(), seq);
-                self.by_id.extend(event.stop.map(|id| (id, seq)));
-                let stop = Replayed { began: event.clone(), revision: self.last, lift: None, is_end: ends };
+                let unsaid = || kept.stop(seq).ok().flatten().map(|stop| stop.id);
+                let id = event.stop.or_else(unsaid);
+                self.by_id.extend(id.map(|id| (id, seq)));
+                let (began, revision) = (event.clone(), self.last);
+                let stop = Replayed { began, id, revision, lift: None, is_end: ends };
+                stop.toggle(&mut self.hash);
                 self.stops.insert(seq, stop);
             }
             _ => return Err(VerifyError::event(seq, "it begins a stop where there is one")),
         }
-        Ok(())
+        self.check_hash(seq, event)
     }
 
     fn lift(
         &mut self,
-        connection: &Connection,
+        kept: &impl Kept,
         seq: u64,
         event: &Event,
         target: &Target,
@@ -118,12 +120,24 @@ impl Replay {
         let Some(stop) = lifted.and_then(|active| self.stops.get_mut(&active)) else {
             return Err(VerifyError::event(seq, "it lifts a stop that is not in force"));
         };
+        stop.toggle(&mut self.hash);
         stop.lift = Some((seq, event.clone()));
         if stop.is_end {
             return Ok(());
         }
         self.count(seq, event)?;
-        self.record(connection, seq, None)
+        self.record(kept, seq, None)?;
+        self.check_hash(seq, event)
+    }
+
+    /// Compares what the change says of the stops in force with what its predecessors left.
+    fn check_hash(&self, seq: u64, event: &Event) -> Result<(), VerifyError> {
+        match event.in_force {
+            Some(said) if said != self.hash.digest() => {
+                Err(VerifyError::event(seq, "it says of the stops in force what was not so"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the change its number, which is the next.
@@ -136,22 +150,13 @@ impl Replay {
         Ok(())
     }
 
-    fn record(
-        &mut self,
-        connection: &Connection,
-        seq: u64,
-        ended: Option<&Target>,
-    ) -> Result<(), VerifyError> {
+    fn record(&mut self, kept: &impl Kept, seq: u64, ended: Option<&Target>) -> Result<(), VerifyError> {
         self.changes += 1;
-        let mut statement =
-            connection.prepare_cached("SELECT seq, ended FROM changes WHERE revision = ?1")?;
-        let row = statement.query_row([sql_int(self.last.number())], |row| Ok((row.get(0)?, row.get(1)?)));
         let token = match ended {
             Some(Target::Token(token)) => Some(token.to_string()),
             _ => None,
         };
-        let found: Option<(i64, Option<String>)> = row.optional()?;
-        if found != Some((sql_int(seq), token)) {
+        if kept.change(self.last)? != Some((seq, token)) {
             return Err(VerifyError::event(seq, "the change that it is was changed, or is missing"));
         }
         Ok(())
@@ -159,13 +164,9 @@ impl Replay {
 
     /// Compares the stops as they stand with what the events up to `end` made of them; where the log is `whole`,
     /// everything.
-    pub(super) fn check(&self, connection: &Connection, end: u64, whole: bool) -> Result<(), VerifyError> {
+    pub(super) fn check(&self, kept: &impl Kept, end: u64, whole: bool) -> Result<(), VerifyError> {
         let mut met = 0;
-        let mut statement = connection.prepare("SELECT seq, lift_seq FROM stops ORDER BY seq")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (seq, lift): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
-            let seq = u64::try_from(seq).unwrap_or(0);
+        for (seq, lift) in kept.stops()? {
             if !whole && seq > end {
                 continue;
             }
@@ -173,7 +174,7 @@ impl Replay {
             let told = replayed.ok_or_else(|| {
                 VerifyError::event(seq, "a stop or lift is said to be recorded here, and is not")
             })?;
-            let stop = stops::by_seq(connection, seq).ok().flatten();
+            let stop = kept.stop(seq).ok().flatten();
             let stop =
                 stop.ok_or_else(|| VerifyError::event(seq, "the stop that it records cannot be read"))?;
             told.compare(seq, &stop, lift, whole)?;
@@ -181,31 +182,31 @@ impl Replay {
         }
         let expected = self.stops.values().filter(|stop| !stop.is_end).count();
         if met != expected {
-            let missing = self.first_missing(connection)?;
+            let missing = self.first_missing(kept)?;
             return Err(VerifyError::event(missing, "the stop that it records is missing from the stops"));
         }
-        if whole { self.check_ends(connection) } else { Ok(()) }
+        if whole { self.check_ends(kept) } else { Ok(()) }
     }
 
-    fn first_missing(&self, connection: &Connection) -> Result<u64, VerifyError> {
+    fn first_missing(&self, kept: &impl Kept) -> Result<u64, VerifyError> {
         for (seq, stop) in &self.stops {
-            if !stop.is_end && stops::by_seq(connection, *seq)?.is_none() {
+            if !stop.is_end && kept.stop(*seq)?.is_none() {
                 return Ok(*seq);
             }
         }
         Ok(0)
     }
 
-    fn check_ends(&self, connection: &Connection) -> Result<(), VerifyError> {
+    fn check_ends(&self, kept: &impl Kept) -> Result<(), VerifyError> {
         // A head that cannot be read is told with the rest of it.
-        let Ok(head) = read_head(connection) else { return Ok(()) };
+        let Ok(head) = kept.head() else { return Ok(()) };
         if head.revision != self.last || head.floor > head.revision {
             let said =
                 format!("it counts {} changes of the kill switch, the log has {}", head.revision, self.last);
             return Err(VerifyError::Head(said));
         }
-        let count: i64 = connection.query_row("SELECT count(*) FROM changes", [], |row| row.get(0))?;
-        if u64::try_from(count) != Ok(self.changes) {
+        let count = kept.changes()?;
+        if count != self.changes {
             let said = format!(
                 "{count} changes of the kill switch are entered, and {} are in the log",
                 self.changes
@@ -217,7 +218,13 @@ impl Replay {
 }
 
 impl Replayed {
-    fn compare(&self, seq: u64, stop: &Stop, lift_seq: Option<i64>, whole: bool) -> Result<(), VerifyError> {
+    fn toggle(&self, hash: &mut InForce) {
+        if let (Some(id), Some(target), false) = (self.id, &self.began.target, self.is_end) {
+            hash.toggle(id, target, self.revision);
+        }
+    }
+
+    fn compare(&self, seq: u64, stop: &Stop, lift_seq: Option<u64>, whole: bool) -> Result<(), VerifyError> {
         let began = &self.began;
         let id_is_said = began.stop.is_none_or(|id| id == stop.id);
         let same = id_is_said
@@ -237,7 +244,7 @@ impl Replayed {
                 Err(VerifyError::event(seq, "the stop that it records was lifted without an event"))
             }
             (Some((seq, told)), found, at) => {
-                let Some(found) = found.as_ref().filter(|_| at == Some(sql_int(*seq))) else {
+                let Some(found) = found.as_ref().filter(|_| at == Some(*seq)) else {
                     return Err(VerifyError::event(
                         *seq,
                         "the lift that it records is missing from the stops",

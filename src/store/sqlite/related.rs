@@ -1,0 +1,165 @@
+//! What a search finds beside the events that bear the name that is asked for: the stops and lifts that hit a token, an
+//! agent or an owner, and what was handed down from a token.
+//!
+//! All of it is found by the terms of the full blocks and the rows of the open one, so the log is not read through.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::blocks::{self, Blocks, HOLDER, Term};
+use super::row::sql_int;
+use crate::domain::event::{Event, EventFilter, Kind};
+use crate::domain::id::{AgentId, IssuerName, Owner, TokenId};
+use crate::domain::revocation::Target;
+use crate::store::head::HeadRow;
+
+/// So many tokens are followed from one that was handed down; the nearest generations first.
+const MAX_TOKENS: usize = 4096;
+
+/// What counts as a match for each name of a filter.
+#[derive(Debug, Default)]
+pub(super) struct Related {
+    /// The token that is asked for, and those that were handed down from it.
+    pub(super) tokens: BTreeSet<TokenId>,
+    pub(super) of_agent: BTreeSet<Target>,
+    pub(super) of_owner: BTreeSet<Target>,
+}
+
+impl Related {
+    pub(super) fn of(
+        connection: &Connection,
+        head: &HeadRow,
+        filter: &EventFilter,
+    ) -> rusqlite::Result<Self> {
+        let mut related = Self::default();
+        if let Some(token) = filter.token {
+            related.tokens = descendants(connection, head, token)?;
+        }
+        if filter.agent.is_some() || filter.owner.is_some() {
+            let holders = Holders { connection, head };
+            if let Some(agent) = &filter.agent {
+                let found = holders.find(Some(agent), |_| true)?;
+                related.of_agent = targets(found);
+                related.of_agent.insert(Target::Agent(agent.clone()));
+            }
+            if let Some(owner) = &filter.owner {
+                let found = holders.find(None, |holder| holder.1 == *owner)?;
+                related.of_owner = targets(found);
+                related.of_owner.insert(Target::Owner(owner.clone()));
+            }
+        }
+        Ok(related)
+    }
+
+    /// Only what bears the token itself.
+    pub(super) fn only(filter: &EventFilter) -> Self {
+        Self { tokens: filter.token.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether the names of `filter` mean this event.
+    pub(super) fn means(&self, filter: &EventFilter, event: &Event) -> bool {
+        let is_change = matches!(event.kind, Kind::RevocationStopped | Kind::RevocationLifted);
+        let target = event.target.as_ref().filter(|_| is_change);
+        let hits = |targets: &BTreeSet<Target>| target.is_some_and(|target| targets.contains(target));
+        let of_token = |token: &Option<TokenId>| token.is_some_and(|token| self.tokens.contains(&token));
+        let stopped = match target {
+            Some(Target::Token(token)) => Some(*token),
+            _ => None,
+        };
+        (filter.token.is_none() || of_token(&event.token) || of_token(&stopped))
+            && (filter.agent.is_none() || filter.agent == event.agent || hits(&self.of_agent))
+            && (filter.owner.is_none() || filter.owner == event.owner || hits(&self.of_owner))
+    }
+}
+
+/// The token and those that were handed down from it, directly or not.
+fn descendants(
+    connection: &Connection,
+    head: &HeadRow,
+    token: TokenId,
+) -> rusqlite::Result<BTreeSet<TokenId>> {
+    let open = blocks::full(head.size);
+    let sql = "SELECT token FROM events WHERE seq >= ?1 AND seq < ?2 AND kind = ?3 AND instr(bytes, ?4) > 0";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (mut found, mut next) = (BTreeSet::from([token]), VecDeque::from([token]));
+    while let Some(parent) = next.pop_front() {
+        let set = Blocks::With(Term::Parent(parent));
+        // Within a string of the event its quotes would be escaped.
+        let said = format!("\"parent\":\"{parent}\"");
+        let mut block = Some(open);
+        while let Some(at) = block {
+            let (first, end) = (blocks::first_seq(at), blocks::first_seq(at + 1));
+            let bounds = params![sql_int(first), sql_int(end), Kind::TokenIssued.as_str(), said];
+            let mut rows = statement.query(bounds)?;
+            while let Some(row) = rows.next()? {
+                let child = row.get_ref(0)?.as_str().ok().and_then(|text| text.parse().ok());
+                if let Some(child) = child.filter(|_| found.len() < MAX_TOKENS)
+                    && found.insert(child)
+                {
+                    next.push_back(child);
+                }
+            }
+            block = match at.checked_sub(1) {
+                Some(earlier) => set.newest(connection, earlier)?,
+                None => None,
+            };
+        }
+    }
+    Ok(found)
+}
+
+/// An agent that was issued tokens, for its owner, by proofs of an issuer.
+type Holder = (AgentId, Owner, IssuerName);
+
+/// What a stop of any of them, or of everything, is called.
+fn targets(holders: BTreeSet<Holder>) -> BTreeSet<Target> {
+    let each = holders.into_iter().flat_map(|(agent, owner, issuer)| {
+        [Target::Agent(agent), Target::Owner(owner), Target::Issuer(issuer)]
+    });
+    each.chain([Target::Everything]).collect()
+}
+
+struct Holders<'a> {
+    connection: &'a Connection,
+    head: &'a HeadRow,
+}
+
+impl Holders<'_> {
+    /// Those of `agent`, or of all, that `wanted` takes.
+    fn find(
+        &self,
+        agent: Option<&AgentId>,
+        wanted: impl Fn(&Holder) -> bool,
+    ) -> rusqlite::Result<BTreeSet<Holder>> {
+        let mut found = BTreeSet::new();
+        // From one term to the next other one, however many blocks have it.
+        let prefix = agent.map_or_else(|| HOLDER.to_owned(), |agent| format!("{HOLDER}{agent} "));
+        let sql = "SELECT term FROM terms WHERE term > ?1 ORDER BY term LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut last = prefix.clone();
+        while let Some(term) = statement.query_row([&last], |row| row.get::<_, String>(0)).optional()? {
+            let Some(rest) = term.strip_prefix(&prefix).and_then(|_| term.strip_prefix(HOLDER)) else {
+                break;
+            };
+            found.extend(parse(rest.split(' ')).filter(&wanted));
+            last = term;
+        }
+        let sql = "SELECT DISTINCT agent, owner, issuer FROM events WHERE seq >= ?1 AND kind = ?2
+                   AND agent = coalesce(?3, agent) AND owner IS NOT NULL AND issuer IS NOT NULL";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let first = sql_int(blocks::first_seq(blocks::full(self.head.size)));
+        let agent = agent.map(AgentId::as_str);
+        let mut rows = statement.query(params![first, Kind::TokenIssued.as_str(), agent])?;
+        while let Some(row) = rows.next()? {
+            let cells: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+            found.extend(parse(cells.iter().map(String::as_str)).filter(&wanted));
+        }
+        Ok(found)
+    }
+}
+
+fn parse<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<Holder> {
+    let mut next = || names.next();
+    Some((next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?))
+}

@@ -1,0 +1,336 @@
+//! What is in force as the log tells it: a start does not trust the tables of the kill switch.
+//!
+//! Every change above the floor is read from the bytes of its event, and so is the event of each older stop in force.
+//! That none of them is missing is told by the numbers, which have no gaps, and by the hash over all stops in force
+//! that each change says. The tables must say the same. What is below the floor and over is not read, so the time does
+//! not grow with the age of the log.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::blocks::{self, Blocks, Term};
+use super::row::{revision, sql_int};
+use super::stops;
+use crate::domain::digest::Digest;
+use crate::domain::event::Kind;
+use crate::domain::id::{StopId, TokenId};
+use crate::domain::merkle::leaf_hash;
+use crate::domain::revocation::{Book, Point, Revision, Stop, Target};
+use crate::store::error::StoreError;
+use crate::store::in_force::InForce;
+
+/// The kinds of events that change the kill switch.
+const KINDS: [Kind; 3] = [Kind::RevocationStopped, Kind::RevocationLifted, Kind::StoreRestored];
+
+/// As far as a start must know an event. Names and ids have no escapes in JSON.
+#[derive(Deserialize)]
+struct Told<'a> {
+    seq: u64,
+    kind: Kind,
+    #[serde(default)]
+    target: Option<&'a str>,
+    #[serde(default)]
+    stop: Option<&'a str>,
+    #[serde(default)]
+    revision: Option<Revision>,
+    #[serde(default)]
+    as_of: Option<Revision>,
+    #[serde(default)]
+    operator: Option<IgnoredAny>,
+    #[serde(default)]
+    in_force: Option<&'a str>,
+}
+
+impl<'a> Told<'a> {
+    /// What the event `seq` says, if its bytes are those that were hashed.
+    fn of(seq: u64, bytes: &'a str, leaf: Option<&[u8]>) -> Result<Self, StoreError> {
+        if leaf != Some(&leaf_hash(bytes.as_bytes()).0[..]) {
+            return Err(differs(format!("the event {seq} is not the one that was hashed")));
+        }
+        let told: Self = serde_json::from_str(bytes)
+            .map_err(|error| differs(format!("the event {seq} is no change: {error}")))?;
+        if told.seq == seq { Ok(told) } else { Err(differs(format!("the event {seq} is another"))) }
+    }
+
+    fn target(&self) -> Option<Target> {
+        self.target?.parse().ok()
+    }
+
+    /// Whether a token ended by it. An earlier hallpass numbered neither, and named no operator.
+    fn ends(&self) -> bool {
+        let by_holder = self.stop.is_none() && (self.revision.is_some() || self.operator.is_none());
+        self.kind == Kind::RevocationStopped
+            && by_holder
+            && self.target.is_some_and(|target| target.starts_with("token:"))
+    }
+}
+
+/// A stop as its events tell it.
+struct Begun {
+    target: Target,
+    number: Revision,
+    lift: Option<Revision>,
+}
+
+/// The kill switch as the log tells it, which the tables agree with.
+pub(super) struct Replayed {
+    pub(super) book: Book,
+    pub(super) in_force: InForce,
+}
+
+/// Replays the changes up to `last`.
+///
+/// # Errors
+/// `Differs` where the tables are not what the events say.
+pub(super) fn replay(
+    connection: &Connection,
+    last: Revision,
+    floor: Revision,
+) -> Result<Replayed, StoreError> {
+    check_integrity(connection)?;
+    let (end, mark, said) = end(connection, last)?;
+    check_nothing_follows(connection, end, last)?;
+    // Where no change says what is in force, all of them are replayed.
+    let from = if said.is_some() { floor.min(last) } else { Revision::ZERO };
+    let rows = Rows::read(connection, from)?;
+    let mut replay = Replay { rows: &rows, stops: HashMap::new(), ended: Vec::new(), last: from };
+    replay.base(connection, from)?;
+    replay.changes(connection)?;
+    if replay.last != last {
+        return Err(differs(format!("the change {} is missing", replay.last.next())));
+    }
+    let in_force = replay.in_force();
+    if said.is_some_and(|said| said != in_force.digest()) {
+        return Err(differs(format!("the stops in force are not those that the event {end} counted")));
+    }
+    let mut book = Book::default();
+    replay.compare(&mut book)?;
+    book.complete_to(Point { revision: last, mark });
+    book.raise_floor(floor);
+    for (token, number) in &replay.ended {
+        book.end(*token, *number);
+    }
+    Ok(Replayed { book, in_force })
+}
+
+fn differs(problem: String) -> StoreError {
+    StoreError::Differs(problem)
+}
+
+/// An index that lost a row would hide a stop from whoever looks for one; a trigger could drop what is written.
+fn check_integrity(connection: &Connection) -> Result<(), StoreError> {
+    let found: String = connection.query_row("PRAGMA integrity_check('stops')", [], |row| row.get(0))?;
+    let trigger = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
+    let trigger: Option<String> = connection.query_row(trigger, [], |row| row.get(0)).optional()?;
+    if let Some(name) = trigger {
+        return Err(differs(format!("there is a trigger, {}, and hallpass makes none", name.escape_debug())));
+    }
+    if found == "ok" { Ok(()) } else { Err(differs(format!("the table of the stops is damaged: {found}"))) }
+}
+
+/// The event of the last change: its `seq`, its leaf hash, and what it says of the stops in force.
+fn end(connection: &Connection, last: Revision) -> Result<(u64, Digest, Option<Digest>), StoreError> {
+    let newest: Option<i64> =
+        connection.query_row("SELECT max(revision) FROM changes", [], |row| row.get(0))?;
+    if newest.map_or(Revision::ZERO, revision) != last {
+        return Err(differs(format!("the head counts {last} changes, and the last one is another")));
+    }
+    if last == Revision::ZERO {
+        return Ok((0, Point::ZERO.mark, Some(InForce::default().digest())));
+    }
+    let sql = "SELECT seq, leaf, bytes FROM changes JOIN events USING (seq) WHERE revision = ?1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
+    };
+    let found = connection.query_row(sql, [sql_int(last.number())], read).optional()?;
+    let (seq, leaf, bytes) = found.ok_or_else(|| differs(format!("the change {last} has no event")))?;
+    let seq = seq.unsigned_abs();
+    let told = Told::of(seq, &bytes, Some(&leaf))?;
+    let said = told.in_force.map(str::parse).transpose();
+    let said = said.map_err(|_| differs(format!("the event {seq} does not say what is in force")))?;
+    Ok((seq, leaf_hash(bytes.as_bytes()), said))
+}
+
+/// The last events that tell of the kill switch must not know of a later change: the newest block of each kind, and
+/// the open one, are looked through.
+fn check_nothing_follows(connection: &Connection, end: u64, last: Revision) -> Result<(), StoreError> {
+    let size: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
+    let mut blocks = vec![blocks::full(size.unsigned_abs())];
+    for kind in KINDS {
+        blocks.extend(Blocks::With(Term::Kind(kind)).newest(connection, u64::MAX)?);
+    }
+    let sql = "SELECT seq, leaf, bytes FROM events WHERE seq >= ?1 AND seq < ?2 AND kind IN (?3, ?4, ?5)";
+    let [stopped, lifted, restored] = KINDS.map(Kind::as_str);
+    let mut statement = connection.prepare(sql)?;
+    for block in blocks {
+        // One lower bound: with two, SQLite might begin at the wrong one and read the whole log.
+        let first = blocks::first_seq(block).max(end + 1);
+        let beyond = blocks::first_seq(block + 1);
+        let bounds = params![sql_int(first), sql_int(beyond), stopped, lifted, restored];
+        let mut rows = statement.query(bounds)?;
+        while let Some(row) = rows.next()? {
+            let seq = row.get::<_, i64>(0)?.unsigned_abs();
+            let bytes = row.get_ref(2)?.as_str().unwrap_or_default();
+            let told = Told::of(seq, bytes, row.get_ref(1)?.as_blob().ok())?;
+            if told.revision.max(told.as_of).is_some_and(|known| known > last) {
+                return Err(differs(format!("the event {seq} knows of a change that is missing")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rows that can still tell something: what is in force, or was lifted later than a revision.
+struct Rows {
+    stops: Vec<Stop>,
+    /// By the `seq` of their events. An earlier hallpass's events do not say which stop they are of.
+    began: HashMap<u64, StopId>,
+    lifted: HashMap<u64, StopId>,
+}
+
+impl Rows {
+    /// By the table itself and none of its indexes.
+    fn read(connection: &Connection, from: Revision) -> Result<Self, StoreError> {
+        let sql = format!("{}, seq, lift_seq FROM stops NOT INDEXED", stops::COLUMNS);
+        let mut statement = connection.prepare(&sql)?;
+        let mut found = statement.query([])?;
+        let mut rows = Self { stops: Vec::new(), began: HashMap::new(), lifted: HashMap::new() };
+        while let Some(row) = found.next()? {
+            let seq = row.get::<_, i64>(10).unwrap_or(0).unsigned_abs();
+            let stop = stops::read(row)
+                .map_err(|error| differs(format!("the stop of the event {seq} cannot be read: {error}")))?;
+            if from > Revision::ZERO && stop.lift.as_ref().is_some_and(|lift| lift.revision <= from) {
+                continue;
+            }
+            rows.began.insert(seq, stop.id);
+            let lift: Option<i64> = row.get(11)?;
+            rows.lifted.extend(lift.map(|seq| (seq.unsigned_abs(), stop.id)));
+            rows.stops.push(stop);
+        }
+        Ok(rows)
+    }
+}
+
+struct Replay<'a> {
+    rows: &'a Rows,
+    stops: HashMap<StopId, Begun>,
+    ended: Vec<(TokenId, Revision)>,
+    last: Revision,
+}
+
+impl Replay<'_> {
+    /// The stops that were in force at the revision `from`, each by the event of its number.
+    fn base(&mut self, connection: &Connection, from: Revision) -> Result<(), StoreError> {
+        let sql = "SELECT seq, leaf, bytes FROM changes JOIN events USING (seq) WHERE revision = ?1";
+        let mut statement = connection.prepare(sql)?;
+        for stop in &self.rows.stops {
+            let Some(number) = stop.revision.filter(|number| *number <= from) else { continue };
+            let mut rows = statement.query([sql_int(number.number())])?;
+            let row = rows.next()?.ok_or_else(|| differs(format!("the change {number} has no event")))?;
+            let seq = row.get::<_, i64>(0)?.unsigned_abs();
+            let bytes = row.get_ref(2)?.as_str().unwrap_or_default();
+            let told = Told::of(seq, bytes, row.get_ref(1)?.as_blob().ok())?;
+            let id = told.stop.and_then(|id| id.parse().ok()).or_else(|| self.rows.began.get(&seq).copied());
+            let same = told.kind == Kind::RevocationStopped
+                && id == Some(stop.id)
+                && told.target().as_ref() == Some(&stop.target)
+                && told.revision.is_none_or(|said| said == number);
+            if !same {
+                return Err(differs(format!("the stop {} is not the one of the event {seq}", stop.id)));
+            }
+            self.stops.insert(stop.id, Begun { target: stop.target.clone(), number, lift: None });
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let sql = "SELECT revision, changes.seq, ended, leaf, bytes FROM changes LEFT JOIN events USING (seq)
+                   WHERE revision > ?1 ORDER BY revision";
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([sql_int(self.last.number())])?;
+        while let Some(row) = rows.next()? {
+            let (number, seq) = (revision(row.get(0)?), row.get::<_, i64>(1)?.unsigned_abs());
+            let bytes = row.get_ref(4)?.as_str().unwrap_or_default();
+            let told = Told::of(seq, bytes, row.get_ref(3)?.as_blob().ok())?;
+            self.change(number, &told, row.get_ref(2)?.as_str().ok())?;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, number: Revision, told: &Told<'_>, ended: Option<&str>) -> Result<(), StoreError> {
+        let seq = told.seq;
+        let wrong =
+            |what: &str| differs(format!("the event {seq} is said to be the change {number}: {what}"));
+        let is_next = number == self.last.next() || told.kind == Kind::StoreRestored;
+        if !is_next || told.revision.is_some_and(|said| said != number) {
+            return Err(wrong("it is not, or one before it is missing"));
+        }
+        self.last = number;
+        if told.ends() {
+            let token = told.target.and_then(|target| target.strip_prefix("token:"));
+            if token != ended {
+                return Err(wrong("another token ended by it"));
+            }
+            let token =
+                token.and_then(|token| token.parse().ok()).ok_or_else(|| wrong("it names no token"))?;
+            self.ended.push((token, number));
+            return Ok(());
+        }
+        if ended.is_some() {
+            return Err(wrong("no token ended by it"));
+        }
+        let said = told.stop.and_then(|id| id.parse().ok());
+        match told.kind {
+            Kind::RevocationStopped => {
+                let id = said.or_else(|| self.rows.began.get(&seq).copied());
+                let (Some(id), Some(target)) = (id, told.target()) else {
+                    return Err(wrong("the stop that it began is missing"));
+                };
+                self.stops.insert(id, Begun { target, number, lift: None });
+            }
+            Kind::RevocationLifted => {
+                let id = said.or_else(|| self.rows.lifted.get(&seq).copied());
+                let stop = id.and_then(|id| self.stops.get_mut(&id)).filter(|stop| stop.lift.is_none());
+                let stop = stop.filter(|stop| told.target().as_ref() == Some(&stop.target));
+                stop.ok_or_else(|| wrong("the stop that it lifted is not in force"))?.lift = Some(number);
+            }
+            Kind::StoreRestored => {}
+            _ => return Err(wrong("it changes nothing")),
+        }
+        Ok(())
+    }
+
+    fn in_force(&self) -> InForce {
+        let mut in_force = InForce::default();
+        for (id, stop) in self.stops.iter().filter(|(_, stop)| stop.lift.is_none()) {
+            in_force.toggle(*id, &stop.target, stop.number);
+        }
+        in_force
+    }
+
+    /// Notes each row that is what the events told of it; another one, or one too few, is a difference.
+    fn compare(&self, book: &mut Book) -> Result<(), StoreError> {
+        for stop in &self.rows.stops {
+            let same = self.stops.get(&stop.id).is_some_and(|told| {
+                told.target == stop.target
+                    && Some(told.number) == stop.revision
+                    && told.lift == stop.lift.as_ref().map(|lift| lift.revision)
+            });
+            if !same {
+                let (id, target) = (stop.id, &stop.target);
+                return Err(differs(format!("the stop {id} of {target} is not what the log tells of it")));
+            }
+            book.note_stop(stop);
+        }
+        if self.rows.stops.len() == self.stops.len() {
+            return Ok(());
+        }
+        let there: std::collections::HashSet<StopId> = self.rows.stops.iter().map(|stop| stop.id).collect();
+        let missing = self.stops.iter().find(|(id, _)| !there.contains(id));
+        let missing = missing.map_or_else(String::new, |(id, stop)| format!("{id} of {}", stop.target));
+        Err(differs(format!("the stop {missing} is missing")))
+    }
+}
