@@ -66,7 +66,7 @@ impl App {
     async fn start_on(threads: Handle, checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
         let Checked { config, registry, .. } = checked;
         let shares = descriptors::share(&config.public_limits);
-        let (open, room) = (Room::new(shares.public), Room::new(shares.admin));
+        let (open, room) = (Room::new(shares.public), Room::for_operators(shares.admin));
         let public = threads.spawn(bind(config.server.listen, "server.listen")).await??;
         let admin = bind(config.admin.listen, "admin.listen").await?;
         let callers = Arc::new(callers(&config, &ambient)?);

@@ -27,6 +27,9 @@ impl Broker {
         let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else {
             return Ok(Inspection::Inactive);
         };
+        if claims.as_of > self.store.seen().revision() {
+            self.kill_switch.take_over_unknown(claims.as_of).await;
+        }
         let meant = match audience {
             Audience::Operator => true,
             Audience::Origins(origins) => claims.aud.iter().any(|origin| origins.contains(origin)),

@@ -44,7 +44,7 @@ impl Broker {
     pub async fn agents(&self) -> Result<Vec<AgentStatus>, StoreError> {
         let registry = self.registry.load_full();
         let ids: Vec<AgentId> = registry.agents().map(|agent| agent.id.clone()).collect();
-        let mut activity = self.store.activity(&ids, self.kill_switch.books(), self.now()).await?;
+        let mut activity = self.store.activity(&ids, self.kill_switch.books().to_vec(), self.now()).await?;
         let status = |agent: &Arc<Agent>| {
             let active = activity.remove(&agent.id).unwrap_or_default();
             AgentStatus {
@@ -146,7 +146,10 @@ impl Broker {
         if !store {
             degraded.push("store: the audit log cannot be written, so no token is issued".to_owned());
         }
-        if !self.kill_switch.revocation().usable() {
+        let behind = self.kill_switch.is_behind();
+        if behind {
+            degraded.push("revocation: Redis was not compared with the store yet, which may be an older copy of it: nothing is issued until then".to_owned());
+        } else if !self.kill_switch.revocation().usable() {
             degraded.push("revocation: Redis cannot be used; the store answers in its place, but not for proofs that work once (registered keys, DPoP): those get no token".to_owned());
         }
         if let Some(problem) = self.rejected.load().as_ref() {
@@ -163,7 +166,7 @@ impl Broker {
         if waiting > 0 {
             degraded.push(format!("audit: {waiting} stops are in effect and not yet in the log"));
         }
-        Readiness { ready: store, degraded }
+        Readiness { ready: store && !behind, degraded }
     }
 
     /// OpenMetrics text without its end, with the gauges as they are now.

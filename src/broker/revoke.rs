@@ -216,7 +216,10 @@ impl Broker {
                 Ok(Ok(None)) => Err(unknown()),
                 Ok(Err(_)) | Err(_) => Ok((None, None)),
             },
-            Target::Issuer(name) => self.knows_issuer(name).then_some((None, None)).ok_or_else(unknown),
+            Target::Issuer(name) => {
+                let known = self.knows_issuer(name) || self.was_issued_to(target).await;
+                known.then_some((None, None)).ok_or_else(unknown)
+            }
             Target::Everything => Ok((None, None)),
         }
     }

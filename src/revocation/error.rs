@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::domain::id::BrokerName;
 use crate::domain::revocation::Revision;
 
 /// The local view is too old to decide by.
@@ -47,6 +48,10 @@ pub enum RevocationError {
              the store was restored from an older copy"
     )]
     Ahead { theirs: Revision, ours: Revision },
+    /// A copy of the store is in use beside it.
+    #[error("{} uses a copy of this store on the same Redis: stop one of the two, for each would undo what the other \
+             stops", names(.0))]
+    Copies(Vec<BrokerName>),
     /// The authority belongs to another store.
     #[error(
         "this Redis serves the store {theirs} and not {ours}; give each store a Redis, or a database number, of its \
@@ -64,4 +69,8 @@ pub enum RevocationError {
     /// One agent has used up as many proofs as are remembered for one.
     #[error("as many unexpired proofs as may be are remembered for this agent")]
     Full,
+}
+
+fn names(nodes: &[BrokerName]) -> String {
+    nodes.iter().map(BrokerName::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -225,6 +225,17 @@ impl Revocation {
         }
     }
 
+    /// The nodes that are alive and work on a copy of the store, and not on this opening of it.
+    ///
+    /// # Errors
+    /// When the authority cannot say it.
+    pub async fn other_copies(&self, instance: &str) -> Result<Vec<BrokerName>, RevocationError> {
+        match self {
+            Self::Memory(_) => Ok(Vec::new()),
+            Self::Redis(redis) => redis.other_copies(instance).await,
+        }
+    }
+
     /// Whether the authority can be used, as far as is known without asking it.
     pub fn usable(&self) -> bool {
         !matches!(self.status(), Status::Unusable(_))

@@ -31,6 +31,24 @@ pub trait Source: Send + Sync {
     /// Whether the store has numbered this stop meanwhile, whichever node took it.
     fn is_numbered(&self, stop: &Unnumbered) -> impl Future<Output = Result<bool, RevocationError>> + Send;
 
+    /// Which opening of the store this is. Nodes that share a store share it; a copy of the store has another.
+    fn instance(&self) -> String {
+        String::from("-")
+    }
+
+    /// Whether somebody found in the authority what the store does not have: the two must be compared as a whole.
+    fn must_compare(&self) -> bool {
+        false
+    }
+
+    /// Store and authority have been found to hold the same changes.
+    fn is_level(&self) {}
+
+    /// Nobody has numbered this stop for long: whoever took it is gone. Numbers it.
+    fn claim(&self, _stop: &Unnumbered) -> impl Future<Output = Result<(), RevocationError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// The authority holds another history than the store: takes it over, and pushes over it.
     fn take_over(&self) -> impl Future<Output = Result<(), RevocationError>> + Send;
 }

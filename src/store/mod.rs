@@ -138,6 +138,11 @@ impl Store {
         self.write(Write::Adopt(Box::new(adoption))).await.map(drop)
     }
 
+    /// Which opening of the store this is: another for each process, and for each copy of the files.
+    pub fn instance(&self) -> String {
+        backend!(self, store => store.instance())
+    }
+
     /// Reads the stops from the disk again, whatever was in memory.
     ///
     /// # Errors

@@ -120,14 +120,15 @@ async fn numbers_that_were_given_twice_are_told_apart() {
     app.shutdown().await;
     restore(&app, &copy);
 
-    // Without Redis nobody can know; the restored store gives the same numbers to changes of its own.
+    // Without Redis nobody can know, so nothing is issued; the restored store gives the same numbers to changes of its own.
     proxy.cut();
     app.boot().await;
+    assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revocation_unavailable");
+    assert_eq!(app.send(app.http().get(format!("{}/readyz", app.public))).await.status, 503);
     let stop = app.revoke("owner:team-payments").await;
     app.lift(&stop).await;
     let kept = app.revoke("issuer:ci").await;
     app.lift(&kept).await;
-    let meanwhile = app.issue().await;
     let kept = app.revoke("issuer:ci").await;
     proxy.pass();
 
@@ -141,13 +142,13 @@ async fn numbers_that_were_given_twice_are_told_apart() {
     let active = active_stops(&app).await;
     assert_eq!(active.len(), 1, "{active:?}");
     assert_eq!(active[0]["target"], AGENT);
-    for token in [&before, &since, &meanwhile] {
+    for token in [&before, &since] {
         assert!(!app.active(token).await);
     }
     app.lift(active[0]["id"].as_str().unwrap()).await;
     let fresh = app.issue().await;
     assert!(app.active(&fresh).await);
-    for token in [&before, &since, &meanwhile] {
+    for token in [&before, &since] {
         assert!(!app.active(token).await, "a lift resurrected it");
     }
     assert_eq!(restorations(&app).await.len(), 1);
@@ -169,5 +170,108 @@ async fn while_a_slow_redis_is_taken_over_nobody_relies_on_the_store() {
     stays_stopped(&app).await;
     assert_eq!(restorations(&app).await.len(), 1);
     app.forget_releases();
+    app.finish().await;
+}
+
+/// A Redis that hangs at the start tells nothing, and the store alone may be an older copy.
+#[tokio::test]
+async fn a_redis_that_hangs_at_the_start_frees_nobody() {
+    let proxy = Proxy::to(1).await;
+    let mut app = behind(&proxy).await;
+    let (before, copy) = with_history(&mut app).await;
+    app.revoke(AGENT).await;
+    app.shutdown().await;
+    restore(&app, &copy);
+    proxy.cut();
+    app.boot().await;
+    for _ in 0..3 {
+        assert_eq!(app.exchange(&app.proof(), &[]).await.status, 503, "the store alone was relied on");
+        let answer =
+            app.post_form("/oauth/introspect", &[("token", &before)], Some(&app.operator.clone())).await;
+        assert_ne!(answer.json()["active"], true, "{}", answer.text);
+    }
+    proxy.pass();
+    stays_stopped(&app).await;
+    app.forget_releases();
+    app.finish().await;
+}
+
+/// A number that the store never gave, written into Redis by hand: a stop is obeyed or is not confirmed.
+#[tokio::test]
+async fn a_number_that_the_store_never_gave_outranks_no_stop() {
+    let mut app = TestApp::start(Backend::Redis).await;
+    let token = app.issue().await;
+    let stops = "hallpass:{revocation}:stops";
+    app.redis.as_ref().unwrap().command::<i64>(&["HSET", stops, AGENT, "999999 0 -"]);
+    app.shutdown().await;
+    app.boot().await;
+    let began = Instant::now();
+    let answer =
+        app.admin_post("/v1/revocations", &serde_json::json!({"target": AGENT, "reason": "a test"})).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let confirmed = answer.json()["pending"].as_array().unwrap().is_empty();
+    let active = async || {
+        let form = [("token", token.as_str())];
+        app.post_form("/oauth/introspect", &form, Some(&app.operator)).await.json()["active"] == true
+    };
+    assert!(!confirmed || !active().await, "confirmed and not obeyed: {}", answer.text);
+    while active().await || app.exchange(&app.proof(), &[]).await.reason() != "revoked" {
+        assert!(began.elapsed() < Duration::from_secs(20), "the stop is never obeyed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(restorations(&app).await.len(), 1, "it was told");
+    app.forget_releases();
+    app.finish().await;
+}
+
+/// `memory:` remembers nothing: a token of the lost time proves by its number that the store was restored, and is dead for
+/// good, whatever numbers are given later.
+#[tokio::test]
+async fn a_token_of_a_lost_history_stays_dead_without_redis() {
+    let mut app = TestApp::start(Backend::Memory).await;
+    let (_, copy) = with_history(&mut app).await;
+    let stop = app.revoke("issuer:ci").await;
+    app.lift(&stop).await;
+    let lost = app.issue().await;
+    app.shutdown().await;
+    restore(&app, &copy);
+    app.boot().await;
+    assert!(!app.active(&lost).await);
+    assert_eq!(restorations(&app).await.len(), 1);
+    for _ in 0..3 {
+        let stop = app.revoke("issuer:ci").await;
+        app.lift(&stop).await;
+        assert!(!app.active(&lost).await, "it lives again once its number is given anew");
+    }
+    assert_eq!(restorations(&app).await.len(), 1, "once");
+    app.forget_releases();
+    app.finish().await;
+}
+
+/// A copy of the store in use beside it, on one Redis: the second takes nothing over, and says which broker is in its way.
+#[tokio::test]
+async fn a_copy_of_a_store_in_use_undoes_nothing() {
+    let mut app = TestApp::start(Backend::Redis).await;
+    let (_, copy) = with_history(&mut app).await;
+    let token = app.issue().await;
+    let port = app.redis.as_ref().unwrap().port;
+    let fill = |folder: &Path| {
+        for (name, bytes) in &copy {
+            fs::write(folder.join(name), bytes).unwrap();
+        }
+    };
+    let mut other = app.beside_after("broker-b", app.hands.clone(), port, fill).await;
+    let stop = app.revoke("issuer:ci").await;
+    app.lift(&stop).await;
+    let fresh = app.issue().await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(app.active(&fresh).await, "the copy killed the tokens of the store");
+    assert!(!app.active(&token).await);
+    assert_eq!(restorations(&app).await.len(), 0);
+    assert_eq!(other.exchange(&other.proof(), &[]).await.status, 503);
+    let answer =
+        other.admin_post("/v1/revocations", &serde_json::json!({"target": AGENT, "reason": "a test"})).await;
+    assert_ne!(answer.json()["pending"], serde_json::json!([]), "confirmed by nobody: {}", answer.text);
+    other.shutdown().await;
     app.finish().await;
 }

@@ -42,3 +42,35 @@ async fn without_the_store_the_first_stop_of_a_target_is_the_one_to_lift() {
         app.finish().await;
     }
 }
+
+/// The broker that took a stop is gone, and its file too; Redis remembers. The stop is listed and can be lifted.
+#[tokio::test]
+async fn a_stop_that_its_broker_left_in_redis_is_journaled_and_can_be_lifted() {
+    let mut app = TestApp::with(Backend::Redis, "[limits]\nrefusals_per_minute = 0").await;
+    let (database, elsewhere) = (app.file("hallpass.db"), app.file("elsewhere.db"));
+    fs::rename(&database, &elsewhere).unwrap();
+    let stop = json!({"target": "agent:payments-refactorer", "reason": "a test"});
+    let answer = app.admin_post("/v1/revocations", &stop).await.json();
+    assert_eq!(answer["audit"], "pending", "{answer}");
+    app.shutdown().await;
+    fs::remove_file(app.file("hallpass.db.unjournaled")).unwrap();
+    fs::rename(&elsewhere, &database).unwrap();
+    app.boot().await;
+    let begun = Instant::now();
+    loop {
+        assert_ne!(app.exchange(&app.proof(), &[]).await.status, 200, "a stopped agent got a token");
+        let listed = app.admin_get("/v1/revocations?active=true").await.json();
+        if listed["revocations"].as_array().is_some_and(|stops| stops.len() == 1) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is in no list: {listed}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    app.lift(answer["revocation"]["id"].as_str().unwrap()).await;
+    let begun = Instant::now();
+    while app.exchange(&app.proof(), &[]).await.status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "lifted, and still stopped");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    app.finish().await;
+}

@@ -1,17 +1,21 @@
 //! Stop, lift, end: durable first, then live, then who has confirmed.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::KillSwitch;
 use crate::domain::event::Event;
 use crate::domain::id::{BrokerName, StopId, TokenId};
-use crate::domain::revocation::{Lift, Stop, Target};
+use crate::domain::revocation::{Lift, Stop, Target, Verdict};
 use crate::domain::time::Timestamp;
 use crate::revocation::{Confirmations, RevocationError};
 use crate::store::{Lifted, StoreError, Unnumbered};
 
 /// How long a change waits for other nodes to say that they have seen it.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Stops that are journaled at once, when the store is back.
+const TOGETHER: usize = 256;
 
 /// Whether the event of a change is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -107,6 +111,11 @@ impl KillSwitch {
         stored.or_else(|| self.unjournaled.book().unnumbered_of(target))
     }
 
+    fn is_in_force(&self, target: &Target) -> bool {
+        let books = self.books();
+        Verdict::is_stopped(target, &books.iter().map(|book| &**book).collect::<Vec<_>>())
+    }
+
     async fn keep(&self, stop: Unnumbered) -> Audited {
         match self.unjournaled.take(stop).await {
             Ok(()) => Audited::Pending,
@@ -124,6 +133,11 @@ impl KillSwitch {
     async fn spread(&self, stop: Stop, audit: Audited) -> Change {
         let took_effect = self.clock.now();
         let seen = match self.announce(audit == Audited::Recorded).await {
+            // What is merged from everywhere must say so too, or somebody else's number outranks the store's.
+            Ok(seen) if stop.lift.is_none() && !self.is_in_force(&stop.target) => {
+                tracing::error!(target = %stop.target, "the stop is recorded and not obeyed: Redis holds a number that the store never gave");
+                Confirmations { confirmed: Vec::new(), pending: [seen.confirmed, seen.pending].concat() }
+            }
             Ok(seen) => seen,
             Err(error) => {
                 tracing::warn!(%error, target = %stop.target, "kill switch not reached; this broker holds the change");
@@ -148,15 +162,16 @@ impl KillSwitch {
     /// Journals the stops that took effect while the store was down, and tells the authority their numbers.
     pub(in crate::broker) async fn journal_waiting(&self) {
         let mut journaled = Vec::new();
-        for Unnumbered { stop, event, ended } in self.unjournaled.all() {
-            let (id, target) = (stop.id, stop.target.clone());
-            let done = match (&target, ended) {
-                (Target::Token(token), true) => self.store.end(*token, event).await.map(drop),
-                _ => self.store.stop(stop, event).await.map(drop),
-            };
-            match done {
-                Ok(()) => journaled.push((target, id)),
-                Err(error) => tracing::warn!(%error, stop = %id, "a stop still waits for the store"),
+        let waiting = self.unjournaled.all();
+        // Many share a commit; what operators stopped goes first.
+        let (ends, stops): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.ended);
+        for part in stops.chunks(TOGETHER).chain(ends.chunks(TOGETHER)) {
+            let done =
+                futures_util::future::join_all(part.iter().cloned().map(|stop| self.journal(stop))).await;
+            let failed = done.iter().any(Option::is_none);
+            journaled.extend(done.into_iter().flatten());
+            if failed {
+                break;
             }
         }
         if journaled.is_empty() {
@@ -165,7 +180,7 @@ impl KillSwitch {
             }
             return;
         }
-        let ids: Vec<StopId> = journaled.iter().map(|(_, id)| *id).collect();
+        let ids: HashSet<StopId> = journaled.iter().map(|(_, id)| *id).collect();
         if let Err(error) = self.unjournaled.forget(&ids).await {
             tracing::error!(%error, "the file of stops that waited for the store names some that are journaled");
         }
@@ -175,6 +190,25 @@ impl KillSwitch {
         }
         if let Err(error) = self.refill().await {
             tracing::warn!(%error, "kill switch not reached; the store holds the stops");
+        }
+    }
+
+    /// Gives one stop that waits its number; none where the store still cannot.
+    async fn journal(&self, Unnumbered { stop, event, ended }: Unnumbered) -> Option<(Target, StopId)> {
+        let (id, target) = (stop.id, stop.target.clone());
+        let done = match (&target, ended) {
+            (Target::Token(token), true) => self.store.end(*token, event).await.map(drop),
+            _ => self.store.stop(stop, event).await.map(drop),
+        };
+        match done {
+            Ok(()) => {
+                tracing::info!(stop = %id, %target, "a stop that waited for the store is journaled");
+                Some((target, id))
+            }
+            Err(error) => {
+                tracing::warn!(%error, stop = %id, "a stop still waits for the store");
+                None
+            }
         }
     }
 }

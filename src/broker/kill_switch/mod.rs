@@ -26,7 +26,7 @@ use crate::revocation::{Revocation, RevocationError, Source};
 use crate::store::{Spool, Store, Unnumbered};
 
 /// What a stop waits until a store that lost stops has them again.
-const TAKEOVER_PATIENCE: Duration = Duration::from_secs(2);
+const TAKEOVER_PATIENCE: Duration = Duration::from_secs(4);
 /// What a caller waits for a refill of the authority, which goes on beside it anyway.
 const REFILL_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -35,8 +35,8 @@ pub struct KillSwitch {
     revocation: Arc<Revocation>,
     unjournaled: Unjournaled,
     /// The turn to take over what a restored store has lost, and up to where it was taken over last.
-    taken_over: tokio::sync::Mutex<Option<Point>>,
-    /// Redis holds changes that the store has lost, and they are not taken over yet.
+    taken_over: tokio::sync::Mutex<Option<(Point, Revision)>>,
+    /// Redis holds changes that the store has lost, and they are not taken over yet; or nobody knows whether it does.
     store_is_behind: watch::Sender<bool>,
     clock: Clock,
 }
@@ -50,12 +50,14 @@ impl KillSwitch {
         clock: Clock,
     ) -> Self {
         let unjournaled = Unjournaled::new(spool, left);
+        let is_shared = matches!(*revocation, Revocation::Redis(_));
         Self {
             store,
             revocation,
             unjournaled,
             taken_over: tokio::sync::Mutex::default(),
-            store_is_behind: watch::Sender::new(false),
+            // With Redis nobody knows before the two were compared: the store may be an older copy.
+            store_is_behind: watch::Sender::new(is_shared),
             clock,
         }
     }
@@ -67,10 +69,7 @@ impl KillSwitch {
     /// well, or nobody can tell. A store that was found to have lost stops does not hold every one.
     pub(super) async fn verdict(&self, levels: &Levels) -> Result<Verdict, Denied> {
         match self.ask(levels).await {
-            Ok(live) => {
-                self.set_behind(false);
-                Ok(self.judge(levels, &live))
-            }
+            Ok(live) => Ok(self.judge(levels, &live)),
             Err(error) if self.store.healthy() && !*self.store_is_behind.borrow() => {
                 tracing::warn!(%error, "kill switch asked from the store alone");
                 Ok(self.known(levels))
@@ -90,24 +89,43 @@ impl KillSwitch {
             }
             asked => asked?,
         };
-        if live.revision() > self.store.book().await.map_err(unreadable)?.revision() {
-            self.refill_patiently().await?;
+        if self.is_level_with(&live).await? {
+            return Ok(live);
         }
-        Ok(live)
+        // What it holds was never given by this store: nothing may be judged by it.
+        self.wait_for_takeover().await?;
+        let live = self.revocation.ask(levels).await?;
+        if self.is_level_with(&live).await? {
+            return Ok(live);
+        }
+        Err(RevocationError::Unreachable("it holds numbers that the store never gave".to_owned()))
+    }
+
+    async fn is_level_with(&self, live: &Book) -> Result<bool, RevocationError> {
+        Ok(live.newest() <= self.store.book().await.map_err(unreadable)?.revision())
     }
 
     /// What this node knows of `levels` without asking anybody: every stop that it has confirmed is in it.
     pub(super) fn known(&self, levels: &Levels) -> Verdict {
-        self.judge(levels, &self.revocation.known())
+        self.judge(levels, &Book::default())
     }
 
     fn judge(&self, levels: &Levels, live: &Book) -> Verdict {
-        Verdict::of(levels, &[live, &self.revocation.known(), &self.store.seen(), &self.unjournaled.book()])
+        let [waiting, view, stored] = self.books();
+        Verdict::of(levels, &[live, &waiting, &view, &stored])
     }
 
-    /// What [`KillSwitch::known`] is judged by.
-    pub(super) fn books(&self) -> Vec<Arc<Book>> {
-        vec![self.revocation.known(), self.store.seen(), self.unjournaled.book()]
+    /// What [`KillSwitch::known`] is judged by. In this order: a stop that gets its number meanwhile is in the store's book
+    /// before it leaves the others.
+    pub(super) fn books(&self) -> [Arc<Book>; 3] {
+        let waiting = self.unjournaled.book();
+        let view = self.revocation.known();
+        [waiting, view, self.store.seen()]
+    }
+
+    /// Whether the store may have lost stops that Redis remembers, and nobody could tell yet.
+    pub(super) fn is_behind(&self) -> bool {
+        *self.store_is_behind.borrow()
     }
 
     /// How many stops wait for the store.
@@ -191,6 +209,22 @@ impl Source for KillSwitch {
             return Ok(true);
         }
         self.store.stop_of(stop.id).await.map(|stop| stop.is_some()).map_err(unreadable)
+    }
+
+    fn instance(&self) -> String {
+        self.store.instance()
+    }
+
+    fn must_compare(&self) -> bool {
+        self.is_behind()
+    }
+
+    fn is_level(&self) {
+        self.set_behind(false);
+    }
+
+    async fn claim(&self, stop: &crate::revocation::Unnumbered) -> Result<(), RevocationError> {
+        self.claim_abandoned(stop).await
     }
 
     async fn take_over(&self) -> Result<(), RevocationError> {

@@ -6,7 +6,7 @@
 use super::{KillSwitch, unreadable};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::StopId;
-use crate::domain::revocation::{Book, Revision, Stop, Target};
+use crate::domain::revocation::{Book, Point, Revision, Stop, Target};
 use crate::domain::time::Timestamp;
 use crate::revocation::RevocationError;
 use crate::store::Adoption;
@@ -27,18 +27,55 @@ impl KillSwitch {
         let theirs = self.revocation.load().await?;
         let ours = self.store.book().await.map_err(unreadable)?;
         let mark = self.store.mark(theirs.revision()).await.map_err(unreadable)?;
-        if mark == Some(theirs.point().mark) {
+        if mark == Some(theirs.point().mark) && theirs.newest() <= ours.revision() {
             // Somebody else has done it meanwhile.
             self.revocation.push(self).await?;
             self.set_behind(false);
             return Ok(());
         }
-        if *taken_over != Some(theirs.point()) {
+        let seen = (theirs.point(), theirs.newest());
+        if *taken_over != Some(seen) {
+            let copies = self.revocation.other_copies(&self.store.instance()).await?;
+            if !copies.is_empty() {
+                return Err(RevocationError::Copies(copies));
+            }
             self.adopt(&theirs, &ours).await?;
-            *taken_over = Some(theirs.point());
+            *taken_over = Some(seen);
         }
         self.revocation.push_over(self, theirs.point()).await?;
         self.set_behind(false);
+        Ok(())
+    }
+
+    /// A token that this store's keys signed was decided after more changes than the store knows: it was restored from an
+    /// older copy, and nothing else remembers. Numbers on above, and every token decided before is dead.
+    pub(in crate::broker) async fn take_over_unknown(&self, as_of: Revision) {
+        let _turn = self.taken_over.lock().await;
+        let ours = self.store.seen();
+        if as_of <= ours.revision() {
+            return;
+        }
+        let mut theirs = Book::clone(&ours);
+        theirs.complete_to(Point { revision: as_of, ..ours.point() });
+        if let Err(error) = self.adopt(&theirs, &ours).await {
+            tracing::error!(%error, "what the store lost cannot be taken over");
+        }
+    }
+
+    /// Numbers a stop whose node is gone, with the event that it owed.
+    pub(super) async fn claim_abandoned(
+        &self,
+        stop: &crate::revocation::Unnumbered,
+    ) -> Result<(), RevocationError> {
+        let now = self.clock.now();
+        let reason =
+            "found in Redis: it was taken while the store was down, by a broker that is gone".to_owned();
+        let stop = Stop { reason, ..found(stop.id, &stop.target, now) };
+        let event = Event::new(now, Kind::RevocationStopped, Outcome::Done);
+        let (id, target) = (stop.id, stop.target.clone());
+        self.store.stop(stop, event).await.map_err(unreadable)?;
+        tracing::warn!(stop = %id, %target, "a stop that its broker left in Redis is journaled");
+        self.revocation.note_numbered(target, id);
         Ok(())
     }
 
@@ -72,10 +109,10 @@ fn adoption(theirs: &Book, ours: &Book, now: Timestamp) -> Adoption {
             restated.push((id, Event { detail, ..event(Kind::RevocationStopped) }));
         }
     }
-    let above = Revision::new(theirs.revision().max(ours.revision()).number().saturating_add(GAP));
-    let (lost, known) = (theirs.revision(), ours.revision());
+    let above = Revision::new(theirs.newest().max(ours.revision()).number().saturating_add(GAP));
+    let (lost, known) = (theirs.newest(), ours.revision());
     let detail = Some(format!(
-        "Redis has changes of the kill switch up to {lost}, this store up to {known}: it was restored from an older copy; \
+        "changes of the kill switch were given up to {lost}, and this store has them up to {known}: it was restored from an older copy; \
          {} stops were taken over and every token issued before is dead",
         stops.len()
     ));

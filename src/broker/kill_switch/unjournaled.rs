@@ -39,19 +39,28 @@ impl Unjournaled {
 
     /// Takes a stop in: it is in effect when this is called, and kept over a restart when this returns `Ok`.
     pub(super) async fn take(&self, stop: Unnumbered) -> Result<(), StoreError> {
+        let id = stop.stop.id;
         self.lock().add(stop);
-        self.save().await
+        let turn = self.writing.lock().await;
+        // Whoever had the turn before may have written this one too.
+        if self.lock().written.contains(&id) {
+            return Ok(());
+        }
+        self.write(turn).await
     }
 
     /// Forgets those that are in the store now: there is no moment at which neither knows of one.
-    pub(super) async fn forget(&self, journaled: &[StopId]) -> Result<(), StoreError> {
+    pub(super) async fn forget(&self, journaled: &HashSet<StopId>) -> Result<(), StoreError> {
         self.lock().remove(journaled);
         self.save().await
     }
 
     /// Writes what waits to the file.
     pub(super) async fn save(&self) -> Result<(), StoreError> {
-        let _turn = self.writing.lock().await;
+        self.write(self.writing.lock().await).await
+    }
+
+    async fn write(&self, _turn: tokio::sync::MutexGuard<'_, ()>) -> Result<(), StoreError> {
         let (spool, stops) = (Arc::clone(&self.spool), self.lock().stops.clone());
         let saved = stops.iter().map(|stop| stop.stop.id).collect();
         let done = tokio::task::spawn_blocking(move || spool.replace(&stops)).await;
@@ -98,7 +107,7 @@ impl Waiting {
         self.stops.push(stop);
     }
 
-    fn remove(&mut self, journaled: &[StopId]) {
+    fn remove(&mut self, journaled: &HashSet<StopId>) {
         self.stops.retain(|stop| !journaled.contains(&stop.stop.id));
         let mut book = Book::default();
         for stop in self.stops.iter().rev() {

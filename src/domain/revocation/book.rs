@@ -133,7 +133,7 @@ impl Book {
     }
 
     /// The last change that is noted, which may be above the point up to which it is complete.
-    fn newest(&self) -> Revision {
+    pub fn newest(&self) -> Revision {
         let last = self.order.last().map_or(Revision::ZERO, |(changed, _)| *changed);
         last.max(self.ended.newest()).max(self.revision())
     }
@@ -240,6 +240,11 @@ impl Verdict {
             }
         }
         verdict
+    }
+
+    /// Whether these books together have `target` stopped.
+    pub fn is_stopped(target: &Target, books: &[&Book]) -> bool {
+        standing(books, target).in_force
     }
 
     /// Whether the token is dead, or a request must be refused.

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -15,7 +15,7 @@ use super::link::{RESPONSE, RETRY};
 use super::load::Loaded;
 use super::push::How;
 use super::roster::Report;
-use super::wire::{Entry, LOG, SEEN, STATE, STOPS, State};
+use super::wire::{Entry, Item, LOG, SEEN, STATE, STOPS, State};
 use super::{Redis, meaning};
 use crate::domain::id::StopId;
 use crate::domain::revocation::Book;
@@ -24,6 +24,9 @@ use crate::revocation::{RevocationError, Source, Unnumbered, ended};
 
 /// How often a node reports when nothing happens.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+/// A stop that has had no number for so long has lost the node that took it.
+const ABANDONED: Duration = Duration::from_secs(10);
+const FORGET_ORPHANS: Duration = Duration::from_secs(3600);
 /// Entries read at once.
 const BATCH: usize = 512;
 /// What a node that ends waits for Redis to note it.
@@ -103,10 +106,13 @@ impl Redis {
         block: Duration,
     ) -> Result<Infallible, RevocationError> {
         loop {
-            match self.round(connection, place, block).await? {
+            match self.round(connection, place, source, block).await? {
                 Round::Followed => {
                     self.set_trouble(None);
                     self.keep_level(place, source).await?;
+                    if source.must_compare() {
+                        *place = self.catch_up(connection, source).await?;
+                    }
                 }
                 Round::Gap => *place = self.catch_up(connection, source).await?,
             }
@@ -137,13 +143,31 @@ impl Redis {
             let stop = Unnumbered { id: *id, target: target.clone() };
             match source.is_numbered(&stop).await {
                 Ok(true) => self.note_numbered(stop.target, stop.id),
-                Ok(false) => continue,
+                Ok(false) => {
+                    self.claim_if_abandoned(&stop, source).await;
+                    continue;
+                }
                 // The stop stays in effect.
                 Err(_) => break,
             }
             found = true;
         }
         found
+    }
+
+    /// A stop that nobody has numbered for a while was taken by a process that is gone, with the file that it kept.
+    async fn claim_if_abandoned(&self, stop: &Unnumbered, source: &impl Source) {
+        let since = {
+            let mut seen = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            seen.retain(|_, at| now.duration_since(*at) < FORGET_ORPHANS);
+            *seen.entry(stop.id).or_insert(now)
+        };
+        if since.elapsed() >= ABANDONED
+            && let Err(err) = source.claim(stop).await
+        {
+            tracing::warn!(error = %err, stop = %stop.id, "a stop that nobody numbers cannot be journaled");
+        }
     }
 
     async fn push_or_take_over(&self, source: &impl Source) -> Result<(), RevocationError> {
@@ -165,6 +189,15 @@ impl Redis {
         self.push_or_take_over(source).await?;
         let asked = SinceStart::now();
         let Loaded { state, entry, items } = self.load_over(connection).await?;
+        // The store has given no such number: somebody else wrote it, or the store has lost it.
+        let highest = source.book().await?.revision();
+        if let Some(theirs) = items.iter().filter_map(Item::changed).max().filter(|theirs| *theirs > highest)
+        {
+            let err = RevocationError::Ahead { theirs, ours: highest };
+            tracing::error!(%err, "taking over what Redis remembers");
+            source.take_over().await?;
+            return Err(RevocationError::Amnesia);
+        }
         let owed = source.unnumbered();
         self.view.learn(|book| {
             book.clear_unnumbered();
@@ -183,6 +216,7 @@ impl Redis {
         let reports = command.query_async(connection).await.map_err(|err| self.unfollowable(&err))?;
         self.roster.hear(reports, Instant::now())?;
         self.view.is_up_to_date_since(asked);
+        source.is_level();
         Ok(Place { state, entry, behind: false })
     }
 
@@ -191,10 +225,11 @@ impl Redis {
         &self,
         connection: &mut MultiplexedConnection,
         place: &mut Place,
+        source: &impl Source,
         block: Duration,
     ) -> Result<Round, RevocationError> {
         let asked = SinceStart::now();
-        let report = Report::of(asked.beat(), self.view.book().revision(), &place.state);
+        let report = Report::of(asked.beat(), self.view.book().revision(), &place.state, source.instance());
         let mut pipe = redis::pipe();
         pipe.cmd("HSET").arg(SEEN).arg(self.node.as_str()).arg(report.to_string()).ignore();
         pipe.cmd("XREAD").arg("COUNT").arg(BATCH).arg("BLOCK").arg(block.as_millis().to_string());

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `hallpass:{revocation}:stops` | hash: target → `<last change> <last stop> <stop id or ->`; a token that its holder ended is a target too, until it is spent; `unnumbered:<target>` → a stop that the store could not number yet; `state` → `<origin> <life> <serial> <revision> <mark> <floor>` |
 //! | `hallpass:{revocation}:log` | stream of writes, the last 10,000 or so |
-//! | `hallpass:{revocation}:seen` | hash: node → `<beat> <revision> <life> <serial>`, written at least twice a second |
+//! | `hallpass:{revocation}:seen` | hash: node → `<beat> <revision> <life> <serial> <instance of the store>`, written at least twice a second |
 //! | `hallpass:{revocation}:once:<agent>:*` | proofs that were used, until they expire |
 //!
 //! **Numbers.** The store numbers the changes. `revision` in the state says that every change up to it is here, and `mark`
@@ -48,9 +48,10 @@ mod roster;
 mod seen;
 mod wire;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::{ErrorKind, RedisError, Script};
@@ -95,6 +96,8 @@ pub struct Redis {
     /// Stops that got their numbers and have yet to lose their place among those without.
     numbered: Mutex<Vec<(Target, StopId)>>,
     roster: Roster,
+    /// Stops of other nodes that have no number, and since when this node knows of each.
+    orphans: Mutex<HashMap<StopId, Instant>>,
     once: Box<Once>,
 }
 
@@ -126,6 +129,7 @@ impl Redis {
             trouble: Mutex::default(),
             numbered: Mutex::default(),
             roster: Roster::default(),
+            orphans: Mutex::default(),
             once: Box::default(),
         };
         if let Ok(session) = redis.link.session()

@@ -18,7 +18,7 @@ const FORGET: Duration = Duration::from_secs(60);
 /// Its last report is removed after this.
 const REMOVE: Duration = Duration::from_secs(3600);
 
-/// What a node reports: `<beat> <revision> <life> <serial>`. The beat changes with each.
+/// What a node reports: `<beat> <revision> <life> <serial> <instance>`. The beat changes with each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) beat: String,
@@ -27,20 +27,23 @@ pub(super) struct Report {
     /// Up to where it has followed the log.
     pub(super) life: Arc<str>,
     pub(super) serial: u64,
+    /// Which opening of the store it works on.
+    pub(super) instance: String,
 }
 
 impl Report {
-    pub(super) fn of(beat: String, revision: Revision, followed: &State) -> Self {
-        Self { beat, revision, life: Arc::clone(&followed.life), serial: followed.serial }
+    pub(super) fn of(beat: String, revision: Revision, followed: &State, instance: String) -> Self {
+        Self { beat, revision, life: Arc::clone(&followed.life), serial: followed.serial, instance }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         let report = Self {
             beat: parts.next().filter(|beat| !beat.is_empty())?.to_owned(),
             revision: Revision::new(parts.next()?.parse().ok()?),
             life: parts.next().filter(|life| !life.is_empty())?.into(),
             serial: parts.next()?.parse().ok()?,
+            instance: parts.next().filter(|instance| !instance.is_empty())?.to_owned(),
         };
         parts.next().is_none().then_some(report)
     }
@@ -48,7 +51,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} {}", self.beat, self.revision, self.life, self.serial)
+        write!(f, "{} {} {} {} {}", self.beat, self.revision, self.life, self.serial, self.instance)
     }
 }
 
@@ -170,13 +173,14 @@ mod tests {
     fn only_a_report_of_the_revision_confirms_it() {
         let (roster, me, start) = (Roster::default(), "me".parse().unwrap(), Instant::now());
         let said = reports(&[
-            ("enough", "1 7 now 1"),
-            ("short", "1 6 now 9"),
-            ("asleep", "1 9 now 9"),
-            ("me", "1 1 x 1"),
+            ("enough", "1 7 now 1 s"),
+            ("short", "1 6 now 9 s"),
+            ("asleep", "1 9 now 9 s"),
+            ("me", "1 1 x 1 s"),
         ]);
         roster.hear(said, start).unwrap();
-        let awake = reports(&[("enough", "2 7 now 1"), ("short", "2 6 now 9"), ("asleep", "1 9 now 9")]);
+        let awake =
+            reports(&[("enough", "2 7 now 1 s"), ("short", "2 6 now 9 s"), ("asleep", "1 9 now 9 s")]);
         let later = start + Duration::from_secs(59);
         assert_eq!(roster.hear(awake, later), Ok(vec![]));
         let answer = roster.confirmations(&me, Some(&numbered(7, later)), start + Duration::from_secs(61));
@@ -197,16 +201,16 @@ mod tests {
             roster.hear(reports(reports_at), at).unwrap();
             roster.confirmations(&me, Some(&change), at).pending.len()
         };
-        assert_eq!(pending(&[("b", "1 0 now 9")], start), 1, "heard before it was sent");
-        assert_eq!(pending(&[("b", "2 0 now 6")], sent), 1, "not as far");
-        assert_eq!(pending(&[("b", "3 0 before 9")], sent), 1, "of a life that was lost");
-        assert_eq!(pending(&[("b", "4 0 now 7")], sent), 0);
+        assert_eq!(pending(&[("b", "1 0 now 9 s")], start), 1, "heard before it was sent");
+        assert_eq!(pending(&[("b", "2 0 now 6 s")], sent), 1, "not as far");
+        assert_eq!(pending(&[("b", "3 0 before 9 s")], sent), 1, "of a life that was lost");
+        assert_eq!(pending(&[("b", "4 0 now 7 s")], sent), 0);
     }
 
     #[test]
     fn a_report_that_stays_the_same_is_removed_after_an_hour() {
         let (roster, start) = (Roster::default(), Instant::now());
-        let said = reports(&[("gone", "1 7 now 1")]);
+        let said = reports(&[("gone", "1 7 now 1 s")]);
         assert_eq!(roster.hear(said.clone(), start), Ok(vec![]));
         assert_eq!(roster.hear(said.clone(), start + REMOVE), Ok(vec![]));
         assert_eq!(roster.hear(said, start + REMOVE + Duration::from_secs(1)), Ok(vec!["gone".to_owned()]));
@@ -221,7 +225,8 @@ mod tests {
             ("a", "1 7 e"),
             ("a", "1 x e 1"),
             ("a", "1 1 e x"),
-            ("UPPER", "1 1 e 1"),
+            ("a", "1 1 e 1"),
+            ("UPPER", "1 1 e 1 s"),
         ] {
             let heard = Roster::default().hear(reports(&[(node, text)]), Instant::now());
             assert!(matches!(heard, Err(RevocationError::Broken(_))), "{node} {text:?}");

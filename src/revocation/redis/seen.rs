@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Redis;
+use super::roster::Report;
 use super::wire::SEEN;
+use crate::domain::id::BrokerName;
 use crate::revocation::{Applied, Confirmations, RevocationError};
 
 /// Between two looks at the reports.
 const LOOK: Duration = Duration::from_millis(10);
+/// A node that lives reports at least twice a second.
+const TWO_BEATS: Duration = Duration::from_millis(1_100);
 
 impl Redis {
     pub(crate) async fn confirmations(
@@ -18,13 +22,7 @@ impl Redis {
     ) -> Result<Confirmations, RevocationError> {
         let started = Instant::now();
         loop {
-            let session = self.link.session()?;
-            let mut command = redis::cmd("HGETALL");
-            command.arg(SEEN);
-            let reports: HashMap<String, String> = command
-                .query_async(&mut session.connection())
-                .await
-                .map_err(|err| self.failed(&session, &err))?;
+            let reports = self.reports().await?;
             let now = Instant::now();
             self.roster.hear(reports, now)?;
             let answer = self.roster.confirmations(&self.node, Some(applied), now);
@@ -38,5 +36,24 @@ impl Redis {
 
     pub(crate) fn unconfirmed(&self) -> Confirmations {
         self.roster.confirmations(&self.node, None, Instant::now())
+    }
+
+    /// The nodes that work on another opening of the store and are alive: a copy of the store is in use beside it. Takes
+    /// as long as two of their reports.
+    pub(crate) async fn other_copies(&self, instance: &str) -> Result<Vec<BrokerName>, RevocationError> {
+        let before = self.reports().await?;
+        tokio::time::sleep(TWO_BEATS).await;
+        let moved = |(name, text): (String, String)| {
+            let other = Report::parse(&text)?.instance != instance && before.get(&name) != Some(&text);
+            if other { name.parse().ok() } else { None }
+        };
+        Ok(self.reports().await?.into_iter().filter_map(moved).collect())
+    }
+
+    async fn reports(&self) -> Result<HashMap<String, String>, RevocationError> {
+        let session = self.link.session()?;
+        let mut command = redis::cmd("HGETALL");
+        command.arg(SEEN);
+        command.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))
     }
 }

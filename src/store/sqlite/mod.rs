@@ -27,6 +27,7 @@ mod wal;
 mod writer;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -64,6 +65,8 @@ struct Inner {
     published: Arc<Published>,
     pool: Arc<Pool>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Random at each opening.
+    instance: u64,
 }
 
 impl Sqlite {
@@ -83,7 +86,8 @@ impl Sqlite {
                 .spawn(move || writer.run(&waiting))
                 .map_err(StoreError::unavailable)?;
             let thread = Mutex::new(Some(thread));
-            Ok(Self(Arc::new(Inner { queue, published, pool, thread })))
+            let instance = RandomState::new().hash_one(std::process::id());
+            Ok(Self(Arc::new(Inner { queue, published, pool, thread, instance })))
         });
         opening.await.map_err(StoreError::unavailable)?
     }
@@ -102,6 +106,10 @@ impl Sqlite {
             TrySendError::Disconnected(_) => StoreError::Closed,
         })?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub fn instance(&self) -> String {
+        format!("{:016x}", self.0.instance)
     }
 
     /// The committed book. The writer publishes it at each commit, so this touches no disk.

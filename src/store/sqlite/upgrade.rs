@@ -74,6 +74,7 @@ fn number_changes(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         "CREATE TEMP TABLE numbered AS SELECT row_number() OVER (ORDER BY seq) AS revision, seq, ended FROM (
              SELECT seq, CASE WHEN {ended} THEN substr(target, 7) END AS ended FROM old_stops
              UNION ALL SELECT lift_seq, NULL FROM old_stops WHERE lift_seq IS NOT NULL AND NOT ({ended}));
+         CREATE INDEX temp.numbered_seq ON numbered(seq);
          INSERT INTO changes(revision, seq, ended) SELECT revision, seq, ended FROM numbered;
          INSERT INTO stops SELECT id, target, at, reason, operator, seq,
              (SELECT revision FROM numbered n WHERE n.seq = s.seq),

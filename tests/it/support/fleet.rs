@@ -2,6 +2,7 @@
 //! programs, and a Redis; each has its own name, folder and clock.
 
 use std::fs;
+use std::path::Path;
 
 use hallpass::store::{Store, StoreSettings};
 
@@ -22,6 +23,17 @@ impl TestApp {
 
     /// Another broker on the store of this one, and on the Redis at `port`.
     pub(crate) async fn beside(&self, name: &str, hands: Hands, port: u16) -> Self {
+        self.beside_after(name, hands, port, |_| {}).await
+    }
+
+    /// The same, after `prepare` of its folder.
+    pub(crate) async fn beside_after(
+        &self,
+        name: &str,
+        hands: Hands,
+        port: u16,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let issuer = Issuer::start().await;
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("agents")).unwrap();
@@ -32,6 +44,7 @@ impl TestApp {
             .replacen("broker-a", name, 1)
             .replacen(url, &format!("{url}{keys}"), 1);
         fs::write(folder.path().join("hallpass.toml"), text).unwrap();
+        prepare(folder.path());
         let mut other = Self {
             issuer,
             redis: None,

@@ -25,6 +25,8 @@ pub(super) const CONNECTION: usize = 24 * 1024;
 const STEP: usize = 16 * 1024;
 /// See [`Room::stalled`].
 const STALLED: Duration = Duration::from_secs(2);
+/// Whoever keeps operators out by holding connections open keeps each for no longer.
+const STALLED_OPERATOR: Duration = Duration::from_millis(250);
 /// After a look that found nobody to close.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -97,6 +99,11 @@ pub(super) struct Seat {
 impl Room {
     pub fn new(bounds: Bounds) -> Arc<Self> {
         Self::with(bounds, STALLED)
+    }
+
+    /// The room of the listener for operators, whose idle connections give way at once.
+    pub fn for_operators(bounds: Bounds) -> Arc<Self> {
+        Self::with(bounds, STALLED_OPERATOR)
     }
 
     fn with(bounds: Bounds, stalled: Duration) -> Arc<Self> {
