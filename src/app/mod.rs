@@ -73,12 +73,12 @@ impl App {
         let tls = certificates::open(&config, &ambient.clock)?;
         let watcher = Watcher::new(config.registry_path.clone(), config.rules(), &registry);
         let (stop, stopping) = watch::channel(false);
-        let spool = Spool::open(&config.store.path)?;
         let is_shared = ambient.store.is_some();
         let store = match ambient.store.clone() {
             Some(store) => store,
             None => Store::open(&config.store).await?,
         };
+        let spool = Spool::open(&config.store.path)?;
         let keys = keys::open(&config, &store, &ambient).await?;
         let log = keys::log_verifier(&config, &store, &keys, ambient.clock.now()).await?;
         let revocation = revocation(&config, &log.id(), &ambient.clock).await?;

@@ -9,9 +9,20 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::digest::Digest;
 use crate::domain::event::Event;
 use crate::domain::revocation::Stop;
 use crate::store::error::StoreError;
+
+/// Bytes.
+const RESERVE: usize = 256 * 1024;
+/// What the last line begins with: a file that was cut short has lost it.
+const END: &str = "end ";
+
+/// The rest of the last line, by which a file that lost a part is told.
+fn ending(stops: &str) -> String {
+    format!("{}\n", Digest::of(stops.as_bytes()))
+}
 
 /// A stop that is in effect and has no number yet, and the event that it owes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,14 +51,24 @@ impl Spool {
         let spool = Self { path: name.into() };
         let text = match fs::read_to_string(&spool.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((spool, Vec::new())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The folder of a first start is made by the store.
+                if database.exists() {
+                    spool.reserve();
+                }
+                return Ok((spool, Vec::new()));
+            }
             Err(error) => return Err(spool.failed(&error)),
         };
-        let left: Result<Vec<Unnumbered>, _> = text.lines().map(serde_json::from_str).collect();
-        let left = left.map_err(|error| StoreError::File {
+        let unreadable = |problem: String| StoreError::File {
             path: spool.path.clone(),
-            problem: format!("it holds stops that are in effect, and cannot be read: {error}"),
-        })?;
+            problem: format!("it holds stops that are in effect, and cannot be read: {problem}"),
+        };
+        let Some((stops, _)) = text.rsplit_once(END).filter(|(stops, end)| *end == ending(stops)) else {
+            return Err(unreadable("its end is missing, or is not that of what stands above".to_owned()));
+        };
+        let left: Result<Vec<Unnumbered>, _> = stops.lines().map(serde_json::from_str).collect();
+        let left = left.map_err(|error| unreadable(error.to_string()))?;
         Ok((spool, left))
     }
 
@@ -56,21 +77,54 @@ impl Spool {
     /// # Errors
     /// `File`: what it held before still stands.
     pub fn replace(&self, waiting: &[Unnumbered]) -> Result<(), StoreError> {
-        let replaced = if waiting.is_empty() { self.remove() } else { self.write(waiting) };
+        let replaced = if waiting.is_empty() { self.remove() } else { self.write_or_make_room(waiting) };
         replaced.map_err(|error| self.failed(&error))
     }
 
-    fn write(&self, waiting: &[Unnumbered]) -> io::Result<()> {
-        let mut beside = self.path.as_os_str().to_owned();
-        beside.push(".new");
-        let mut text = Vec::new();
-        for stop in waiting {
-            serde_json::to_writer(&mut text, stop)?;
-            text.push(b'\n');
+    /// A full disk is when stops wait: the reserve gives way to them.
+    fn write_or_make_room(&self, waiting: &[Unnumbered]) -> io::Result<()> {
+        match self.write(waiting) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                fs::remove_file(self.beside(".reserve"))?;
+                self.write(waiting)
+            }
+            written => written,
+        }
+    }
+
+    /// Room for some hundred stops on a disk that fills up later. Without it nothing is lost yet.
+    fn reserve(&self) {
+        let path = self.beside(".reserve");
+        if path.exists() {
+            return;
         }
         let mut options = OpenOptions::new();
+        let made = options.write(true).create_new(true).mode(0o600).open(&path);
+        let filled =
+            made.and_then(|mut file| file.write_all(&vec![0; RESERVE]).and_then(|()| file.sync_all()));
+        if let Err(error) = filled {
+            tracing::warn!(path = %path.display(), %error, "no room is kept for stops on a full disk");
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    }
+
+    fn write(&self, waiting: &[Unnumbered]) -> io::Result<()> {
+        let beside = self.beside(".new");
+        let mut text = String::new();
+        for stop in waiting {
+            text.push_str(&serde_json::to_string(stop)?);
+            text.push('\n');
+        }
+        text = format!("{text}{END}{}", ending(&text));
+        let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&text)?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
         self.sync_folder()
@@ -78,7 +132,10 @@ impl Spool {
 
     fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
-            Ok(()) => self.sync_folder(),
+            Ok(()) => {
+                self.reserve();
+                self.sync_folder()
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
@@ -91,5 +148,51 @@ impl Spool {
 
     fn failed(&self, error: &io::Error) -> StoreError {
         StoreError::File { path: self.path.clone(), problem: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Kind, Outcome};
+    use crate::domain::id::StopId;
+    use crate::domain::time::Timestamp;
+
+    fn waiting(n: u8) -> Unnumbered {
+        let at = Timestamp::from_seconds(1_795_000_000);
+        let target = format!("agent:agent-{n}").parse().unwrap();
+        let reason = "a \"reason\" with\u{2028}everything, end and all".to_owned();
+        let id = StopId::new(at, &[n; 10]);
+        let stop = Stop { id, target, at, reason, operator: None, revision: None, lift: None };
+        Unnumbered { stop, event: Event::new(at, Kind::RevocationStopped, Outcome::Done), ended: false }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again_and_a_file_that_lost_a_part_is_not() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = folder.path().join("hallpass.db");
+        let (spool, left) = Spool::open(&database).unwrap();
+        assert!(left.is_empty());
+        let stops = [waiting(1), waiting(2)];
+        spool.replace(&stops).unwrap();
+        assert_eq!(Spool::open(&database).unwrap().1, stops);
+        let file = folder.path().join("hallpass.db.unjournaled");
+        let whole = fs::read_to_string(&file).unwrap();
+        let first = whole.find('\n').unwrap() + 1;
+        let cut = [
+            String::new(),
+            whole[..first].to_owned(),
+            whole[first..].to_owned(),
+            whole[..whole.len() - 1].to_owned(),
+        ];
+        for text in
+            cut.into_iter().chain([whole.replacen("agent-2", "agent-3", 1), format!("{whole}{whole}")])
+        {
+            fs::write(&file, &text).unwrap();
+            assert!(matches!(Spool::open(&database), Err(StoreError::File { .. })), "{text:?}");
+        }
+        fs::write(&file, &whole).unwrap();
+        spool.replace(&[]).unwrap();
+        assert!(!file.exists() && Spool::open(&database).unwrap().1.is_empty());
     }
 }
