@@ -54,8 +54,8 @@ pub enum RevocationError {
     Copies(Vec<BrokerName>),
     /// The authority belongs to another store.
     #[error(
-        "this Redis serves the store {theirs} and not {ours}; give each store a Redis, or a database number, of its \
-             own (one Redis for several brokers needs one PostgreSQL for them)"
+        "this Redis serves the store {theirs} and not {ours}. If the database was replaced by mistake, put the old one \
+         back. If this is a second broker, give it a Redis or a database number of its own: redis://HOST:6379/1"
     )]
     OtherStore { theirs: String, ours: String },
     /// The authority holds something that is none of ours.

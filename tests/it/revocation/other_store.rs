@@ -18,9 +18,10 @@ async fn a_node_of_another_store_does_not_start() {
     let expected = RevocationError::OtherStore { theirs: ORIGIN.into(), ours: OTHER.into() };
     assert_eq!(refused, expected);
     let said = refused.to_string();
-    for word in
-        ["this Redis serves the store log.hallpass.test and not log.other.test", "give each store a Redis"]
-    {
+    for word in [
+        "this Redis serves the store log.hallpass.test and not log.other.test",
+        "give it a Redis or a database number of its own",
+    ] {
         assert!(said.contains(word), "{said}");
     }
     // The database next to it is another.
@@ -45,8 +46,10 @@ async fn of_two_that_find_it_empty_one_is_refused() {
     assert_eq!(second.revocation.load().await.unwrap_err(), expected);
     assert!(second.revocation.ask(&request()).await.is_err());
     let second = second.follow();
-    eventually("the words", || second.revocation.status().to_string().contains("give each store a Redis"))
-        .await;
+    eventually("the words", || {
+        second.revocation.status().to_string().contains("give it a Redis or a database number of its own")
+    })
+    .await;
     let mut fields: Vec<String> = server.command(&["HKEYS", STOPS]);
     fields.sort();
     assert_eq!(fields, [agent().to_string(), "state".to_owned()], "nothing of the second is there");
