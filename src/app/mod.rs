@@ -12,6 +12,7 @@ mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -35,6 +36,9 @@ pub use ambient::Ambient;
 pub use keys::checkpoint_key;
 pub use telemetry::Telemetry;
 use threads::Threads;
+
+/// What the start waits for store and Redis to be compared. A broker that has to go on without issues nothing until then.
+const FIRST_COMPARISON: Duration = Duration::from_secs(1);
 
 /// A running broker.
 pub struct App {
@@ -85,6 +89,7 @@ impl App {
         let kill_switch =
             Arc::new(KillSwitch::new(store.clone(), Arc::clone(&revocation), spool, ambient.clock.clone()));
         let follower = tasks::follow(revocation, Arc::clone(&kill_switch), stopping.clone());
+        kill_switch.wait_until_level(FIRST_COMPARISON).await;
         let broker = Arc::new(Broker::new(Parts {
             name: config.broker_name.clone(),
             issuer: config.server.public_url.clone(),

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
@@ -20,23 +20,50 @@ use crate::http::listener::Full;
 /// Bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 
+/// So much of a body that is too large is read and dropped before the answer, in bytes, and for so long: a client that
+/// writes on would see a broken connection and never the answer.
+const MOST_DRAINED: usize = 2 * 1024 * 1024;
+const DRAINING: Duration = Duration::from_millis(250);
+
 /// For a whole body to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a body whole, or says why not. Then waits for the request's turn where the listener has turns.
 pub(super) async fn read(request: Request<Body>) -> Result<Bytes, Reason> {
     let turn = request.extensions().get::<Turn>().cloned();
-    let collected = Limited::new(request.into_body(), MAX_BODY).collect();
-    match tokio::time::timeout(PATIENCE, collected).await {
-        Ok(Ok(body)) => {
-            if let Some(turn) = turn {
-                turn.take().await;
-            }
-            Ok(body.to_bytes())
+    let collected = tokio::time::timeout(PATIENCE, collect(request.into_body())).await;
+    let body = collected.unwrap_or(Err(Reason::BodyInvalid))?;
+    if let Some(turn) = turn {
+        turn.take().await;
+    }
+    Ok(body)
+}
+
+async fn collect(mut body: Body) -> Result<Bytes, Reason> {
+    let mut length = 0;
+    let mut pieces: Vec<Bytes> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| if is_crowded(&error) { Reason::Overloaded } else { Reason::BodyInvalid })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        length += piece.len();
+        if length > MAX_BODY {
+            drop(pieces);
+            let _late = tokio::time::timeout(DRAINING, drain(body)).await;
+            return Err(Reason::TooLarge);
         }
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Reason::TooLarge),
-        Ok(Err(error)) if is_crowded(&*error) => Err(Reason::Overloaded),
-        Ok(Err(_)) | Err(_) => Err(Reason::BodyInvalid),
+        pieces.push(piece);
+    }
+    Ok(if pieces.len() == 1 { pieces.remove(0) } else { pieces.concat().into() })
+}
+
+/// Reads what is left, up to a bound.
+async fn drain(mut body: Body) {
+    let mut drained = 0;
+    while drained < MOST_DRAINED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        drained += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

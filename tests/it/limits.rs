@@ -279,6 +279,11 @@ async fn who_hangs_up_while_revoking_has_revoked() {
     let proxy = Proxy::to(redis.port).await;
     let url = format!("redis://127.0.0.1:{}", proxy.port);
     let broker = Process::with(Plan { revocation: url, ..Plan::default() });
+    let ready = format!("{}/readyz", broker.public);
+    eventually("readiness", || async {
+        broker.http.get(&ready).send().await.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
     let token = broker.exchange().await.token();
     // Slow enough that the broker is in the middle of it when the caller goes.
     proxy.delay(Duration::from_millis(50));

@@ -173,6 +173,12 @@ impl KillSwitch {
         self.store_is_behind.send_if_modified(|known| std::mem::replace(known, is_behind) != is_behind);
     }
 
+    /// Until store and authority have been found to hold the same changes, but no longer than `patience`.
+    pub async fn wait_until_level(&self, patience: Duration) {
+        let mut behind = self.store_is_behind.subscribe();
+        let _level_or_late = tokio::time::timeout(patience, behind.wait_for(|is_behind| !is_behind)).await;
+    }
+
     /// Until the follower has taken over what the store lost. It alone does: a caller that is broken off half-way, as
     /// those of a request are, would leave the next one to do it again.
     async fn wait_for_takeover(&self) -> Result<(), RevocationError> {
