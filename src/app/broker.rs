@@ -1,0 +1,83 @@
+//! From the settings and an open store to a broker that may issue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Ambient, keys, tasks};
+use crate::broker::{Broker, KillSwitch, Parts};
+use crate::config::Config;
+use crate::domain::time::Clock;
+use crate::http::public;
+use crate::identity::{Authenticator, Dpop, Nonces};
+use crate::registry::Registry;
+use crate::revocation::Revocation;
+use crate::store::{Spool, Store};
+
+/// What the start waits for store and Redis to be compared. A broker that has to go on without issues nothing until then.
+const FIRST_COMPARISON: Duration = Duration::from_secs(1);
+
+/// A broker whose start is in the log.
+pub(super) struct Started {
+    pub(super) broker: Arc<Broker>,
+    /// Follows the log of the kill switch until the broker stops.
+    pub(super) follower: JoinHandle<()>,
+}
+
+/// Opens what the broker stands on, the kill switch last, and journals the start.
+pub(super) async fn start(
+    config: &Config,
+    registry: Registry,
+    store: &Store,
+    ambient: Ambient,
+    stopping: &watch::Receiver<bool>,
+) -> anyhow::Result<Started> {
+    let spool = Spool::open(&config.store.path)?;
+    let keys = keys::open(config, store, &ambient).await?;
+    let log = keys::log_verifier(config, store, &keys, ambient.clock.now()).await?;
+    let revocation = revocation(config, &log.id(), &ambient.clock).await?;
+    let kill_switch =
+        Arc::new(KillSwitch::new(store.clone(), Arc::clone(&revocation), spool, ambient.clock.clone()));
+    let follower = tasks::follow(revocation, Arc::clone(&kill_switch), stopping.clone());
+    kill_switch.wait_until_level(FIRST_COMPARISON).await;
+    let broker = Arc::new(Broker::new(Parts {
+        name: config.broker_name.clone(),
+        issuer: config.server.public_url.clone(),
+        issuers: config.vouchers().cloned().collect(),
+        trust_domains: config.trust_domains.len(),
+        authenticator: authenticator(config, &ambient)?,
+        dpop: dpop(config, &ambient)?,
+        registry,
+        guardrails: config.guardrails.clone(),
+        log,
+        keys,
+        store: store.clone(),
+        kill_switch,
+        limits: config.limits,
+        clock: ambient.clock,
+        random: ambient.random,
+    }));
+    broker.started().await.context("the first event of this broker")?;
+    Ok(Started { broker, follower })
+}
+
+fn authenticator(config: &Config, ambient: &Ambient) -> anyhow::Result<Authenticator> {
+    let issuer = config.server.public_url.clone();
+    let clock = ambient.clock.clone();
+    Ok(Authenticator::new(config.issuers.clone(), &config.trust_domains, issuer, clock)?)
+}
+
+fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {
+    let endpoint = format!("{}{}", config.server.public_url, public::TOKEN_PATH).parse()?;
+    let nonces = config.dpop_nonce.then(|| Nonces::new(&ambient.random)).transpose()?;
+    Ok(Dpop::new(endpoint, nonces))
+}
+
+async fn revocation(config: &Config, origin: &str, clock: &Clock) -> anyhow::Result<Arc<Revocation>> {
+    let connected =
+        Revocation::connect(&config.revocation, config.broker_name.clone(), origin, clock.clone());
+    Ok(Arc::new(connected.await?))
+}
