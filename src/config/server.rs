@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::config::weak::{self, Others};
 use crate::config::{files, tls};
@@ -25,67 +26,89 @@ pub(super) struct Listeners {
 
 pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
     let section = root.section("server");
-    let tls = tls::read(&section, tls::Clients::MayCome, mistakes);
-    let name = section.key("name", "\"broker-1\"");
-    let broker_name =
-        if name.is_present() { name.parse().map(|name| name.value) } else { "broker".parse().ok() };
+    let broker_name = broker_name(section.key("name", "\"broker-1\""));
     let listen = address(section.key("listen", "\"127.0.0.1:8700\""), 8700);
-    let has_tls = !matches!(tls, Some(None));
-    let public_url = public_url(section.key("public_url", PUBLIC_URL), listen.as_ref(), has_tls, mistakes);
+    let server = server(&section, listen.as_ref(), mistakes);
+    let mut taken = Taken::new(mistakes);
+    let admin = admin(&root.section("admin"), listen.as_ref(), &mut taken, mistakes);
+    let resource_servers = root.list_of_tables("resource_server");
+    let resource_servers =
+        resource_servers.iter().filter_map(|table| resource_server(table, &mut taken)).collect();
+    Listeners { server, admin, resource_servers, broker_name }
+}
 
-    let section = root.section("admin");
-    let admin_tls = tls::read(&section, tls::Clients::AreOperators, mistakes);
-    let admin_listen = address(section.key("listen", "\"127.0.0.1:8701\""), 8701);
-    if let (Some(public), Some(admin)) = (&listen, &admin_listen)
-        && public.value == admin.value
-        && admin.value.port() != 0
-    {
-        let remedy = "give the listeners an address each, such as 127.0.0.1:8700 and 127.0.0.1:8701";
-        mistakes.add(&admin.place, "is the address of server.listen too", remedy);
-    }
-    if let (Some(listen), Some(tls)) = (&admin_listen, &admin_tls) {
+fn broker_name(field: Field<'_>) -> Option<BrokerName> {
+    if field.is_present() { field.parse().map(|name| name.value) } else { "broker".parse().ok() }
+}
+
+fn server(
+    section: &Table<'_>,
+    listen: Option<&Located<SocketAddr>>,
+    mistakes: &Mistakes,
+) -> Option<ServerSettings> {
+    let tls = tls::read(section, tls::Clients::MayCome, mistakes);
+    let has_tls = !matches!(tls, Some(None));
+    let public_url = public_url(section.key("public_url", PUBLIC_URL), listen, has_tls, mistakes)?;
+    let called = Some(public_url.host().to_owned());
+    let tls = tls?.map(|tls| TlsSettings { called, ..tls });
+    Some(ServerSettings { listen: listen?.value, public_url, tls })
+}
+
+/// `public` is where the public listener is.
+fn admin(
+    section: &Table<'_>,
+    public: Option<&Located<SocketAddr>>,
+    taken: &mut Taken<'_>,
+    mistakes: &Mistakes,
+) -> Option<AdminSettings> {
+    let tls = tls::read(section, tls::Clients::AreOperators, mistakes);
+    let listen = admin_address(section, public, mistakes);
+    if let (Some(listen), Some(tls)) = (&listen, &tls) {
         weak::admin_listener(listen, tls.is_some(), mistakes);
     }
-    let local = section.key("local_operator_key_file", "\"../data/operator.key\"");
-    let local_key_file = local.is_present().then(|| files::path(local)).flatten();
-    if let (Some(file), Some(listen)) = (&local_key_file, &admin_listen)
-        && !listen.value.ip().is_loopback()
+    let local_key_file = local_key_file(section, listen.as_ref(), mistakes);
+    let tables = section.list_of_tables("operator");
+    if tables.is_empty()
+        && !section.has("operator")
+        && !section.has("local_operator_key_file")
+        && local_key_file.is_none()
     {
-        let remedy = "write [[admin.operator]] for each operator, or listen on 127.0.0.1";
-        mistakes.add(&file.place, "is for an admin listener on this machine alone", remedy);
-    }
-    if let Some(file) = &local_key_file {
-        weak::readable(file, "the operator key", Others::AndGroup, mistakes);
-        weak::operator_key(file, mistakes);
-    }
-    let mut taken = Taken::new(mistakes);
-    let operators = section.list_of_tables("operator");
-    let has_operators = !operators.is_empty() || section.has("operator");
-    let operators: Vec<Operator> =
-        operators.iter().filter_map(|table| operator(table, &mut taken, mistakes)).collect();
-    if !has_operators && !section.has("local_operator_key_file") && local_key_file.is_none() {
         let remedy = "write [[admin.operator]], or local_operator_key_file for one on this machine";
         mistakes.add(&section.place(), "no operator could revoke anything", remedy);
     }
-    let resource_servers = root
-        .list_of_tables("resource_server")
-        .iter()
-        .filter_map(|table| resource_server(table, &mut taken))
-        .collect();
-    Listeners {
-        server: (|| {
-            let public_url = public_url?;
-            let called = Some(public_url.host().to_owned());
-            let tls = tls?.map(|tls| TlsSettings { called, ..tls });
-            Some(ServerSettings { listen: listen?.value, public_url, tls })
-        })(),
-        admin: (|| {
-            let local_key_file = local_key_file.map(|file| file.value);
-            Some(AdminSettings { listen: admin_listen?.value, operators, local_key_file, tls: admin_tls? })
-        })(),
-        resource_servers,
-        broker_name,
+    let operators = tables.iter().filter_map(|table| operator(table, taken, mistakes)).collect();
+    let local_key_file = local_key_file.map(|file| file.value);
+    Some(AdminSettings { listen: listen?.value, operators, local_key_file, tls: tls? })
+}
+
+fn admin_address(
+    section: &Table<'_>,
+    public: Option<&Located<SocketAddr>>,
+    mistakes: &Mistakes,
+) -> Option<Located<SocketAddr>> {
+    let listen = address(section.key("listen", "\"127.0.0.1:8701\""), 8701)?;
+    if public.is_some_and(|public| public.value == listen.value) && listen.value.port() != 0 {
+        let remedy = "give the listeners an address each, such as 127.0.0.1:8700 and 127.0.0.1:8701";
+        mistakes.add(&listen.place, "is the address of server.listen too", remedy);
     }
+    Some(listen)
+}
+
+/// The file of the operator `local`, which only a listener on this machine may have. `listen` is the admin listener's.
+fn local_key_file(
+    section: &Table<'_>,
+    listen: Option<&Located<SocketAddr>>,
+    mistakes: &Mistakes,
+) -> Option<Located<PathBuf>> {
+    let field = section.key("local_operator_key_file", "\"../data/operator.key\"");
+    let file = field.is_present().then(|| files::path(field)).flatten()?;
+    if listen.is_some_and(|listen| !listen.value.ip().is_loopback()) {
+        let remedy = "write [[admin.operator]] for each operator, or listen on 127.0.0.1";
+        mistakes.add(&file.place, "is for an admin listener on this machine alone", remedy);
+    }
+    weak::readable(&file, "the operator key", Others::AndGroup, mistakes);
+    weak::operator_key(&file, mistakes);
+    Some(file)
 }
 
 fn address(field: Field<'_>, port: u16) -> Option<Located<SocketAddr>> {
