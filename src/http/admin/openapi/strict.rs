@@ -79,10 +79,29 @@ fn schemas(schemas: &mut Value) {
     let ours: Map<String, Value> =
         serde_json::from_str(&ours).expect("schemas.json is JSON, as a test holds");
     schemas.as_object_mut().into_iter().for_each(|schemas| schemas.extend(ours.clone()));
-    let list =
-        |item: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{item}")}});
-    let stop = json!({"$ref": "#/components/schemas/Stop"});
-    for (place, schema) in [
+    for (place, schema) in what_is_asked().into_iter().chain(what_is_answered()) {
+        replace(schemas, place, schema);
+    }
+    // One of the two, and not both.
+    schemas["Question"]["oneOf"] = json!([
+        {"required": ["agent"], "properties": {"agent": {"type": "string"}, "identity": {"type": "null"}}},
+        {"required": ["identity"], "properties": {"identity": {"type": "object"}, "agent": {"type": "null"}}}
+    ]);
+}
+
+/// Puts `schema` at `place`, which keeps its description unless the schema has one.
+fn replace(schemas: &mut Value, place: &str, schema: Value) {
+    let described = schemas.pointer(place).and_then(|old| old.get("description").cloned());
+    let Some(found) = schemas.pointer_mut(place) else { return };
+    *found = schema;
+    if let (Some(described), Some(object)) = (described, found.as_object_mut()) {
+        object.entry("description").or_insert(described);
+    }
+}
+
+/// What the bodies of requests may hold, by the place of each schema.
+fn what_is_asked() -> Vec<(&'static str, Value)> {
+    vec![
         ("/StopRequest/properties/target", target()),
         (
             "/StopRequest/properties/reason",
@@ -110,31 +129,25 @@ fn schemas(schemas: &mut Value) {
                 {"type": "array", "maxItems": MAX_RESOURCES, "items": {"type": "string", "format": "uri"}}
             ]}),
         ),
+    ]
+}
+
+/// What the bodies of answers hold, by the place of each schema.
+fn what_is_answered() -> Vec<(&'static str, Value)> {
+    let reference = |item: &str| json!({"$ref": format!("#/components/schemas/{item}")});
+    let list = |item: &str| json!({"type": "array", "items": reference(item)});
+    let one_of = |words: &[&str]| json!({"type": "string", "enum": words});
+    vec![
         ("/Granted/properties/authorization_details", list("GrantedPermission")),
         ("/Stops/properties/revocations", list("Stop")),
         ("/Answer/properties/stops", list("Stop")),
-        ("/Answer/properties/outcome", json!({"type": "string", "enum": ["granted", "refused"]})),
-        ("/Decided/properties/tier", json!({"type": "string", "enum": ["free", "gated", "forbidden"]})),
-        ("/Change/properties/revocation", stop),
-        ("/Change/properties/audit", json!({"type": "string", "enum": ["recorded", "pending", "volatile"]})),
-        ("/Summary/properties/status", json!({"type": "string", "enum": ["active", "stopped"]})),
-        (
-            "/Readiness/properties/status",
-            json!({"type": "string", "enum": ["ok", "degraded", "unavailable"]}),
-        ),
-    ] {
-        let described = schemas.pointer(place).and_then(|old| old.get("description").cloned());
-        let Some(found) = schemas.pointer_mut(place) else { continue };
-        *found = schema;
-        if let (Some(described), Some(object)) = (described, found.as_object_mut()) {
-            object.entry("description").or_insert(described);
-        }
-    }
-    // One of the two, and not both.
-    schemas["Question"]["oneOf"] = json!([
-        {"required": ["agent"], "properties": {"agent": {"type": "string"}, "identity": {"type": "null"}}},
-        {"required": ["identity"], "properties": {"identity": {"type": "object"}, "agent": {"type": "null"}}}
-    ]);
+        ("/Answer/properties/outcome", one_of(&["granted", "refused"])),
+        ("/Decided/properties/tier", one_of(&["free", "gated", "forbidden"])),
+        ("/Change/properties/revocation", reference("Stop")),
+        ("/Change/properties/audit", one_of(&["recorded", "pending", "volatile"])),
+        ("/Summary/properties/status", one_of(&["active", "stopped"])),
+        ("/Readiness/properties/status", one_of(&["ok", "degraded", "unavailable"])),
+    ]
 }
 
 fn target() -> Value {
