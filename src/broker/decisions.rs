@@ -173,31 +173,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::agent::example::{self, repository};
     use crate::domain::decision::decide;
-    use crate::domain::permission::{Permission, ResourceKind, Tier};
+    use crate::domain::permission::Tier;
     use crate::domain::reason::Reason;
 
     fn agent(free: &[&str]) -> Arc<Agent> {
-        let permission = Permission {
-            name: "payments".parse().unwrap(),
-            kind: ResourceKind::GitRepository,
-            location: "https://github.com/acme/payments".parse().unwrap(),
-            environment: None,
-            patterns: vec!["refs/heads/agent/*".parse().unwrap()],
-            free: free.iter().map(|action| action.parse().unwrap()).collect(),
-            gated: BTreeSet::new(),
-        };
-        Arc::new(Agent {
-            id: "a".parse().unwrap(),
-            purpose: String::new(),
-            owner: "team-a".parse().unwrap(),
-            max_ttl: None,
-            tokens_per_minute: None,
-            sender_constrained: false,
-            may_delegate_to: BTreeSet::new(),
-            identities: Vec::new(),
-            permissions: vec![permission],
-        })
+        let url = "https://github.com/acme/payments";
+        let payments = repository("payments", url, &["refs/heads/agent/*"], free, &[]);
+        Arc::new(example::agent("a", vec![payments]))
     }
 
     fn decisions() -> Decisions {

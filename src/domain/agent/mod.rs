@@ -1,5 +1,8 @@
 //! A registered agent: who it is, who answers for it, what it may do.
 
+#[cfg(test)]
+pub(crate) mod example;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

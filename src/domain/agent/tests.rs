@@ -1,22 +1,8 @@
-use std::collections::BTreeSet;
-
 use super::*;
-use crate::domain::permission::Action;
-
-fn actions(words: &[&str]) -> BTreeSet<Action> {
-    words.iter().map(|word| word.parse().unwrap()).collect()
-}
 
 fn repository(name: &str, url: &str, refs: &[&str], free: &[&str], gated: &[&str]) -> Permission {
-    Permission {
-        name: name.parse().unwrap(),
-        kind: ResourceKind::GitRepository,
-        location: url.parse().unwrap(),
-        environment: Some("staging".into()),
-        patterns: refs.iter().map(|pattern| pattern.parse().unwrap()).collect(),
-        free: actions(free),
-        gated: actions(gated),
-    }
+    let repository = example::repository(name, url, refs, free, gated);
+    Permission { environment: Some("staging".into()), ..repository }
 }
 
 fn endpoint(name: &str, free: &[&str], gated: &[&str]) -> Permission {
@@ -33,17 +19,7 @@ fn payments() -> Permission {
 }
 
 fn agent(permissions: Vec<Permission>) -> Agent {
-    Agent {
-        id: "payments-refactorer".parse().unwrap(),
-        purpose: "Refactors the payments service and opens draft pull requests.".into(),
-        owner: "team-payments".parse().unwrap(),
-        max_ttl: None,
-        tokens_per_minute: None,
-        sender_constrained: false,
-        may_delegate_to: Default::default(),
-        identities: Vec::new(),
-        permissions,
-    }
+    example::agent("payments-refactorer", permissions)
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::agent::example;
 use crate::domain::decision::decide;
 use crate::domain::decision::tests::vocabulary::{USED, agent, guardrails, request};
 
@@ -109,15 +110,8 @@ fn who_may_hand_down_to_whom() {
         ..crate::domain::decision::tests::vocabulary::open_guardrails()
     };
     let parent = |to: &[usize]| Agent {
-        id: ids[0].clone(),
-        purpose: "p".into(),
-        owner: "team".parse().unwrap(),
-        max_ttl: None,
-        tokens_per_minute: None,
-        sender_constrained: false,
         may_delegate_to: to.iter().map(|n| ids[*n].clone()).collect(),
-        identities: Vec::new(),
-        permissions: Vec::new(),
+        ..example::agent("a", Vec::new())
     };
     let reason = |to: &[usize], chain: &[usize], child: usize, depth| {
         let chain: Vec<&AgentId> = chain.iter().map(|n| &ids[*n]).collect();

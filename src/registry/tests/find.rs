@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::document::{Located, Place};
-use crate::domain::agent::IdentityRule;
+use crate::domain::agent::{IdentityRule, example};
 use crate::domain::key::PublicKey;
 use crate::domain::time::Timestamp;
 use crate::registry::clash;
@@ -78,17 +78,7 @@ fn claim_rules() -> impl Strategy<Value = IdentityRule> {
 fn agents() -> impl Strategy<Value = Vec<Arc<Agent>>> {
     vec(vec(claim_rules(), 1..4), 0..12).prop_map(|all| {
         let agent = |(n, identities)| {
-            Arc::new(Agent {
-                id: id(&format!("agent-{n:02}")),
-                purpose: "p".into(),
-                owner: "o".parse().unwrap(),
-                max_ttl: None,
-                tokens_per_minute: None,
-                sender_constrained: false,
-                may_delegate_to: Default::default(),
-                identities,
-                permissions: Vec::new(),
-            })
+            Arc::new(Agent { identities, ..example::agent(&format!("agent-{n:02}"), Vec::new()) })
         };
         all.into_iter().enumerate().map(agent).collect()
     })

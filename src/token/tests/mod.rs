@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::key;
 use super::settings::TokenSettings;
 use super::*;
-use crate::domain::agent::Agent;
+use crate::domain::agent::example;
 use crate::domain::grant::Grant;
 use crate::domain::id::TokenId;
 use crate::domain::identity::VerifiedIdentity;
@@ -58,17 +58,7 @@ fn all<T: std::str::FromStr<Err: std::fmt::Debug>, C: FromIterator<T>>(texts: &[
 
 /// The claims of DESIGN §5, with a fixed id.
 fn claims() -> Claims {
-    let agent = Agent {
-        id: "payments-refactorer".parse().unwrap(),
-        purpose: "Refactors the payments service.".into(),
-        owner: "team-payments".parse().unwrap(),
-        max_ttl: None,
-        tokens_per_minute: None,
-        sender_constrained: false,
-        may_delegate_to: Default::default(),
-        identities: Vec::new(),
-        permissions: Vec::new(),
-    };
+    let agent = example::agent("payments-refactorer", Vec::new());
     let identity = VerifiedIdentity {
         issuer: "github".parse().unwrap(),
         subject: "repo:acme@77/payments@456789:ref:refs/heads/main".into(),

@@ -3,29 +3,12 @@
 use std::time::Instant;
 
 use super::*;
+use crate::domain::agent::example::{agent, repository};
 use crate::domain::request::{MAX_DETAILS_BYTES, MAX_ELEMENTS, MAX_PATTERNS, MAX_RESOURCES, MAX_SCOPE_WORDS};
 
 fn agent_with(patterns: &[String]) -> Agent {
-    let permission = Permission {
-        name: "payments".parse().unwrap(),
-        kind: ResourceKind::GitRepository,
-        location: "https://github.com/acme/payments".parse().unwrap(),
-        environment: None,
-        patterns: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
-        free: all(&["read", "push"]),
-        gated: BTreeSet::new(),
-    };
-    Agent {
-        id: "worker".parse().unwrap(),
-        purpose: "Works.".into(),
-        owner: "team-payments".parse().unwrap(),
-        max_ttl: None,
-        tokens_per_minute: None,
-        sender_constrained: false,
-        may_delegate_to: Default::default(),
-        identities: Vec::new(),
-        permissions: vec![permission],
-    }
+    let url = "https://github.com/acme/payments";
+    agent("worker", vec![repository("payments", url, patterns, &["read", "push"], &[])])
 }
 
 /// Each of `patterns` as an element of its own: all of them are compared with one another.

@@ -1,28 +1,12 @@
 //! One refusal an example: what is named, and by which reason.
 
 use super::*;
+use crate::domain::agent::example::{agent, repository};
 
 fn payments_agent() -> Agent {
-    let (name, kind, place) = RESOURCES[0];
-    Agent {
-        id: "payments-refactorer".parse().unwrap(),
-        purpose: "Refactors.".into(),
-        owner: "team-payments".parse().unwrap(),
-        max_ttl: None,
-        tokens_per_minute: None,
-        sender_constrained: false,
-        may_delegate_to: Default::default(),
-        identities: Vec::new(),
-        permissions: vec![Permission {
-            name: name.parse().unwrap(),
-            kind,
-            location: place.parse().unwrap(),
-            environment: Some("staging".into()),
-            patterns: all(&["refs/heads/agent/*"]),
-            free: all(&["read", "push"]),
-            gated: all(&["merge"]),
-        }],
-    }
+    let (name, _, place) = RESOURCES[0];
+    let payments = repository(name, place, &["refs/heads/agent/*"], &["read", "push"], &["merge"]);
+    agent("payments-refactorer", vec![Permission { environment: Some("staging".into()), ..payments }])
 }
 
 #[test]

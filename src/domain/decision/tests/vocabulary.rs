@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Agent, example};
 use crate::domain::decision::*;
 use crate::domain::guardrails::PRODUCTION;
 
@@ -67,17 +67,8 @@ pub(crate) fn agent() -> impl Strategy<Value = Agent> {
     let max_ttl = prop::option::of((1u64..5_000).prop_map(Duration::from_secs));
     (permissions, subsequence(vec![0usize, 1, 2], 1..=3), max_ttl).prop_map(|((a, b, c), kept, max_ttl)| {
         let every = [a, b, c];
-        Agent {
-            id: "worker".parse().unwrap(),
-            purpose: "Works.".into(),
-            owner: "team-payments".parse().unwrap(),
-            max_ttl,
-            tokens_per_minute: None,
-            sender_constrained: false,
-            may_delegate_to: Default::default(),
-            identities: Vec::new(),
-            permissions: kept.into_iter().map(|n| every[n].clone()).collect(),
-        }
+        let permissions = kept.into_iter().map(|n| every[n].clone()).collect();
+        Agent { max_ttl, ..example::agent("worker", permissions) }
     })
 }
 
