@@ -64,7 +64,7 @@ impl<const N: usize> Field<N> {
 
     pub(super) fn sub(&self, a: Element<N>, b: Element<N>) -> Element<N> {
         let (difference, borrows) = subtract(&a.0, &b.0);
-        Element(if borrows { wrapping_add(&difference, &self.modulus).0 } else { difference })
+        Element(if borrows { wrapping_add(&difference, &self.modulus, false).0 } else { difference })
     }
 
     /// Montgomery multiplication, word by word.
@@ -122,7 +122,7 @@ const fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
 }
 
 const fn add<const N: usize>(a: &[u64; N], b: &[u64; N], modulus: &[u64; N]) -> [u64; N] {
-    let (sum, carries) = wrapping_add(a, b);
+    let (sum, carries) = wrapping_add(a, b, false);
     reduce(sum, carries, modulus)
 }
 
@@ -132,28 +132,28 @@ const fn reduce<const N: usize>(words: [u64; N], carries: bool, modulus: &[u64; 
     if carries || !borrows { reduced } else { words }
 }
 
-const fn wrapping_add<const N: usize>(a: &[u64; N], b: &[u64; N]) -> ([u64; N], bool) {
-    let (mut sum, mut carry, mut at) = ([0; N], false, 0);
+/// `a + b`, and 1 more where that `carries`, modulo 2^(64 N); and whether the sum carries on.
+const fn wrapping_add<const N: usize>(a: &[u64; N], b: &[u64; N], mut carries: bool) -> ([u64; N], bool) {
+    let (mut sum, mut at) = ([0; N], 0);
     while at < N {
         let (low, first) = a[at].overflowing_add(b[at]);
-        let (low, second) = low.overflowing_add(carry as u64);
+        let (low, second) = low.overflowing_add(carries as u64);
         sum[at] = low;
-        carry = first || second;
+        carries = first || second;
         at += 1;
     }
-    (sum, carry)
+    (sum, carries)
 }
 
+/// `a - b` modulo 2^(64 N), which is `a + !b + 1`; and whether the difference borrows.
 const fn subtract<const N: usize>(a: &[u64; N], b: &[u64; N]) -> ([u64; N], bool) {
-    let (mut difference, mut borrow, mut at) = ([0; N], false, 0);
+    let (mut complement, mut at) = ([0; N], 0);
     while at < N {
-        let (low, first) = a[at].overflowing_sub(b[at]);
-        let (low, second) = low.overflowing_sub(borrow as u64);
-        difference[at] = low;
-        borrow = first || second;
+        complement[at] = !b[at];
         at += 1;
     }
-    (difference, borrow)
+    let (difference, carries) = wrapping_add(a, &complement, true);
+    (difference, !carries)
 }
 
 const fn is_below<const N: usize>(a: &[u64; N], b: &[u64; N]) -> bool {
