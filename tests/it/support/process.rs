@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::broker::{AUDIENCE, Answer, Hands, PAYMENTS, client, decode};
+use crate::support::configuration::configuration_of;
 use crate::support::signer::Signer;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -318,39 +319,6 @@ pub(crate) fn hallpass(arguments: &[&str], file: &Path) -> (bool, String) {
 }
 
 fn configuration(plan: &Plan) -> String {
-    let ledger = Digest::of(b"ledger-key");
-    let Plan { revocation, more, .. } = plan;
-    format!(
-        r#"[server]
-name = "broker-a"
-listen = "127.0.0.1:0"
-public_url = "{AUDIENCE}"
-
-[admin]
-listen = "127.0.0.1:0"
-local_operator_key_file = "operator.key"
-
-[store]
-url = "sqlite://data/hallpass.db"
-
-[revocation]
-url = "{revocation}"
-
-[registry]
-path = "agents"
-
-[[resource_server]]
-name = "ledger"
-origins = ["https://ledger.staging.acme.internal"]
-key_sha256 = "{ledger}"
-
-[[issuer]]
-name = "ci"
-url = "{CI}"
-audience = "{AUDIENCE}"
-jwks_file = "jwks.json"
-
-{more}
-"#
-    )
+    let more = format!("jwks_file = \"jwks.json\"\n\n{}", plan.more);
+    configuration_of("sqlite://data/hallpass.db", &plan.revocation, CI, &more)
 }
