@@ -37,7 +37,7 @@ pub enum StoreError {
     /// The tables of the kill switch are not what the log says. A start by either of them could set somebody free.
     #[error(
         "the tables of the kill switch are not what the audit log tells, so nobody is set free by a start: {0}; \
-             `hallpass audit verify` names the first event concerned; restore the store from a copy from before it"
+             `hallpass audit verify` names everything that differs; restore the store from a copy from before it"
     )]
     Differs(String),
     /// Stops, lifts and issuances are recorded by functions of their own, which keep the rules.

@@ -26,7 +26,7 @@ pub use error::StoreError;
 pub use settings::StoreSettings;
 pub use spool::{Spool, Unnumbered};
 pub use sqlite::{Activity, Reach, Reader, verify};
-pub use verify::{Verified, VerifyError};
+pub use verify::{Difference, Differences, Verified, VerifyError};
 pub use write::{Adoption, Head, Issuance, Lifted, Recorded};
 
 use crate::domain::digest::Digest;

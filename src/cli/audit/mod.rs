@@ -59,7 +59,7 @@ Examples:
   hallpass audit checkpoint > checkpoint-2026-11-23
   hallpass audit checkpoint --key")]
     Checkpoint(CheckpointArgs),
-    /// Recomputes the whole log and names the first event that is not as it was
+    /// Recomputes the whole log and names everything that is not as it was
     #[command(after_help = "\
 Reads the store of --config, also beside a serving broker. Exit code 0: every event is as it was
 written, in one unbroken order. Give it a checkpoint that was kept elsewhere: without one nobody can

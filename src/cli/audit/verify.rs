@@ -1,14 +1,15 @@
-//! `hallpass audit verify`: recomputes the whole log and names the first event that is not as it was.
+//! `hallpass audit verify`: recomputes the whole log and names everything that is not as it was.
 
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
 use super::local;
 use crate::cli::args::ConfigArgs;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::checkpoint::{self, Checkpoint, VerifierKey};
-use crate::store::{Reader, Verified, VerifyError, verify};
+use crate::store::{Difference, Differences, Reader, Verified, VerifyError, verify};
 
 /// Shorter logs are done before anyone could read a bar.
 const WORTH_A_BAR: u64 = 50_000;
@@ -32,7 +33,7 @@ pub struct VerifyArgs {
 }
 
 /// # Errors
-/// With what fails first, and where.
+/// With all that differs, and where.
 pub(super) fn run(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome {
     let (reader, checkpoint) = what(args, host)?;
     let covered = checkpoint.as_ref().map(|checkpoint| checkpoint.size);
@@ -42,10 +43,7 @@ pub(super) fn run(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome {
     {
         writeln!(host.out, "{verdict}")?;
     }
-    let Verified { size, root } = verified.map_err(|error| {
-        Failure::failed(format!("the audit log does not verify: {error}"))
-            .remedy("keep the database as it is, and compare it with a backup from before that event")
-    })?;
+    let Verified { size, root } = verified.map_err(|error| failure(&error))?;
     if args.json {
         return Ok(());
     }
@@ -61,20 +59,54 @@ pub(super) fn run(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome {
 fn verdict(verified: &Result<Verified, VerifyError>, covered: Option<u64>) -> Option<serde_json::Value> {
     match verified {
         Ok(Verified { size, root }) => {
-            Some(serde_json::json!({"verified": true, "size": size, "root": root, "checkpoint": covered}))
+            Some(json!({"verified": true, "size": size, "root": root, "checkpoint": covered}))
         }
         Err(VerifyError::Store(_)) => None,
-        Err(error) => {
-            let (first, last) = match error {
-                VerifyError::Tampered { first, last, .. } => (Some(*first), Some(*last)),
-                _ => (None, None),
-            };
-            let problem = error.to_string();
-            Some(serde_json::json!({
-                "verified": false, "first": first, "last": last, "problem": problem, "checkpoint": covered,
-            }))
+        Err(VerifyError::Differs(differences)) => {
+            let all: Vec<_> = differences.named().iter().map(difference).collect();
+            let mut verdict = all.first().cloned().unwrap_or_else(|| json!({}));
+            verdict["verified"] = false.into();
+            verdict["checkpoint"] = json!(covered);
+            verdict["more"] = differences.unnamed().into();
+            verdict["differences"] = all.into();
+            Some(verdict)
         }
     }
+}
+
+fn difference(difference: &Difference) -> serde_json::Value {
+    let (first, last) = difference.events().unzip();
+    json!({"first": first, "last": last, "problem": difference.to_string()})
+}
+
+/// So many differences are read on a terminal; `--json` has more.
+const SHOWN: usize = 20;
+
+fn failure(error: &VerifyError) -> Failure {
+    const WHAT: &str = "the audit log does not verify";
+    let failure = match error {
+        VerifyError::Store(error) => Failure::failed(format!("{WHAT}: {error}")),
+        VerifyError::Differs(differences) => {
+            let named = differences.named();
+            let shown = &named[..named.len().min(SHOWN)];
+            let (first, rest) =
+                shown.split_first().map_or((String::new(), shown), |(f, r)| (f.to_string(), r));
+            let mut failure = Failure::failed(format!("{WHAT}: {first}"));
+            for difference in rest {
+                failure = failure.fact("also", difference.to_string());
+            }
+            match (named.len() - shown.len()) as u64 + differences.unnamed() {
+                0 => failure,
+                more => failure.fact(
+                    "also",
+                    format!("{more} more differences; --json names up to {}", Differences::NAMED),
+                ),
+            }
+        }
+    };
+    failure.remedy(
+        "keep the database as it is, and compare it with a backup from before the first of these events",
+    )
 }
 
 fn what(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome<(Reader, Option<Checkpoint>)> {
@@ -119,7 +151,7 @@ fn with_progress(reader: &Reader, checkpoint: Option<&Checkpoint>) -> Result<Ver
 /// Verifies the log in the database file `path`, whatever the configuration says.
 ///
 /// # Errors
-/// With what fails first, and where.
+/// With all that differs, and where.
 pub fn verify_file(path: &Path, checkpoint: Option<&Checkpoint>) -> Result<Verified, VerifyError> {
     verify(&Reader::open(path)?, checkpoint, &mut |_, _| {})
 }

@@ -1,5 +1,6 @@
 //! The tables, and how connections to them are opened.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -118,9 +119,9 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     }
 }
 
-/// The first table, index, trigger or view that is not as this version makes it. A trigger could drop
+/// The tables, indexes, triggers and views that are not as this version makes them. A trigger could drop
 /// events unseen; an index of other rows could hide them from an auditor.
-pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>, StoreError> {
+pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let model = Connection::open_in_memory()?;
     for tables in [tables::LOG, tables::HEAD, tables::STOPS, tables::KEYS, blocks::TABLES] {
         model.execute_batch(tables)?;
@@ -134,9 +135,10 @@ pub(super) fn first_difference(connection: &Connection) -> Result<Option<String>
         rows.collect()
     };
     let (expected, found) = (read(&model)?, read(connection)?);
-    let stranger = found.iter().find(|entry| !expected.contains(entry));
-    let lost = expected.iter().find(|entry| !found.contains(entry));
-    Ok(stranger.or(lost).map(|(name, _)| name.clone()))
+    let strangers = found.iter().filter(|entry| !expected.contains(entry));
+    let lost = expected.iter().filter(|entry| !found.contains(entry));
+    let names: BTreeSet<String> = strangers.chain(lost).map(|(name, _)| name.clone()).collect();
+    Ok(names.into_iter().collect())
 }
 
 /// One of the values that are set once.

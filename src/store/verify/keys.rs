@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kept, VerifyError};
+use super::{Difference, Differences, Kept, VerifyError};
 use crate::domain::event::{Event, Kind};
 use crate::domain::signing::KeyRecord;
+use crate::store::error::StoreError;
 
 /// What the events have said so far. An earlier hallpass did not say which keys it made, so until the log is named,
 /// which tells of all of them, there may be others.
@@ -19,10 +20,12 @@ impl Replay {
     pub(super) fn note(&mut self, seq: u64, event: &Event) -> Result<(), VerifyError> {
         if event.kind == Kind::LogNamed {
             if self.origin.is_some() || event.origin.is_none() {
-                return Err(VerifyError::event(seq, "it names a log that has a name, or gives it none"));
+                return Err(Difference::event(seq, "it names a log that has a name, or gives it none").into());
             }
             if self.keys.values().any(|key| !event.keys.contains(key)) {
-                return Err(VerifyError::event(seq, "it lacks a signing key that an earlier event told of"));
+                return Err(
+                    Difference::event(seq, "it lacks a signing key that an earlier event told of").into()
+                );
             }
             self.origin.clone_from(&event.origin);
         } else if event.kind != Kind::KeyRotated {
@@ -35,27 +38,39 @@ impl Replay {
         Ok(())
     }
 
-    /// Compares the keys and the name as they stand with what all events made of them.
-    pub(super) fn check(&self, kept: &impl Kept) -> Result<(), VerifyError> {
-        let found =
-            kept.keys().map_err(|error| VerifyError::Keys(format!("one of them cannot be read: {error}")))?;
-        let found: BTreeMap<String, KeyRecord> =
-            found.iter().map(|key| (key.kid.clone(), KeyRecord::from(key))).collect();
-        let wrong = |kid: &str, what: &str| Err(VerifyError::Keys(format!("{} {what}", kid.escape_debug())));
-        for (kid, told) in &self.keys {
-            match found.get(kid) {
-                None => return wrong(kid, "was removed without an event"),
-                Some(key) if key != told => return wrong(kid, "was changed without an event"),
-                Some(_) => {}
+    /// Notes where the keys and the name as they stand are not what all events made of them.
+    pub(super) fn check(&self, kept: &impl Kept, differences: &mut Differences) -> Result<(), StoreError> {
+        match kept.keys() {
+            Err(error) => {
+                differences.push(Difference::Keys(format!("one of them cannot be read: {error}")));
+            }
+            Ok(found) => {
+                self.compare(found.iter().map(|key| (key.kid.clone(), KeyRecord::from(key))), differences);
             }
         }
         let Some(origin) = &self.origin else { return Ok(()) };
-        if let Some(kid) = found.keys().find(|kid| !self.keys.contains_key(*kid)) {
-            return wrong(kid, "was added without an event");
-        }
         match kept.names()?.as_slice() {
-            [(name, value)] if name == "origin" && value == origin => Ok(()),
-            _ => Err(VerifyError::Origin(origin.clone())),
+            [(name, value)] if name == "origin" && value == origin => {}
+            _ => differences.push(Difference::Origin(origin.clone())),
+        }
+        Ok(())
+    }
+
+    fn compare(&self, found: impl Iterator<Item = (String, KeyRecord)>, differences: &mut Differences) {
+        let found: BTreeMap<String, KeyRecord> = found.collect();
+        let mut wrong = |kid: &str, what: &str| {
+            differences.push(Difference::Keys(format!("{} {what}", kid.escape_debug())));
+        };
+        for (kid, told) in &self.keys {
+            match found.get(kid) {
+                None => wrong(kid, "was removed without an event"),
+                Some(key) if key != told => wrong(kid, "was changed without an event"),
+                Some(_) => {}
+            }
+        }
+        if self.origin.is_some() {
+            let strangers = found.keys().filter(|kid| !self.keys.contains_key(*kid));
+            strangers.for_each(|kid| wrong(kid, "was added without an event"));
         }
     }
 }

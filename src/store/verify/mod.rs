@@ -3,6 +3,7 @@
 //!
 //! A backend walks its events in order, checks what only it has, such as columns and indexes, and gives each to [`Walk`].
 
+mod difference;
 mod keys;
 mod stops;
 
@@ -14,6 +15,8 @@ use crate::domain::revocation::{Revision, Stop};
 use crate::domain::signing::SealedKey;
 use crate::store::error::StoreError;
 use crate::store::head::{HeadRow, Span};
+
+pub use difference::{Difference, Differences, VerifyError};
 
 /// What a backend keeps beside the events, at one moment.
 pub(in crate::store) trait Kept {
@@ -44,48 +47,6 @@ pub struct Verified {
     pub root: Digest,
 }
 
-/// Where the log is not what it was.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The first event that fails; the first and last of those among which it is, where only a hash over
-    /// several tells.
-    #[error("{}: {problem}", events(*.first, *.last))]
-    Tampered { first: u64, last: u64, problem: String },
-    /// The database's tables are not those that hallpass makes.
-    #[error("the database's own definition of {0} was changed")]
-    Schema(String),
-    /// The file contradicts itself, whatever hallpass wrote into it.
-    #[error("the database file is damaged: {0}")]
-    Broken(String),
-    /// Which one, and how.
-    #[error("the signing keys are not those that the log tells of: {0}")]
-    Keys(String),
-    #[error("the log was named {0}, and what the database says of itself is something else")]
-    Origin(String),
-    #[error("the head was changed: {0}")]
-    Head(String),
-    /// The checkpoint covers events that are gone.
-    #[error("the log ends at event {size}, but the checkpoint covers {covered}: events were removed")]
-    Truncated { size: u64, covered: u64 },
-    /// The log is whole in itself, and another than the one that was signed.
-    #[error("the first {covered} events are not those that the checkpoint was signed for")]
-    Rewritten { covered: u64 },
-    #[error("the checkpoint is of the log {found}, and this one is {expected}")]
-    OtherLog { found: String, expected: String },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl VerifyError {
-    pub(in crate::store) fn event(seq: u64, problem: impl Into<String>) -> Self {
-        Self::Tampered { first: seq, last: seq, problem: problem.into() }
-    }
-}
-
-fn events(first: u64, last: u64) -> String {
-    if first == last { format!("event {first}") } else { format!("events {first} to {last}") }
-}
-
 /// What is recomputed.
 pub(in crate::store) struct Walk<'a, K> {
     kept: &'a K,
@@ -99,6 +60,7 @@ pub(in crate::store) struct Walk<'a, K> {
     checkpoint: Option<&'a Checkpoint>,
     /// The root of what the checkpoint covers, once it was met.
     covered: Option<Digest>,
+    differences: Differences,
 }
 
 impl<'a, K: Kept> Walk<'a, K> {
@@ -113,6 +75,7 @@ impl<'a, K: Kept> Walk<'a, K> {
             tiles: 0,
             checkpoint,
             covered: checkpoint.filter(|checkpoint| checkpoint.size == 0).map(|_| empty_root()),
+            differences: Differences::default(),
         }
     }
 
@@ -121,7 +84,15 @@ impl<'a, K: Kept> Walk<'a, K> {
         self.frontier.size() + 1
     }
 
+    /// Where everything that differs is noted.
+    pub(in crate::store) fn differences(&mut self) -> &mut Differences {
+        &mut self.differences
+    }
+
     /// Takes the next event, whose bytes have this leaf hash.
+    ///
+    /// # Errors
+    /// Where the events contradict each other, so that what follows cannot be judged.
     pub(in crate::store) fn note(
         &mut self,
         seq: u64,
@@ -129,33 +100,37 @@ impl<'a, K: Kept> Walk<'a, K> {
         event: &Event,
     ) -> Result<(), VerifyError> {
         self.append(seq, leaf)?;
-        self.stops.note(self.kept, seq, event)?;
+        self.stops.note(self.kept, seq, event, &mut self.differences)?;
         self.keys.note(seq, event)?;
         self.span.note(event.at.millis());
+        self.good = seq;
         Ok(())
     }
 
-    /// The event `seq` is good in what only the backend knows, too.
-    pub(in crate::store) fn accept(&mut self, seq: u64) {
-        self.good = seq;
-    }
-
-    /// Compares the stops with what the events so far made of them; where they are the `whole` log, everything.
-    pub(in crate::store) fn check_stops(&self, whole: bool) -> Result<(), VerifyError> {
-        self.stops.check(self.kept, self.good, whole)
-    }
-
-    /// Compares what is kept of the whole log, which was walked, and the checkpoint.
-    pub(in crate::store) fn finish(self) -> Result<Verified, VerifyError> {
-        self.tiles()?;
-        self.head()?;
-        self.keys.check(self.kept)?;
+    /// Compares what is kept with what the events made of it: of a log that was not walked to its end, the stops that it
+    /// told of; of a `whole` one everything, and the checkpoint.
+    ///
+    /// # Errors
+    /// With all that was noted.
+    pub(in crate::store) fn finish(mut self, whole: bool) -> Result<Verified, VerifyError> {
+        self.stops.check(self.kept, self.good, whole, &mut self.differences)?;
+        if whole {
+            self.tiles()?;
+            let head = self.head();
+            self.differences.take(head)?;
+            self.keys.check(self.kept, &mut self.differences)?;
+            self.checkpoint();
+        }
         let verified = Verified { size: self.good, root: self.frontier.root() };
-        let Some(checkpoint) = self.checkpoint else { return Ok(verified) };
+        self.differences.check().map(|()| verified)
+    }
+
+    fn checkpoint(&mut self) {
+        let Some(&Checkpoint { size: covered, root, .. }) = self.checkpoint else { return };
         match self.covered {
-            None => Err(VerifyError::Truncated { size: self.good, covered: checkpoint.size }),
-            Some(root) if root != checkpoint.root => Err(VerifyError::Rewritten { covered: checkpoint.size }),
-            Some(_) => Ok(verified),
+            None => self.differences.push(Difference::Truncated { size: self.good, covered }),
+            Some(found) if found != root => self.differences.push(Difference::Rewritten { covered }),
+            Some(_) => {}
         }
     }
 
@@ -171,7 +146,7 @@ impl<'a, K: Kept> Walk<'a, K> {
             if self.kept.tile(node)? != Some(hash) {
                 let first = (node.index << node.level) + 1;
                 let problem = "the inner node over them is not the one that was written".to_owned();
-                return Err(VerifyError::Tampered { first, last: seq, problem });
+                self.differences.push(Difference::Tampered { first, last: seq, problem });
             }
         }
         if self.checkpoint.is_some_and(|checkpoint| checkpoint.size == seq) {
@@ -180,21 +155,22 @@ impl<'a, K: Kept> Walk<'a, K> {
         Ok(())
     }
 
-    fn tiles(&self) -> Result<(), VerifyError> {
-        if self.kept.tiles()? == self.tiles {
-            return Ok(());
+    fn tiles(&mut self) -> Result<(), StoreError> {
+        if self.kept.tiles()? > self.tiles {
+            let problem = "there are inner nodes over events that the log does not have";
+            self.differences.push(Difference::Head(problem.to_owned()));
         }
-        Err(VerifyError::Head("there are inner nodes over events that the log does not have".to_owned()))
+        Ok(())
     }
 
     fn head(&self) -> Result<(), VerifyError> {
         let head = match self.kept.head() {
-            Err(StoreError::Damaged(problem)) => return Err(VerifyError::Head(problem)),
+            Err(StoreError::Damaged(problem)) => return Err(Difference::Head(problem).into()),
             head => head?,
         };
         let size = self.frontier.size();
         let tampered = |first, last, problem: &str| {
-            Err(VerifyError::Tampered { first, last, problem: problem.to_owned() })
+            Err(Difference::Tampered { first, last, problem: problem.to_owned() }.into())
         };
         if head.size > size {
             return tampered(size + 1, head.size, "missing, though the head counts it");
@@ -209,10 +185,10 @@ impl<'a, K: Kept> Walk<'a, K> {
             }
         }
         if head.peaks.len() != self.frontier.peaks().len() || head.root != self.frontier.root() {
-            return Err(VerifyError::Head("its root is not that of its events".to_owned()));
+            return Err(Difference::Head("its root is not that of its events".to_owned()).into());
         }
         if head.span != self.span {
-            return Err(VerifyError::Head("its times are not those of its events".to_owned()));
+            return Err(Difference::Head("its times are not those of its events".to_owned()).into());
         }
         Ok(())
     }

@@ -165,6 +165,23 @@ fn a_changed_copy_fails_and_the_event_is_named() {
             assert!(said.contains(&format!("event {named}")), "{sql}: {said}");
         }
     }
+    // Each of several differences is named, and for a program too.
+    copy(&place, "several.db");
+    change(
+        &place.path("several.db"),
+        "UPDATE events SET agent = 'somebody', request = 'x' WHERE seq IN (2, 3)",
+    );
+    let said = local(&place, "audit verify --database several.db").ended(1);
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("the column ")).collect();
+    assert_eq!(lines.len(), 4, "{said}");
+    assert!(lines[0].starts_with("error: the audit log does not verify: event 2: "), "{said}");
+    assert!(lines[3].starts_with("  also: event 3: the column request "), "{said}");
+    let verdict: Value =
+        serde_json::from_str(&local(&place, "audit verify --database several.db --json").out).unwrap();
+    let firsts: Vec<_> =
+        verdict["differences"].as_array().unwrap().iter().map(|one| one["first"].as_u64()).collect();
+    assert_eq!(firsts, [2, 2, 3, 3].map(Some));
+    assert_eq!((&verdict["first"], &verdict["more"]), (&Value::from(2), &Value::from(0)));
     // The broker's own log is as it was.
     local(&place, "audit verify --checkpoint kept").done();
 }

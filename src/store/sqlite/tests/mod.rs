@@ -21,7 +21,7 @@ use crate::domain::id::RequestId;
 use crate::domain::identity::Workload;
 use crate::domain::permission::GrantedPermission;
 use crate::domain::revocation::{Holder, Levels, Lift, Revision, Verdict};
-use crate::store::{Issuance, Lifted, Store, Verified, VerifyError, record};
+use crate::store::{Difference, Issuance, Lifted, Store, Verified, VerifyError, record};
 
 const START: i64 = 1_795_000_000_000;
 
@@ -54,9 +54,21 @@ impl Place {
         verify(&Reader::open(&self.path()).unwrap(), None, &mut |_, _| {})
     }
 
+    /// What differs in the file, which is not as it was.
+    fn differences(&self) -> Vec<Difference> {
+        found(self.verify())
+    }
+
     /// Changes the file as someone with write access could.
     fn tamper(&self, sql: &str) {
         rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
+    }
+}
+
+fn found(verified: Result<Verified, VerifyError>) -> Vec<Difference> {
+    match verified {
+        Err(VerifyError::Differs(differences)) => differences.named().to_vec(),
+        other => panic!("{other:?}"),
     }
 }
 

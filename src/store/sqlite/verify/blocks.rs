@@ -2,8 +2,9 @@
 //!
 //! The entries are ordered by term and the events by `seq`, so they are compared as sets: by a sum of
 //! keyed hashes, whose keys are new at each run and unknown to whoever wrote the file. Only when the
-//! sums differ is the first block looked for, which takes longer.
+//! sums differ are the blocks at fault looked for, which takes longer.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::Connection;
@@ -12,7 +13,7 @@ use crate::domain::event::Event;
 use crate::store::error::StoreError;
 use crate::store::sqlite::blocks::{self, Entry, SIZE};
 use crate::store::sqlite::row::sql_int;
-use crate::store::verify::VerifyError;
+use crate::store::verify::{Difference, Differences};
 
 /// A set of (term, block), without order.
 #[derive(Debug, Default)]
@@ -46,14 +47,15 @@ impl Tally {
         connection: &Connection,
         seq: u64,
         event: &Event,
-    ) -> Result<(), VerifyError> {
+        differences: &mut Differences,
+    ) -> Result<(), StoreError> {
         self.open.note(event.at.millis(), &blocks::terms(event));
         if !seq.is_multiple_of(SIZE) {
             return Ok(());
         }
         let (block, entry) = (self.full, std::mem::take(&mut self.open));
         if !entry.has_times_of(connection, block)? {
-            return Err(named(block, "the times by which they are found are not theirs".to_owned()));
+            differences.push(named(block, "the times by which they are found are not theirs"));
         }
         for term in entry.terms() {
             self.terms.add(&term, block);
@@ -63,13 +65,19 @@ impl Tally {
     }
 }
 
-fn named(block: u64, problem: String) -> VerifyError {
-    VerifyError::Tampered { first: blocks::first_seq(block), last: (block + 1).saturating_mul(SIZE), problem }
+fn named(block: u64, problem: impl Into<String>) -> Difference {
+    let (first, last) = (blocks::first_seq(block), (block + 1).saturating_mul(SIZE));
+    Difference::Tampered { first, last, problem: problem.into() }
 }
 
 /// Compares the entries of the full blocks that were walked, and where the log is `whole` all entries there
 /// are, with those of the events.
-pub(super) fn check(connection: &Connection, walked: &Tally, whole: bool) -> Result<(), VerifyError> {
+pub(super) fn check(
+    connection: &Connection,
+    walked: &Tally,
+    whole: bool,
+    differences: &mut Differences,
+) -> Result<(), StoreError> {
     let expected = &walked.terms;
     let mut found = Fingerprint { keys: expected.keys.clone(), ..Fingerprint::default() };
     each(connection, |term, block| {
@@ -79,14 +87,16 @@ pub(super) fn check(connection: &Connection, walked: &Tally, whole: bool) -> Res
         Ok(())
     })?;
     if (found.count, found.sums) != (expected.count, expected.sums) {
-        return Err(first_wrong(connection, walked, whole)?);
+        name_wrong(connection, walked, whole, differences)?;
     }
-    let stranger = "SELECT min(block) FROM blocks WHERE block >= ?1 OR block < 0";
-    let stranger: Option<i64> = connection.query_row(stranger, [sql_int(walked.full)], |row| row.get(0))?;
-    match stranger.filter(|_| whole) {
-        Some(block) => Err(named(block.unsigned_abs(), "entered, and not all in the log".to_owned())),
-        None => Ok(()),
+    if whole {
+        let strangers = "SELECT block FROM blocks WHERE block >= ?1 OR block < 0 ORDER BY block";
+        let mut strangers = connection.prepare(strangers)?;
+        for block in strangers.query_map([sql_int(walked.full)], |row| row.get::<_, i64>(0))? {
+            differences.push(named(block?.unsigned_abs(), "entered, and not all in the log"));
+        }
     }
+    Ok(())
 }
 
 fn each(
@@ -102,34 +112,50 @@ fn each(
     Ok(())
 }
 
-/// The first block with a term too few or too many.
-fn first_wrong(connection: &Connection, walked: &Tally, whole: bool) -> Result<VerifyError, StoreError> {
+/// Names each block with a term too few or too many.
+fn name_wrong(
+    connection: &Connection,
+    walked: &Tally,
+    whole: bool,
+    differences: &mut Differences,
+) -> Result<(), StoreError> {
     let mut entered = vec![0u64; usize::try_from(walked.full).unwrap_or(0)];
-    let mut beyond = None;
+    let mut beyond = BTreeSet::new();
     each(connection, |_, block| {
         match usize::try_from(block).ok().and_then(|block| entered.get_mut(block)) {
             Some(count) => *count += 1,
-            None if whole => beyond = beyond.min(Some(block)).or(Some(block)),
+            None if whole && beyond.len() < Differences::NAMED => drop(beyond.insert(block)),
             None => {}
         }
         Ok(())
     })?;
+    let mut named_none = true;
+    let mut name = |difference| {
+        named_none = false;
+        differences.push(difference);
+    };
     let mut exists = connection.prepare("SELECT count(*) FROM terms WHERE term = ?1 AND block = ?2")?;
-    for (block, entered) in (0..).zip(entered) {
-        let entry = Entry::of(connection, block, u64::MAX - 1)?;
-        let terms = entry.terms();
-        for term in &terms {
-            let count: i64 = exists.query_row((term, sql_int(block)), |row| row.get(0))?;
-            if count == 0 {
-                return Ok(named(block, format!("not to be found by «{term}», which is said there")));
+    for (block, mut strangers) in (0..).zip(entered) {
+        let mut lost = None;
+        for term in Entry::of(connection, block, u64::MAX - 1)?.terms() {
+            match exists.query_row((&term, sql_int(block)), |row| row.get::<_, i64>(0))? {
+                0 => lost = lost.or(Some(term)),
+                _ => strangers = strangers.saturating_sub(1),
             }
         }
-        if entered > terms.len() as u64 {
-            return Ok(named(block, "found by what is not said there".to_owned()));
+        if let Some(term) = lost {
+            name(named(block, format!("not to be found by «{term}», which is said there")));
+        }
+        if strangers > 0 {
+            name(named(block, "found by what is not said there"));
         }
     }
-    Ok(match beyond {
-        Some(block) => named(block, "found by what is not said there".to_owned()),
-        None => VerifyError::Head("the entries of the blocks contradict themselves".to_owned()),
-    })
+    for block in beyond {
+        name(named(block, "found by what is not said there"));
+    }
+    if named_none {
+        let problem = "the entries of the blocks contradict themselves";
+        differences.push(Difference::Head(problem.to_owned()));
+    }
+    Ok(())
 }

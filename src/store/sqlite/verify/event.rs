@@ -8,38 +8,47 @@ use crate::domain::event::Event;
 use crate::domain::merkle::leaf_hash;
 use crate::store::record;
 use crate::store::sqlite::draft::Columns;
-use crate::store::verify::VerifyError;
+use crate::store::verify::{Difference, Differences, VerifyError};
 
 pub(super) const SELECT: &str = "SELECT seq, leaf, at, kind, outcome, agent, owner, issuer, token, request,
     expires, bytes FROM events ORDER BY seq";
 
-/// Checks that the row is the event `seq`, and gives its leaf hash and what it says.
-pub(super) fn check(row: &Row<'_>, seq: u64) -> Result<(Digest, Event), VerifyError> {
+/// Checks that the row is the event `seq`, and gives its leaf hash and what it says. A column that differs from what it
+/// says is noted.
+///
+/// # Errors
+/// Where the row is not the event that was hashed, so that nothing after it can be judged.
+pub(super) fn check(
+    row: &Row<'_>,
+    seq: u64,
+    differences: &mut Differences,
+) -> Result<(Digest, Event), VerifyError> {
+    let wrong = |problem: String| VerifyError::from(Difference::event(seq, problem));
     let found: i64 = row.get(0)?;
     match u64::try_from(found) {
         Ok(found) if found == seq => {}
         Ok(found) if found > seq => {
             let last = found - 1;
-            return Err(VerifyError::Tampered { first: seq, last, problem: "missing".to_owned() });
+            return Err(Difference::Tampered { first: seq, last, problem: "missing".to_owned() }.into());
         }
-        _ => return Err(VerifyError::event(seq, format!("there is an event {found} before it"))),
+        _ => return Err(wrong(format!("there is an event {found} before it"))),
     }
     let Ok(bytes) = row.get_ref(11)?.as_str() else {
-        return Err(VerifyError::event(seq, "its bytes are not UTF-8 text"));
+        return Err(wrong("its bytes are not UTF-8 text".to_owned()));
     };
     let leaf = leaf_hash(bytes.as_bytes());
     if row.get_ref(1)? != ValueRef::Blob(&leaf.0) {
-        return Err(VerifyError::event(seq, "its bytes are not those that were hashed"));
+        return Err(wrong("its bytes are not those that were hashed".to_owned()));
     }
-    let event = record::parse(seq, bytes).map_err(|problem| VerifyError::event(seq, problem))?;
-    if let Some(column) = first_difference(row, &Columns::of(&event))? {
+    let event = record::parse(seq, bytes).map_err(wrong)?;
+    compare(row, &Columns::of(&event), |column| {
         let problem = format!("the column {column} differs from what the event says");
-        return Err(VerifyError::event(seq, problem));
-    }
+        differences.push(Difference::event(seq, problem));
+    })?;
     Ok((leaf, event))
 }
 
-fn first_difference(row: &Row<'_>, columns: &Columns) -> rusqlite::Result<Option<&'static str>> {
+fn compare(row: &Row<'_>, columns: &Columns, mut differs: impl FnMut(&str)) -> rusqlite::Result<()> {
     fn text(value: Option<&str>) -> ValueRef<'_> {
         value.map_or(ValueRef::Null, |value| ValueRef::Text(value.as_bytes()))
     }
@@ -56,8 +65,8 @@ fn first_difference(row: &Row<'_>, columns: &Columns) -> rusqlite::Result<Option
     ];
     for (n, (name, value)) in expected.into_iter().enumerate() {
         if row.get_ref(n + 2)? != value {
-            return Ok(Some(name));
+            differs(name);
         }
     }
-    Ok(None)
+    Ok(())
 }

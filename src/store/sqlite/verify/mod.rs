@@ -15,7 +15,7 @@ use crate::domain::checkpoint::Checkpoint;
 use crate::store::error::StoreError;
 use crate::store::sqlite::Reader;
 use crate::store::sqlite::schema;
-use crate::store::verify::{Kept, Verified, VerifyError, Walk};
+use crate::store::verify::{Difference, Differences, Kept, Verified, VerifyError, Walk};
 use kept::Tables;
 
 impl From<rusqlite::Error> for VerifyError {
@@ -32,30 +32,25 @@ const STEP: u64 = 4096;
 /// log. `progress` gets the events done and how many there are.
 ///
 /// # Errors
-/// The first thing that is not as it was written.
+/// Everything that is not as it was written. Where an event is not the one that was hashed, or contradicts those
+/// before it, only what is told up to there can be judged.
 pub fn verify(
     reader: &Reader,
     checkpoint: Option<&Checkpoint>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
     let transaction = reader.connection().unchecked_transaction().map_err(StoreError::from)?;
-    if let Some(name) = schema::first_difference(&transaction)? {
-        return Err(VerifyError::Schema(name));
-    }
-    check_integrity(&transaction)?;
-    check_origin(&transaction, checkpoint)?;
+    check_file(&transaction, checkpoint)?;
     let tables = Tables(&transaction);
     let mut walk = Walk::new(&tables, checkpoint);
     let mut tally = blocks::Tally::default();
     let total = tables.head().map_or(0, |head| head.size);
     let walked = walk_events(&transaction, &mut walk, &mut tally, |done| progress(done, total.max(done)));
-    // What is found beside the events may be wrong at an earlier event than the walk ended at.
     let whole = walked.is_ok();
-    blocks::check(&transaction, &tally, whole)?;
-    walk.check_stops(whole)?;
-    walked?;
+    walk.differences().take(walked)?;
+    blocks::check(&transaction, &tally, whole, walk.differences())?;
     let end = walk.next() - 1;
-    let verified = walk.finish()?;
+    let verified = walk.finish(whole)?;
     progress(end, end);
     Ok(verified)
 }
@@ -74,30 +69,36 @@ fn walk_events(
         let row = match rows.next() {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(()),
-            Err(error) => return Err(VerifyError::event(seq, format!("it cannot be read: {error}"))),
+            Err(error) => return Err(Difference::event(seq, format!("it cannot be read: {error}")).into()),
         };
-        let (leaf, found) = event::check(row, seq)?;
+        let (leaf, found) = event::check(row, seq, walk.differences())?;
         walk.note(seq, leaf, &found)?;
-        tally.note(connection, seq, &found)?;
-        walk.accept(seq);
+        tally.note(connection, seq, &found, walk.differences())?;
         if seq.is_multiple_of(STEP) {
             progress(seq);
         }
     }
 }
 
-/// Whether SQLite itself finds the file whole: an index that lacks a row would hide a stop from the broker.
-fn check_integrity(connection: &Connection) -> Result<(), VerifyError> {
-    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(VerifyError::Broken(found)) }
-}
-
-fn check_origin(connection: &Connection, checkpoint: Option<&Checkpoint>) -> Result<(), VerifyError> {
-    let origin = schema::meta(connection, "origin")?;
-    match (checkpoint, origin) {
-        (Some(checkpoint), Some(expected)) if checkpoint.origin != expected => {
-            Err(VerifyError::OtherLog { found: checkpoint.origin.clone(), expected })
-        }
-        _ => Ok(()),
+/// What must hold before anything in the file can be compared: its tables are those that hallpass makes, SQLite itself
+/// finds it whole (an index that lacks a row would hide a stop from the broker), and it is the log of the checkpoint.
+fn check_file(connection: &Connection, checkpoint: Option<&Checkpoint>) -> Result<(), VerifyError> {
+    let mut differences = Differences::default();
+    for name in schema::differences(connection)? {
+        differences.push(Difference::Schema(name));
     }
+    let mut statement = connection.prepare("PRAGMA integrity_check")?;
+    for found in statement.query_map([], |row| row.get::<_, String>(0))? {
+        match found? {
+            found if found == "ok" => {}
+            found => differences.push(Difference::Broken(found)),
+        }
+    }
+    let origin = schema::meta(connection, "origin").ok().flatten();
+    if let (Some(checkpoint), Some(expected)) = (checkpoint, origin)
+        && checkpoint.origin != expected
+    {
+        differences.push(Difference::OtherLog { found: checkpoint.origin.clone(), expected });
+    }
+    differences.check()
 }
