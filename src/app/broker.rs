@@ -36,7 +36,7 @@ pub(super) async fn start(
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
     let spool = Spool::open(&config.store.path)?;
-    let keys = keys::open(config, store, &ambient).await?;
+    let (keys, waiting) = keys::open(config, store, &ambient).await?;
     let log = keys::log_verifier(config, store, &keys, ambient.clock.now()).await?;
     let revocation = revocation(config, &log.id(), &ambient.clock).await?;
     let kill_switch =
@@ -60,7 +60,7 @@ pub(super) async fn start(
         clock: ambient.clock,
         random: ambient.random,
     }));
-    broker.started().await.context("the first event of this broker")?;
+    broker.started(waiting).await.context("the first event of this broker")?;
     Ok(Started { broker, follower })
 }
 

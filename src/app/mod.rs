@@ -53,7 +53,7 @@ pub struct App {
 
 impl App {
     /// Starts the broker, on threads of its own, and serves. Returns when both listeners are bound and tokens can be
-    /// issued.
+    /// issued, or the store [cannot be written](Self::waits_for_store).
     pub async fn start(checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
         let threads = Threads::start().context("the threads of the broker")?;
         let starting = Self::start_on(threads.public().clone(), checked, ambient);
@@ -94,6 +94,11 @@ impl App {
         ];
         let store = Some(store).filter(|_| !is_shared);
         Ok(Self { public, admin, broker, store, stop, listeners, tasks, threads: None })
+    }
+
+    /// Whether no token is issued because the start is not in the audit log yet. The kill switch works all the same.
+    pub fn waits_for_store(&self) -> bool {
+        self.broker.owes_start()
     }
 
     /// Finishes what is in flight, journals the end, and closes the store.
