@@ -1,23 +1,13 @@
 //! Words of a command line that may be secrets, taken out of what is said about it.
 
+use crate::domain::redaction;
+
 /// No option, name or id of hallpass is longer; tokens and keys are.
 const LONGEST: usize = 40;
 
 /// `text` with each word that is as long as tokens and keys are, or begins as they do, replaced.
 pub(super) fn redacted(text: &str) -> String {
-    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '=');
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(is_of_token) {
-        let (between, from) = rest.split_at(start);
-        let (word, after) = from.split_at(from.find(|c| !is_of_token(c)).unwrap_or(from.len()));
-        kept.push_str(between);
-        let is_secret = word.len() > LONGEST || word.starts_with("eyJ") || word.starts_with("hpo_");
-        kept.push_str(if is_secret { "[redacted]" } else { word });
-        rest = after;
-    }
-    kept.push_str(rest);
-    kept
+    redaction::redacted(text, |word| word.len() > LONGEST || redaction::is_credential(word))
 }
 
 /// Whether a word of `text` would be taken out.

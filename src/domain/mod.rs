@@ -25,6 +25,7 @@ pub mod platform;
 pub mod random;
 pub mod reason;
 pub mod receipt;
+pub mod redaction;
 pub mod request;
 pub mod revocation;
 pub mod secure;

@@ -17,13 +17,15 @@ use crate::domain::permission::{
     Action, GrantedPermission, Location, Origin, Permission, ResourceKind, Tier, patterns_cover,
 };
 use crate::domain::reason::Reason;
+use crate::domain::redaction::{is_credential, redacted};
 use crate::domain::request::{DetailRequest, TokenRequest, TooMuch};
 use crate::domain::revocation::Target;
 
 use rulings::rule;
 pub use rulings::{Rule, Ruling, rulings};
 
-/// Why a request was refused, in words that its sender may read.
+/// Why a request was refused, in words that its sender may read. It repeats what was asked for, but no token that
+/// somebody put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: Reason,
@@ -32,7 +34,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(reason: Reason, description: impl Into<String>) -> Self {
-        Self { reason, description: description.into() }
+        Self { reason, description: redacted(&description.into(), is_credential) }
     }
 
     fn naming(reason: Reason, failed: &[String], what: &str) -> Self {

@@ -147,11 +147,23 @@ impl Book {
 
     /// Tokens that were decided before `floor` have expired long ago: drops what could only tell of them.
     pub fn raise_floor(&mut self, floor: Revision) {
+        if floor > self.floor {
+            self.refuse_below(floor);
+            self.forget_ended();
+        }
+    }
+
+    /// Drops the ended tokens that the floor has made superfluous, for every copy of this book.
+    pub fn forget_ended(&self) {
+        self.ended.forget(self.floor);
+    }
+
+    /// The first half of [`Self::raise_floor`], which concerns this copy alone.
+    pub fn refuse_below(&mut self, floor: Revision) {
         if floor <= self.floor {
             return;
         }
         self.floor = floor;
-        self.ended.forget(floor);
         let spent: Vec<(Revision, Target)> = self
             .order
             .range(..first_after(floor))

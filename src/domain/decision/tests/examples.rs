@@ -81,3 +81,37 @@ fn an_element_that_another_covers_is_said_once() {
         assert_eq!(grant.permissions[0].refs, all::<Pattern, Vec<_>>(&["refs/heads/agent/*"]));
     }
 }
+
+/// An agent that puts a credential where a scope, a resource or a detail belongs is not told it back, nor is any log.
+#[test]
+fn no_credential_is_repeated_by_a_refusal() {
+    let jwt = format!("eyJhbGciOiJFUzI1NiJ9.{}.{}", "a".repeat(300), "b_-".repeat(20));
+    for secret in [jwt.as_str(), "eyJhbGciOiJub25lIn0.e30.", "hpo_0123456789abcdef"] {
+        let text = || secret.to_owned();
+        let payments = || bare_detail("payments", ResourceKind::GitRepository);
+        let details = [
+            bare_detail(secret, ResourceKind::GitRepository),
+            DetailRequest { kind: text(), ..payments() },
+            DetailRequest { actions: Some(vec![text()]), ..payments() },
+            DetailRequest { locations: Some(vec![format!("https://github.com/{secret}")]), ..payments() },
+            DetailRequest { refs: Some(vec![format!("refs/heads/{secret}")]), ..payments() },
+            DetailRequest { environment: Some(text()), ..payments() },
+        ];
+        let with = |scope: &str| TokenRequest { scope: vec![scope.to_owned()], ..TokenRequest::default() };
+        let requests =
+            details.map(|detail| TokenRequest { details: vec![detail], ..TokenRequest::default() });
+        let requests = requests.into_iter().chain([
+            with(secret),
+            with(&format!("payments:{secret}")),
+            with(&format!("{secret}:read")),
+            TokenRequest { resources: vec![text()], ..TokenRequest::default() },
+            TokenRequest { resources: vec![format!("https://{secret}")], ..TokenRequest::default() },
+        ]);
+        for request in requests {
+            let refusal =
+                decide(&payments_agent(), &open_guardrails(), &request, None).granted().unwrap_err();
+            assert!(!refusal.description.contains(secret), "{refusal:?}");
+            assert!(!refusal.description.contains(&secret[4..]), "{refusal:?}");
+        }
+    }
+}
