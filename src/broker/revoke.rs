@@ -8,7 +8,7 @@ use tracing::Instrument;
 use crate::broker::kill_switch::{Change, Ended};
 use crate::broker::refusals::{OperatorRefusal, RefusedOperator};
 use crate::broker::{Broker, Call};
-use crate::domain::event::{Event, Kind, Outcome};
+use crate::domain::event::{Event, EventFilter, Kind, Outcome};
 use crate::domain::id::{AgentId, IssuerName, OperatorName, Owner, StopId};
 use crate::domain::revocation::{Lift, Revision, Stop, Target};
 use crate::store::{self, StoreError};
@@ -108,12 +108,13 @@ impl Broker {
         Ok(Preview { live_tokens: hit.tokens, agents, repositories: hit.repositories.into_iter().collect() })
     }
 
-    /// Ends `token` for its holder (RFC 7009). A token that is dead already, or none of ours, is left as it is.
+    /// Ends `token` for its holder (RFC 7009). A token that is dead already, or none of ours, is left as it is. One that is
+    /// expired is ended all the same: a clock that is ahead would have its holder believe that it is dead.
     ///
     /// # Errors
     /// `Fault` where the end would not outlive this process.
     pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
-        let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else { return Ok(()) };
+        let Ok(claims) = self.keys.issued(token, &self.issuer) else { return Ok(()) };
         if self.kill_switch.known(&claims.levels()).is_dead() {
             return Ok(());
         }
@@ -200,12 +201,15 @@ impl Broker {
         match target {
             Target::Agent(id) => match registry.agent(id) {
                 Some(agent) => Ok((Some(id.clone()), Some(agent.owner.clone()))),
-                None if self.was_issued_to(target).await => Ok((Some(id.clone()), None)),
+                None if self.was_issued(&EventFilter { agent: Some(id.clone()), ..issued() }).await => {
+                    Ok((Some(id.clone()), None))
+                }
                 None => Err(unknown()),
             },
             Target::Owner(owner) => {
                 let known = registry.agents().any(|agent| agent.owner == *owner);
-                let known = known || self.was_issued_to(target).await;
+                let had = EventFilter { owner: Some(owner.clone()), ..issued() };
+                let known = known || self.was_issued(&had).await;
                 known.then(|| (None, Some(owner.clone()))).ok_or_else(unknown)
             }
             Target::Token(id) => match tokio::time::timeout(LOOKUP, self.store.token(*id)).await {
@@ -217,7 +221,7 @@ impl Broker {
                 Ok(Err(_)) | Err(_) => Ok((None, None)),
             },
             Target::Issuer(name) => {
-                let known = self.knows_issuer(name) || self.was_issued_to(target).await;
+                let known = self.knows_issuer(name) || self.reaches(target).await;
                 known.then_some((None, None)).ok_or_else(unknown)
             }
             Target::Everything => Ok((None, None)),
@@ -228,11 +232,22 @@ impl Broker {
         name.as_str() == IssuerName::KEY || self.issuers.contains(name)
     }
 
-    /// Whether a target that is not registered any more still has live tokens, or the store cannot tell in time.
-    async fn was_issued_to(&self, target: &Target) -> bool {
+    /// Whether a token was ever issued to a name that is not registered any more, or the store cannot tell in time. Whether
+    /// one still lives is not asked: by a clock that is wrong none does.
+    async fn was_issued(&self, filter: &EventFilter) -> bool {
+        let found = tokio::time::timeout(LOOKUP, self.store.events(filter, 1, None)).await;
+        found.map_or(true, |found| found.map_or(true, |events| !events.is_empty()))
+    }
+
+    /// Whether an issuer that is not configured any more still has live tokens, or the store cannot tell in time.
+    async fn reaches(&self, target: &Target) -> bool {
         let reach = tokio::time::timeout(LOOKUP, self.store.reach(target, self.now())).await;
         reach.map_or(true, |reach| reach.map_or(true, |hit| hit.tokens > 0))
     }
+}
+
+fn issued() -> EventFilter {
+    EventFilter { kind: Some(Kind::TokenIssued), ..EventFilter::default() }
 }
 
 /// Runs `work` to its end, whoever stops waiting for it.

@@ -22,7 +22,7 @@ use crate::token::key::{self, Key, OperatorKey};
 use crate::token::rotation::{self, Schedule};
 use crate::token::seal::KeyEncryptionKey;
 use crate::token::settings::TokenSettings;
-use crate::token::verify::{MAX_TOKEN_LENGTH, TokenError, Verified};
+use crate::token::verify::{MAX_TOKEN_LENGTH, TokenError, Verified, in_force};
 
 /// What a key or a signature failed by. Names keys by `kid` alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,11 +187,17 @@ impl KeyRing {
         Ok(UnreleasedToken::new(token, claims.jti))
     }
 
-    /// The claims of `token`, if it is ours, of `issuer`, and alive at `now`: what introspection, checks
-    /// and RFC 7009 ask first. Whether it was revoked is asked of `revocation`.
+    /// The claims of `token`, if it is ours, of `issuer`, and alive at `now`: what introspection and checks
+    /// ask first. Whether it was revoked is asked of `revocation`.
     pub fn verify(&self, token: &str, issuer: &str, now: Timestamp) -> Result<Arc<Claims>, TokenError> {
+        let claims = self.issued(token, issuer)?;
+        in_force(&claims, now).map(|()| claims)
+    }
+
+    /// The claims of `token`, if it is ours and of `issuer`, whenever it lives: what RFC 7009 asks.
+    pub fn issued(&self, token: &str, issuer: &str) -> Result<Arc<Claims>, TokenError> {
         let keys = self.keys.load();
-        keys.verified.claims(&keys.keys, token, issuer, now)
+        keys.verified.claims(&keys.keys, token, issuer)
     }
 
     /// The JWK set (RFC 7517 §5) of every key that may still verify or will sign.

@@ -65,24 +65,22 @@ impl Verified {
         Self(Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes))
     }
 
-    /// The claims of `token`, if one of `keys` signed it, it is of `issuer`, and alive at `now`.
+    /// The claims of `token`, if one of `keys` signed it, and it is of `issuer`.
     pub(super) fn claims(
         &self,
         keys: &[Arc<Key>],
         token: &str,
         issuer: &str,
-        now: Timestamp,
     ) -> Result<Arc<Claims>, TokenError> {
         if token.len() > MAX_TOKEN_LENGTH {
             return Err(TokenError::TooLarge);
         }
         let digest = Digest::of(token.as_bytes());
         if let Some(remembered) = self.0.get(&digest) {
-            in_force(&remembered.claims, issuer, now)?;
-            return Ok(Arc::clone(&remembered.claims));
+            return of_issuer(&remembered.claims, issuer).map(|()| Arc::clone(&remembered.claims));
         }
         let claims = Arc::new(signed(keys, token)?);
-        in_force(&claims, issuer, now)?;
+        of_issuer(&claims, issuer)?;
         let remembered = Remembered { claims: Arc::clone(&claims), token_bytes: token.len() };
         self.0.insert(digest, Arc::new(remembered));
         Ok(claims)
@@ -113,10 +111,12 @@ fn signed(keys: &[Arc<Key>], token: &str) -> Result<Claims, TokenError> {
 /// Seconds. Another node, whose clock may be ahead, may have set `nbf`; the end of a token has no leeway.
 const LEEWAY: i64 = 5;
 
-fn in_force(claims: &Claims, issuer: &str, now: Timestamp) -> Result<(), TokenError> {
-    if *claims.iss != *issuer {
-        Err(TokenError::Issuer)
-    } else if now.seconds() >= claims.exp {
+fn of_issuer(claims: &Claims, issuer: &str) -> Result<(), TokenError> {
+    if *claims.iss == *issuer { Ok(()) } else { Err(TokenError::Issuer) }
+}
+
+pub(super) fn in_force(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
+    if now.seconds() >= claims.exp {
         Err(TokenError::Expired)
     } else if now.seconds().saturating_add(LEEWAY) < claims.nbf {
         Err(TokenError::NotYetValid)

@@ -130,6 +130,33 @@ async fn the_holder_of_a_token_ends_it() {
     }
 }
 
+/// The clock of a broker that is two hours ahead holds every token for expired. What is ended or stopped meanwhile is so
+/// when the clock is right again.
+#[tokio::test]
+async fn a_clock_that_is_ahead_loses_no_stop_and_no_end() {
+    for backend in BOTH {
+        let app = TestApp::start(backend).await;
+        let (ended, stopped) = (app.issue().await, app.issue().await);
+        let file = app.file("agents/payments-refactorer.toml");
+        let other = std::fs::read_to_string(&file).unwrap().replace("payments-refactorer", "another");
+        std::fs::write(app.file("agents/another.toml"), other.replace("team-payments", "team-other"))
+            .unwrap();
+        std::fs::remove_file(file).unwrap();
+        while app.admin_get("/v1/agents/payments-refactorer").await.status != 404 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        app.hands.push(7200);
+        assert_eq!(app.post_form("/oauth/revoke", &[("token", &ended)], None).await.status, 200);
+        for target in ["agent:payments-refactorer", "owner:team-payments"] {
+            app.revoke(target).await;
+        }
+        app.hands.push(-7200);
+        assert!(!app.active(&ended).await);
+        assert!(!app.active(&stopped).await);
+        app.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn stops_outlive_the_broker_and_its_redis() {
     for backend in BOTH {

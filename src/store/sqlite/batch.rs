@@ -76,6 +76,8 @@ pub(super) struct Batch<'a> {
     size: u64,
     /// Tokens that end in this batch: the book, whose ended tokens every copy shares, has them once it is durable.
     ended: Vec<(TokenId, Revision)>,
+    /// Whether it kills all tokens that were decided before it: what the floor makes superfluous is dropped alike.
+    adopts: bool,
 }
 
 const INSERT: &str =
@@ -87,7 +89,8 @@ impl<'a> Batch<'a> {
     pub(super) fn begin(connection: &'a Connection, tip: Tip) -> rusqlite::Result<Self> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         let size = tip.frontier.size();
-        Ok(Self { insert: connection.prepare_cached(INSERT)?, transaction, tip, size, ended: Vec::new() })
+        let insert = connection.prepare_cached(INSERT)?;
+        Ok(Self { insert, transaction, tip, size, ended: Vec::new(), adopts: false })
     }
 
     /// Makes the batch durable and gives the new end of the log.
@@ -99,6 +102,9 @@ impl<'a> Batch<'a> {
         self.transaction.commit()?;
         for (token, revision) in self.ended {
             self.tip.book.end(token, revision);
+        }
+        if self.adopts {
+            self.tip.book.forget_ended();
         }
         Ok(self.tip)
     }
@@ -291,7 +297,8 @@ impl<'a> Batch<'a> {
         let point = self.tip.book.point();
         self.tip.book.complete_to(Point { revision: adoption.above.max(point.revision), ..point });
         self.next(adoption.event, |tables, number, seq| stops::change(tables, number, seq, None))?;
-        self.tip.book.raise_floor(self.tip.book.revision());
+        self.tip.book.refuse_below(self.tip.book.revision());
+        self.adopts = true;
         for (stop, event) in adoption.stops {
             self.stop(stop, event)?;
         }
