@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Document, Located, Mistakes, Place, Table, parse_duration, show_duration};
+use super::{Document, Located, Mistakes, Place, parse_duration, show_duration};
 
 #[derive(Clone, Copy)]
 pub(super) enum Raw<'a> {
@@ -184,34 +184,6 @@ impl<'a> Field<'a> {
         Some(self.located(items))
     }
 
-    /// A table, inline or under its own header.
-    pub fn table(self) -> Option<Table<'a>> {
-        let Raw::Toml(value) = self.raw? else {
-            return self.wrong("a table cannot come from the environment");
-        };
-        let Some(entries) = value.get_ref().as_table() else {
-            return self.wrong_type("a table", value);
-        };
-        let shape = self
-            .place
-            .key
-            .split(['[', ']'])
-            .enumerate()
-            .fold(String::new(), |shape, (i, part)| if i % 2 == 1 { shape + "[]" } else { shape + part });
-        Some(Table {
-            document: self.document,
-            mistakes: self.mistakes,
-            entries: Some(entries),
-            path: self.place.key,
-            shape,
-            line: self.place.line,
-            overridable: false,
-            asked: Default::default(),
-            refused: Default::default(),
-            open: Default::default(),
-        })
-    }
-
     /// What to write instead.
     pub fn remedy(&self) -> String {
         if self.place.is_environment() {
@@ -225,12 +197,12 @@ impl<'a> Field<'a> {
         Located { value, place: self.place }
     }
 
-    fn wrong<T>(self, problem: &str) -> Option<T> {
+    pub(super) fn wrong<T>(self, problem: &str) -> Option<T> {
         self.mistakes.add(&self.place, problem, self.remedy());
         None
     }
 
-    fn wrong_type<T>(self, wanted: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
+    pub(super) fn wrong_type<T>(self, wanted: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
         let found = match value.get_ref() {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "a whole number",

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{code_of, heads, is_inline_module, is_name, module_of, nothing_found, sources};
+use super::syntax::{code_of, heads, is_inline_module, is_name, module_of};
+use super::{nothing_found, sources};
 
 /// Folders whose circles are known. They are being rewritten: take a folder out as soon as it has none.
 const KNOWN: &[&str] = &[];

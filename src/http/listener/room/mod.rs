@@ -8,6 +8,8 @@
 //! A source has a share of the connections, and as large a share of the memory. So one source alone cannot fill the
 //! room.
 
+mod seat;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,11 +20,12 @@ use tokio::sync::Notify;
 
 use crate::domain::source::network;
 use crate::http::settings::Bounds;
+pub(in crate::http) use seat::Full;
+pub(super) use seat::Seat;
+use seat::Standing;
 
 /// What a connection holds while it does nothing, with one small request: buffers, TLS, tasks. Measured.
 pub(super) const CONNECTION: usize = 24 * 1024;
-/// What is reserved at once beyond that.
-const STEP: usize = 16 * 1024;
 /// See [`Room::stalled`].
 const STALLED: Duration = Duration::from_secs(2);
 /// Whoever keeps operators out by holding connections open keeps each for no longer.
@@ -65,35 +68,6 @@ struct Taken {
 struct Share {
     connections: usize,
     memory: usize,
-}
-
-/// How one connection stands.
-#[derive(Debug)]
-pub(super) struct Standing {
-    source: IpAddr,
-    begun: Instant,
-    /// When its client last did something useful; milliseconds after `begun`.
-    progress: AtomicU64,
-    /// Its requests that are whole and wait for the broker.
-    ours: AtomicUsize,
-    /// Bytes that it needs.
-    needs: AtomicUsize,
-    /// Bytes that it has of the room; changed under the room's lock.
-    has: AtomicUsize,
-    end: Notify,
-}
-
-/// There is no memory for this, and nobody could be closed to make some.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no memory is left for unfinished requests")]
-pub(in crate::http) struct Full;
-
-/// The place of one connection, given back when dropped.
-#[derive(Debug)]
-pub(super) struct Seat {
-    room: Arc<Room>,
-    number: u64,
-    standing: Arc<Standing>,
 }
 
 impl Room {
@@ -264,89 +238,6 @@ impl Taken {
         if let Some(share) = self.sources.get_mut(&source) {
             share.memory -= bytes;
         }
-    }
-}
-
-impl Seat {
-    /// Counts `bytes` more.
-    pub(super) fn hold(&self, bytes: usize) -> Result<(), Full> {
-        let needs = self.standing.needs.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if needs <= self.standing.has.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let mut taken = self.room.lock();
-        if !taken.seats.contains_key(&self.number) {
-            return Err(Full);
-        }
-        let more = needs.next_multiple_of(STEP).saturating_sub(self.standing.has.load(Ordering::Relaxed));
-        let (source, room) = (self.standing.source, &self.room);
-        let own = |taken: &Taken| taken.sources.get(&source).map_or(0, |share| share.memory);
-        let fits = |taken: &Taken| {
-            taken.memory + more <= room.bounds.memory && own(taken) + more <= room.source_memory
-        };
-        if !fits(&taken) {
-            // There is room again when those are gone, for whoever asks then.
-            let only = (own(&taken) + more > room.source_memory).then_some(source);
-            room.close_stalled(&mut taken, more, only);
-            self.standing.needs.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(Full);
-        }
-        self.standing.has.fetch_add(more, Ordering::Relaxed);
-        taken.add(source, more);
-        Ok(())
-    }
-
-    /// Counts `bytes` less.
-    pub(super) fn release(&self, bytes: usize) {
-        let needs = self.standing.needs.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        let has = self.standing.has.load(Ordering::Relaxed);
-        // A little is kept, so that a connection in use does not take the lock for each request.
-        if has <= needs.max(CONNECTION) + 2 * STEP {
-            return;
-        }
-        let mut taken = self.room.lock();
-        if taken.seats.contains_key(&self.number) {
-            let less = self.standing.has.load(Ordering::Relaxed).saturating_sub(needs.max(CONNECTION) + STEP);
-            self.standing.has.fetch_sub(less, Ordering::Relaxed);
-            taken.subtract(self.standing.source, less);
-            self.room.left.notify_one();
-        }
-    }
-
-    /// Its client did something useful.
-    pub(super) fn note_progress(&self) {
-        self.standing.progress.store(millis(self.standing.begun), Ordering::Relaxed);
-    }
-
-    /// For how long its client did nothing useful.
-    pub(super) fn quiet(&self) -> Duration {
-        let progress = self.standing.progress.load(Ordering::Relaxed);
-        Duration::from_millis(millis(self.standing.begun).saturating_sub(progress))
-    }
-
-    /// A request is whole, and waits for the broker from now on.
-    pub(super) fn begin_ours(&self) {
-        self.standing.ours.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// It is answered, or was given up.
-    pub(super) fn end_ours(&self) {
-        self.standing.ours.fetch_sub(1, Ordering::Relaxed);
-        self.note_progress();
-    }
-
-    /// Returns when this connection has to make room for others.
-    pub(super) async fn ended(&self) {
-        self.standing.end.notified().await;
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.room.lock();
-        taken.remove(self.number, &self.standing);
-        drop(taken);
-        self.room.left.notify_one();
     }
 }
 

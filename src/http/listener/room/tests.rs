@@ -1,5 +1,6 @@
 use futures_util::FutureExt;
 
+use super::seat::STEP;
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(40);

@@ -1,8 +1,13 @@
 //! What an issuer publishes of its keys, at hand: cached, refreshed while it serves, bounded when it grows stale.
 //!
-//! An OIDC issuer publishes a JWK set, a SPIFFE trust domain a bundle; both are a [`Document`]. Promises: at most one fetch of an issuer runs at a time, and whoever needs its outcome waits for
-//! that one, for a bounded time; an unknown `kid` fetches at most once a minute; an issuer that is
-//! down costs a caller no wait once that is known.
+//! An OIDC issuer publishes a JWK set, a SPIFFE trust domain a bundle; both are a [`Document`].
+//! Promises: at most one fetch of an issuer runs at a time, and whoever needs its outcome waits for that one, for a
+//! bounded time; an unknown `kid` fetches at most once a minute; an issuer that is down costs a caller no wait once
+//! that is known.
+
+mod attempt;
+mod document;
+mod pace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,72 +18,14 @@ use tokio::sync::watch;
 use crate::domain::id::IssuerName;
 use crate::domain::time::{Clock, Timestamp};
 use crate::identity::error::{AuthenticatorError, NoKeys};
-use crate::identity::fetch::{FetchError, Source, TOTAL_TIMEOUT};
-use crate::identity::jwks::{BadJwks, KeySet};
-
-/// Keys this old are stale: a proof waits for fresh ones, and `stale_keys` begins.
-const FRESH: Duration = Duration::from_secs(15 * 60);
+use crate::identity::fetch::{Source, TOTAL_TIMEOUT};
+use crate::identity::jwks::KeySet;
+use attempt::{Attempts, Cause, Fetch};
+pub(super) use document::Document;
+use pace::{FRESH, Pace};
 
 /// The longest wait for fresh keys while stale ones are at hand.
 const STALE_WAIT: Duration = Duration::from_secs(1);
-
-/// When a source is asked again.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// Keys this old are fetched again in the background.
-    renew: Duration,
-    /// Keys this old are not used before a fetch was tried.
-    fresh: Duration,
-    /// Between two fetches for a `kid` that the set has not.
-    unknown_kid: Duration,
-    /// Between two fetches while they fail.
-    retry: Duration,
-}
-
-impl Pace {
-    const NETWORK: Self = Self {
-        renew: Duration::from_secs(10 * 60),
-        fresh: FRESH,
-        unknown_kid: Duration::from_secs(60),
-        retry: Duration::from_secs(5),
-    };
-    /// A file, or a socket of this machine, is cheap to ask: what it says now holds two seconds later.
-    const LOCAL: Self = {
-        let pause = Duration::from_secs(2);
-        Self { renew: pause, fresh: pause, unknown_kid: pause, retry: pause }
-    };
-}
-
-/// What is published, and read whole or not at all.
-pub(super) trait Document: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
-    fn parse(document: &[u8]) -> Result<Self, BadJwks>;
-
-    /// How many keys in it can be used.
-    fn count(&self) -> usize;
-
-    /// Whether this may take the place of `held`.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    fn succeeds(&self, _held: &Self) -> Result<(), BadJwks> {
-        Ok(())
-    }
-
-    /// When whoever publishes it wants it to be fetched again.
-    fn refresh(&self) -> Option<Duration> {
-        None
-    }
-}
-
-impl Document for KeySet {
-    fn parse(document: &[u8]) -> Result<Self, BadJwks> {
-        Self::parse(document)
-    }
-
-    fn count(&self) -> usize {
-        self.len()
-    }
-}
 
 /// A document as it was fetched.
 #[derive(Debug)]
@@ -128,21 +75,6 @@ pub(super) struct Published<D> {
     attempts: Mutex<Attempts>,
     /// Counts the fetches that ended, so that a caller can wait for one.
     ended: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Attempts {
-    running: bool,
-    last: Option<Timestamp>,
-    last_for_kid: Option<Timestamp>,
-    error: Option<String>,
-}
-
-/// What starts a fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    Age,
-    UnknownKid,
 }
 
 impl<D: Document> Published<D> {
@@ -316,63 +248,8 @@ impl<D: Document> Published<D> {
     }
 }
 
-/// A running fetch. When it ends, however it ends, another may start.
-struct Fetch<D: Document>(Arc<Published<D>>);
-
-impl<D: Document> Fetch<D> {
-    async fn run(self) {
-        let keys = &self.0;
-        let outcome = keys.source.fetch().await.and_then(|document| {
-            let set = D::parse(&document)?;
-            if let Some(held) = keys.current.load().as_ref() {
-                set.succeeds(&held.keys)?;
-            }
-            Ok(set)
-        });
-        let error = match outcome {
-            Ok(set) => {
-                if set.count() == 0 {
-                    tracing::warn!(issuer = %keys.name, "the issuer publishes no usable key");
-                }
-                keys.replace(set);
-                None
-            }
-            Err(error) => Some(describe(&error)),
-        };
-        let mut attempts = keys.attempts();
-        match (&error, &attempts.error) {
-            // Once, not at every retry.
-            (Some(error), before) if before.as_ref() != Some(error) => {
-                tracing::warn!(issuer = %keys.name, error, "fetching the issuer's keys failed");
-            }
-            (None, Some(_)) => tracing::info!(issuer = %keys.name, "the issuer's keys are fetched again"),
-            _ => {}
-        }
-        attempts.error = error;
-    }
-}
-
-impl<D: Document> Drop for Fetch<D> {
-    fn drop(&mut self) {
-        self.0.attempts().running = false;
-        self.0.ended.send_modify(|count| *count += 1);
-    }
-}
-
 /// The time since `earlier`. If that lies in the future by more than what two threads' readings of the
 /// clock may differ, the clock was set back: then for ever, so that nothing waits for it to catch up.
 fn elapsed(earlier: Timestamp, now: Timestamp) -> Duration {
     if earlier.since(now) > Duration::from_secs(10) { Duration::MAX } else { now.since(earlier) }
-}
-
-/// An error with what lies beneath: the Workload API's own text ends at «transport error».
-fn describe(error: &FetchError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error).and_then(std::error::Error::source);
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -1,11 +1,13 @@
 //! The whole call of an agent: find the proof, ask the broker, wait where waiting helps.
 
+mod issued;
+mod named;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ring::signature::Ed25519KeyPair;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
@@ -18,7 +20,8 @@ use crate::cli::token::proof::Proof;
 use crate::cli::token::source::{PROJECTED, ProofArgs, Source, SvidKind};
 use crate::cli::token::{assertion, dpop, github, workload_api};
 use crate::cli::{Failure, Host, Outcome, moment};
-use crate::domain::permission::GrantedPermission;
+pub use issued::{Issued, Scheme};
+use named::Named;
 
 const TOKEN_ENDPOINT: &str = "/oauth/token";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -84,30 +87,6 @@ pub struct Asker {
     /// What the tokens are to be bound to.
     dpop: Option<Ed25519KeyPair>,
     patience: Duration,
-}
-
-/// How a token is shown to who takes it: its `token_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    Bearer,
-    Dpop,
-}
-
-impl Scheme {
-    /// As it stands in `Authorization`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bearer => "Bearer",
-            Self::Dpop => "DPoP",
-        }
-    }
-}
-
-/// A successful answer (RFC 8693 §2.2.1).
-pub struct Issued {
-    pub token: SecretString,
-    pub lifetime: Duration,
-    pub granted: Vec<GrantedPermission>,
 }
 
 impl Asker {
@@ -229,33 +208,6 @@ impl Asker {
     }
 }
 
-impl Issued {
-    /// # Errors
-    /// When the answer holds no token of the `scheme` that was asked for: one that is bound to another key is of no
-    /// use, and one that should be bound and is not could be anybody's. What holds other characters could start a
-    /// line of its own in a header, an environment file or git's protocol.
-    pub fn read(answer: &Answer, scheme: Scheme) -> Outcome<Self> {
-        #[derive(Deserialize)]
-        struct Members<'a> {
-            access_token: &'a str,
-            token_type: &'a str,
-            expires_in: u32,
-            #[serde(default)]
-            authorization_details: Vec<GrantedPermission>,
-        }
-        let members: Members<'_> = answer.json()?;
-        let scheme = scheme.as_str();
-        if !members.token_type.eq_ignore_ascii_case(scheme) || !is_bearer_token(members.access_token) {
-            return Err(answer.foreign(&format!("it holds no {scheme} token")));
-        }
-        Ok(Self {
-            token: members.access_token.into(),
-            lifetime: Duration::from_secs(members.expires_in.into()),
-            granted: members.authorization_details,
-        })
-    }
-}
-
 /// Once more where the broker wants a nonce: the rest of the request was not looked at then.
 async fn ask_bound(
     client: &Client,
@@ -287,36 +239,4 @@ fn parent_token(file: &Path) -> Outcome<SecretString> {
             .remedy("name a file with the parent's token alone, such as its HALLPASS_TOKEN_FILE"));
     }
     Ok(token.into())
-}
-
-/// The broker of one request, which is asked for its name where that is needed, and once.
-struct Named<'a> {
-    client: &'a Client,
-    issuer: OnceCell<String>,
-}
-
-impl Named<'_> {
-    async fn issuer(&self) -> Outcome<&str> {
-        self.issuer.get_or_try_init(|| issuer(self.client)).await.map(String::as_str)
-    }
-}
-
-/// The broker's own name, from its metadata (RFC 8414 §3): the audience of an assertion and of the
-/// token that a platform makes.
-///
-/// It must be of the origin that was asked. Otherwise whoever answers there could have a proof
-/// made out to another broker, and use it there.
-async fn issuer(client: &Client) -> Outcome<String> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        issuer: String,
-    }
-    let answer = client.get("/.well-known/oauth-authorization-server", &[]).await?.success()?;
-    let Metadata { issuer } = answer.json()?;
-    match issuer.parse() {
-        Ok(url) if client.base().is_origin_of(&url) => Ok(issuer),
-        _ => Err(Failure::failed(format!("the broker at {} calls itself {issuer}", client.base())).remedy(
-            "give the broker's own name with --url or HALLPASS_URL; nothing was signed for another one",
-        )),
-    }
 }

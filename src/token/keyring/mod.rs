@@ -1,5 +1,7 @@
 //! The signing keys of a broker: the ring that signs and verifies, and its rotation.
 
+mod sealed;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use crate::token::rotation::{self, Schedule};
 use crate::token::seal::KeyEncryptionKey;
 use crate::token::settings::TokenSettings;
 use crate::token::verify::{MAX_TOKEN_LENGTH, TokenError, Verified, in_force};
+pub use sealed::checkpoint_key;
+use sealed::{open_checkpoint, open_key, seal};
 
 /// What a key or a signature failed by. Names keys by `kid` alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -260,79 +264,6 @@ fn operator_key(settings: &TokenSettings, random: &Random) -> Result<Option<Oper
         (_, None) => Ok(None),
         (algorithm, Some(_)) => Err(KeyError::RsaKeyUnused(algorithm)),
     }
-}
-
-fn unseal(record: &SealedKey, kek: &KeyEncryptionKey) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    kek.unseal(record).ok_or_else(|| KeyError::Unseal { kid: record.kid.clone() })
-}
-
-fn open_key(
-    record: &SealedKey,
-    kek: &KeyEncryptionKey,
-    operator: Option<&OperatorKey>,
-    random: &Random,
-) -> Result<Arc<Key>, KeyError> {
-    let mismatch = |_| KeyError::Mismatch { kid: record.kid.clone() };
-    Key::open(record, &unseal(record, kek)?, operator, random).map(Arc::new).map_err(mismatch)
-}
-
-/// The checkpoint key of the oldest record, or a new one, which goes to `made`. Every record is opened:
-/// one that was changed to be passed over must not be.
-fn open_checkpoint(
-    mut records: Vec<SealedKey>,
-    kek: &KeyEncryptionKey,
-    random: &Random,
-    now: Timestamp,
-    made: &mut Vec<SealedKey>,
-) -> Result<Ed25519KeyPair, KeyError> {
-    if records.is_empty() {
-        let (kid, secret) = key::generate_ed25519(random)?;
-        let (purpose, algorithm) = (KeyPurpose::Checkpoint, SigningAlgorithm::EdDsa);
-        let record = seal(purpose, algorithm, kid, &secret, (now, now), kek, random)?;
-        made.push(record.clone());
-        records.push(record);
-    }
-    records.sort_by(|a, b| (a.created, &a.kid).cmp(&(b.created, &b.kid)));
-    // All are opened, so that one which was tampered with is noticed even where an older one signs.
-    let mut oldest = None;
-    for record in &records {
-        let pair = unseal_checkpoint(record, kek)?;
-        oldest.get_or_insert(pair);
-    }
-    oldest.ok_or(KeyError::NoSigner)
-}
-
-fn unseal_checkpoint(record: &SealedKey, kek: &KeyEncryptionKey) -> Result<Ed25519KeyPair, KeyError> {
-    let mismatch = || KeyError::Mismatch { kid: record.kid.clone() };
-    let (pair, public) = key::parse_ed25519(&unseal(record, kek)?).map_err(|_| mismatch())?;
-    if public.kid() == record.kid { Ok(pair) } else { Err(mismatch()) }
-}
-
-/// The key that signs checkpoints, of what a store has; `None` before a broker made it.
-///
-/// # Errors
-/// When it cannot be unsealed.
-pub fn checkpoint_key(
-    records: &[SealedKey],
-    kek: &KeyEncryptionKey,
-) -> Result<Option<Ed25519KeyPair>, KeyError> {
-    let records = records.iter().filter(|record| record.purpose == KeyPurpose::Checkpoint);
-    let oldest = records.min_by_key(|record| (record.created, &record.kid));
-    oldest.map(|record| unseal_checkpoint(record, kek)).transpose()
-}
-
-fn seal(
-    purpose: KeyPurpose,
-    algorithm: SigningAlgorithm,
-    kid: String,
-    secret: &[u8],
-    (created, signs_from): (Timestamp, Timestamp),
-    kek: &KeyEncryptionKey,
-    random: &Random,
-) -> Result<SealedKey, KeyError> {
-    let mut record = SealedKey { kid, purpose, algorithm, created, signs_from, sealed: Vec::new() };
-    kek.seal(&mut record, secret, random)?;
-    Ok(record)
 }
 
 impl fmt::Debug for KeyRing {

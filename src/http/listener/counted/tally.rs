@@ -1,0 +1,94 @@
+//! What the parts of a connection count together, on its seat.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{FREE, FREE_ANSWERS};
+use crate::http::listener::room::{Full, Seat};
+use crate::http::listener::{MAX_HEAD, WINDOW};
+
+/// What a connection's parts count together.
+#[derive(Debug)]
+pub(in crate::http::listener) struct Tally {
+    pub(in crate::http::listener) seat: Seat,
+    /// Bytes that arrived since a head was whole or a piece of a body was taken: they are in buffers.
+    arrived: AtomicUsize,
+    /// The most that ever were, as buffers do not shrink; counted beyond [`FREE`].
+    most: AtomicUsize,
+    shaking_hands: AtomicBool,
+    pub(super) requests: AtomicUsize,
+    unsent: Mutex<Unsent>,
+}
+
+/// Pieces of answers that are in buffers, as their client does not take them. The last of a stream's pieces may wait
+/// there when the request is over for everybody else.
+#[derive(Debug, Default)]
+struct Unsent {
+    /// Bytes of answers, since all were sent.
+    handed: usize,
+    /// Bytes that the client has taken since.
+    sent: usize,
+    /// Bytes that are counted for it.
+    held: usize,
+}
+
+impl Tally {
+    pub(in crate::http::listener) fn new(seat: Seat, shaking_hands: bool) -> Arc<Self> {
+        let (arrived, requests, unsent) = Default::default();
+        let (most, shaking_hands) = (AtomicUsize::new(FREE), AtomicBool::new(shaking_hands));
+        Arc::new(Self { seat, arrived, most, shaking_hands, requests, unsent })
+    }
+
+    pub(in crate::http::listener) fn shook_hands(&self) {
+        self.shaking_hands.store(false, Ordering::Relaxed);
+        self.arrived.store(0, Ordering::Relaxed);
+        self.seat.note_progress();
+    }
+
+    pub(super) fn read(&self, bytes: usize) -> Result<(), Full> {
+        if self.shaking_hands.load(Ordering::Relaxed) {
+            self.seat.note_progress();
+        }
+        // No more than this can be in the buffers of HTTP/1.1 or HTTP/2.
+        let arrived = self.arrived.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let arrived = arrived.min(MAX_HEAD + WINDOW as usize);
+        let most = self.most.load(Ordering::Relaxed);
+        if arrived > most {
+            self.seat.hold(arrived - most)?;
+            self.most.store(arrived, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A piece of an answer goes into the buffers.
+    pub(super) fn hand(&self, bytes: usize) -> Result<(), Full> {
+        let mut unsent = self.unsent();
+        if unsent.sent >= unsent.handed {
+            (unsent.handed, unsent.sent) = (0, 0);
+        }
+        unsent.handed += bytes;
+        let more = (unsent.handed - unsent.sent).saturating_sub(FREE_ANSWERS + unsent.held);
+        if more > 0 {
+            self.seat.hold(more)?;
+            unsent.held += more;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        let mut unsent = self.unsent();
+        unsent.sent += bytes;
+        if unsent.sent >= unsent.handed && unsent.held > 0 {
+            self.seat.release(std::mem::take(&mut unsent.held));
+        }
+    }
+
+    /// No code can panic while it holds the lock.
+    fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn taken_from_buffers(&self) {
+        self.arrived.store(0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,38 @@
+//! What an issuer publishes: a JWK set, or the bundle of a trust domain.
+
+use std::time::Duration;
+
+use crate::identity::jwks::{BadJwks, KeySet};
+
+/// What is published, and read whole or not at all.
+pub(in crate::identity) trait Document:
+    std::fmt::Debug + PartialEq + Send + Sync + Sized + 'static
+{
+    fn parse(document: &[u8]) -> Result<Self, BadJwks>;
+
+    /// How many keys in it can be used.
+    fn count(&self) -> usize;
+
+    /// Whether this may take the place of `held`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn succeeds(&self, _held: &Self) -> Result<(), BadJwks> {
+        Ok(())
+    }
+
+    /// When whoever publishes it wants it to be fetched again.
+    fn refresh(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Document for KeySet {
+    fn parse(document: &[u8]) -> Result<Self, BadJwks> {
+        Self::parse(document)
+    }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+}
