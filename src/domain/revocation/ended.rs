@@ -20,6 +20,8 @@ struct Shared {
     tokens: [Shard; SHARDS],
     /// Ends up to this revision were dropped; tokens that were decided before it are dead by that.
     forgotten: AtomicU64,
+    /// The last end that was added. Every check asks it, so it is read without the lock of `order`.
+    newest: AtomicU64,
     /// In the order of their ends.
     order: Mutex<BTreeMap<Revision, TokenId>>,
 }
@@ -30,7 +32,7 @@ struct Shard(Mutex<HashMap<TokenId, Revision>>);
 impl Default for Shared {
     fn default() -> Self {
         let tokens = std::array::from_fn(|_| Shard::default());
-        Self { tokens, forgotten: AtomicU64::new(0), order: Mutex::default() }
+        Self { tokens, forgotten: AtomicU64::new(0), newest: AtomicU64::new(0), order: Mutex::default() }
     }
 }
 
@@ -62,6 +64,7 @@ impl Ended {
     pub(super) fn add(&self, token: TokenId, revision: Revision) {
         let first = *self.0.shard(token).lock().entry(token).or_insert(revision);
         if first == revision {
+            self.0.newest.fetch_max(revision.number(), Ordering::AcqRel);
             self.order().insert(revision, token);
         }
     }
@@ -86,8 +89,7 @@ impl Ended {
     }
 
     pub(super) fn newest(&self) -> Revision {
-        let order = self.order();
-        order.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
+        Revision::new(self.0.newest.load(Ordering::Acquire))
     }
 
     pub(super) fn len(&self) -> usize {
