@@ -36,15 +36,22 @@ pub(super) struct Tally {
 }
 
 /// Pieces of answers that are in buffers, as their client does not take them. The last of a stream's pieces may wait
-/// there when the request is over for everybody else.
+/// there when its handler is long done.
 #[derive(Debug, Default)]
 struct Unsent {
-    /// Bytes of answers, since all were sent.
-    handed: usize,
-    /// Bytes that the client has taken since.
-    sent: usize,
-    /// Bytes that are counted for it.
+    /// Bytes of answers that HTTP has not let go of: see [`Piece`].
+    waiting: usize,
+    /// Bytes that went on from there since all below was flushed, to TLS or to the socket; at most [`BELOW`].
+    below: usize,
+    /// Bytes that are counted for both.
     held: usize,
+}
+
+impl Unsent {
+    /// What is to be counted of it.
+    fn countable(&self) -> usize {
+        (self.waiting + self.below).saturating_sub(FREE_ANSWERS)
+    }
 }
 
 impl Tally {
@@ -78,23 +85,30 @@ impl Tally {
     /// A piece of an answer goes into the buffers.
     fn hand(&self, bytes: usize) -> Result<(), Full> {
         let mut unsent = self.unsent();
-        if unsent.sent >= unsent.handed {
-            (unsent.handed, unsent.sent) = (0, 0);
-        }
-        unsent.handed += bytes;
-        let more = (unsent.handed - unsent.sent).saturating_sub(FREE_ANSWERS + unsent.held);
+        let more = (unsent.countable() + bytes).saturating_sub(unsent.held);
         if more > 0 {
             self.seat.hold(more)?;
             unsent.held += more;
         }
+        unsent.waiting += bytes;
         Ok(())
     }
 
-    fn sent(&self, bytes: usize) {
+    /// HTTP has let go of a piece of an answer: it was written, or its stream was reset.
+    fn let_go(&self, bytes: usize) {
         let mut unsent = self.unsent();
-        unsent.sent += bytes;
-        if unsent.sent >= unsent.handed && unsent.held > 0 {
-            self.seat.release(std::mem::take(&mut unsent.held));
+        unsent.waiting -= bytes;
+        unsent.below = (unsent.below + bytes).min(BELOW);
+    }
+
+    /// Nothing is left in the buffers below HTTP. Pieces that wait for their stream's window stay counted.
+    fn flushed(&self) {
+        let mut unsent = self.unsent();
+        unsent.below = 0;
+        let less = unsent.held.saturating_sub(unsent.countable());
+        if less > 0 {
+            unsent.held -= less;
+            self.seat.release(less);
         }
     }
 
@@ -132,9 +146,7 @@ impl AsyncWrite for Metered {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        self.tally.sent(written);
-        Poll::Ready(Ok(written))
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -142,9 +154,7 @@ impl AsyncWrite for Metered {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices))?;
-        self.tally.sent(written);
-        Poll::Ready(Ok(written))
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -152,7 +162,10 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        // TLS comes here only when it has written all that it had, and so does HTTP.
+        self.tally.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -160,7 +173,7 @@ impl AsyncWrite for Metered {
     }
 }
 
-/// One request from its head to the end of its answer.
+/// One request from its head until HTTP has let go of the last piece of its answer.
 pub(super) struct Underway {
     tally: Arc<Tally>,
     /// Bytes that are counted for it.
@@ -283,12 +296,11 @@ impl HttpBody for Answered {
             self.note.note();
             self.underway.tally.seat.note_progress();
         }
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Err(full) = self.underway.tally.hand(frame.data_ref().map_or(0, Bytes::len))
-        {
-            return Poll::Ready(Some(Err(axum::Error::new(full))));
-        }
-        polled
+        let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
+        Poll::Ready(Some(match self.underway.tally.hand(frame.data_ref().map_or(0, Bytes::len)) {
+            Ok(()) => Ok(frame.map_data(|bytes| Piece::counted(bytes, &self.underway))),
+            Err(full) => Err(axum::Error::new(full)),
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -300,6 +312,34 @@ impl HttpBody for Answered {
     }
 }
 
+/// A piece of an answer, whose request is counted until HTTP drops the piece. HTTP/2 keeps it for as long as the client
+/// gives its stream no window, however much of other streams is sent meanwhile.
+struct Piece {
+    bytes: Bytes,
+    underway: Arc<Underway>,
+}
+
+impl Piece {
+    /// The same `bytes`, which say when they are dropped.
+    fn counted(bytes: Bytes, underway: &Arc<Underway>) -> Bytes {
+        Bytes::from_owner(Self { bytes, underway: Arc::clone(underway) })
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.underway.tally.let_go(self.bytes.len());
+    }
+}
+
+/// The most that TLS buffers, or HTTP/1.1 copies behind a head.
+const BELOW: usize = 64 * 1024;
 /// Answers that wait in buffers without being counted: they are part of [`CONNECTION`].
 const FREE_ANSWERS: usize = 4 * 1024;
 
