@@ -119,6 +119,37 @@ async fn the_document_says_where_parameters_are_and_who_may_call() {
     app.finish().await;
 }
 
+/// A parameter that were ignored could do more than was meant: `lift?dry_run=true` would lift.
+#[tokio::test]
+async fn every_operation_refuses_a_query_parameter_that_it_does_not_have() {
+    let app = TestApp::start(Backend::Memory).await;
+    let document = document(&app).await;
+    let stop = app.revoke("agent:payments-refactorer").await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let path = match path.as_str() {
+                "/v1/agents/{id}" => "/v1/agents/payments-refactorer".to_owned(),
+                path => path.replace("{id}", &stop),
+            };
+            for name in ["surprise", "dry_run", "owner", "%00"] {
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                if parameters.into_iter().any(|parameter| parameter["name"] == name) {
+                    continue;
+                }
+                let url = format!("{}{path}?{name}=true", app.admin);
+                let body = json!({"target": "everything", "reason": "a test"}).to_string();
+                let request = app.http().request(method.to_uppercase().parse().unwrap(), url);
+                let answer = app.send(request.bearer_auth(&app.operator).body(body)).await;
+                assert_eq!(answer.status, 400, "{method} {path} {name}: {}", answer.text);
+                assert_eq!(answer.reason(), "parameter_unknown", "{method} {path} {name}");
+            }
+        }
+    }
+    assert_eq!(app.events("kind=revocation.lifted").await.len(), 0);
+    assert_eq!(app.events("kind=revocation.stopped").await.len(), 1);
+    app.finish().await;
+}
+
 /// Each body, and whether the server takes its form. What the server refuses the schema refuses, too, and the other
 /// way round.
 fn bodies() -> Vec<(&'static str, Value, bool)> {

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::form_urlencoded;
 
-use super::Parameters;
 use super::filter::event_filter;
+use super::{NoParameters, Parameters};
 use crate::broker::Call;
 use crate::http::Gate;
 use crate::http::authorization::{AnyRole, Auditor};
@@ -100,6 +100,7 @@ pub(super) async fn checkpoint(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
+    _: Parameters<NoParameters>,
 ) -> Result<impl IntoResponse, Problem> {
     let note = gate.broker.checkpoint().await.map_err(|error| Problem::store(call, &error))?;
     Ok((StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], note))
@@ -108,7 +109,11 @@ pub(super) async fn checkpoint(
 /// The verifier key of the checkpoints, in C2SP form.
 #[utoipa::path(get, path = "/v1/audit/key",
     responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem)))]
-pub(super) async fn key(_: AnyRole, State(gate): State<Gate>) -> impl IntoResponse {
+pub(super) async fn key(
+    _: AnyRole,
+    State(gate): State<Gate>,
+    _: Parameters<NoParameters>,
+) -> impl IntoResponse {
     let key = format!("{}\n", gate.broker.checkpoint_verifier());
     (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], key)
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::{NoParameters, Parameters};
 use crate::broker::{Call, Denied, Explained, Miss, Supposed};
 use crate::domain::decision::Ruling;
 use crate::domain::grant::{Grant, Permissions};
@@ -250,6 +251,7 @@ pub(super) async fn explain(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
+    _: Parameters<NoParameters>,
     request: Request<Body>,
 ) -> Result<Json<Answer>, Problem> {
     let mut question: Question = super::json(call, request).await?;

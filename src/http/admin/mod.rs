@@ -21,8 +21,11 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+use url::form_urlencoded;
+use utoipa::IntoParams;
 
 use crate::broker::Call;
 use crate::domain::reason::Reason;
@@ -58,16 +61,30 @@ pub fn router(gate: Gate) -> Router {
         .with_state(gate)
 }
 
-/// The query of a request; a mistake in it is a problem like any other.
+/// The query of a request; a mistake in it is a problem like any other. Every handler has one: a parameter that was
+/// ignored could do more than was meant, such as a `dry_run` where there is none.
 struct Parameters<T>(T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+/// Of a call that has no query.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct NoParameters {}
+
+impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Current(call) = Current::of(parts);
+        let known: Vec<String> = T::into_params(|| None).into_iter().map(|known| known.name).collect();
+        let query = parts.uri.query().unwrap_or_default();
+        if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| known.iter().all(|known| *known != name))
+        {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let unknown = format!("the query has an unknown parameter; known: {known}");
+            return Err(Problem::denied(call, &body::said(Reason::ParameterUnknown, unknown)));
+        }
+        let mistake = "the query has a repeated parameter, or a value of the wrong type";
         let query = Query::try_from_uri(&parts.uri);
-        let mistake = "the query has an unknown or repeated parameter, or a value of the wrong type";
         query.map(|Query(query)| Self(query)).map_err(|_| Problem::invalid(call, mistake))
     }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Parameters;
+use super::{NoParameters, Parameters};
 use crate::broker::{self, Audited, Lifted};
 use crate::domain::revocation::{Stop, Target};
 use crate::http::Gate;
@@ -154,6 +154,7 @@ pub(super) async fn lift(
     State(gate): State<Gate>,
     Current(call): Current,
     Path(id): Path<String>,
+    _: Parameters<NoParameters>,
     request: Request<Body>,
 ) -> Result<Json<Change>, Problem> {
     let asked: LiftRequest = super::json(call, request).await?;
