@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::reads::Reading;
 use super::{NoParameters, Parameters};
 use crate::broker::AgentStatus;
 use crate::domain::agent::IdentityRule;
@@ -132,6 +133,7 @@ pub(super) async fn list(
     State(gate): State<Gate>,
     Current(call): Current,
     _: Parameters<NoParameters>,
+    _: Reading,
 ) -> Result<Json<Agents>, Problem> {
     let agents = gate.broker.agents().await.map_err(|error| Problem::store(call, &error))?;
     Ok(Json(Agents { agents: agents.iter().map(Summary::from).collect() }))
@@ -146,6 +148,7 @@ pub(super) async fn show(
     Current(call): Current,
     Path(id): Path<String>,
     _: Parameters<NoParameters>,
+    _: Reading,
 ) -> Result<Json<Detail>, Problem> {
     let unknown = || Problem::not_found(call, "no registered agent has this id; GET /v1/agents lists them");
     let id = id.parse().map_err(|_| unknown())?;

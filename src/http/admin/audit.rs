@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::form_urlencoded;
 
 use super::filter::event_filter;
+use super::reads::Reading;
 use super::{NoParameters, Parameters};
 use crate::broker::Call;
 use crate::http::Gate;
@@ -55,6 +56,7 @@ pub(super) async fn events(
     Current(call): Current,
     Parameters(filter): Parameters<Filter>,
     uri: Uri,
+    _: Reading,
 ) -> Result<Response, Problem> {
     let (wanted, limit, before) = (filter.events(call)?, filter.limit(call)?, filter.before(call)?);
     // One more than asked tells whether there is another page.
@@ -101,6 +103,7 @@ pub(super) async fn checkpoint(
     State(gate): State<Gate>,
     Current(call): Current,
     _: Parameters<NoParameters>,
+    _: Reading,
 ) -> Result<impl IntoResponse, Problem> {
     let note = gate.broker.checkpoint().await.map_err(|error| Problem::store(call, &error))?;
     Ok((StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], note))
@@ -113,6 +116,7 @@ pub(super) async fn key(
     _: AnyRole,
     State(gate): State<Gate>,
     _: Parameters<NoParameters>,
+    _: Reading,
 ) -> impl IntoResponse {
     let key = format!("{}\n", gate.broker.checkpoint_verifier());
     (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], key)

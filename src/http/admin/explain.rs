@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::reads::Reads;
 use super::{NoParameters, Parameters};
 use crate::broker::{Call, Denied, Explained, Miss, Supposed};
 use crate::domain::decision::Ruling;
@@ -252,11 +253,13 @@ pub(super) async fn explain(
     State(gate): State<Gate>,
     Current(call): Current,
     _: Parameters<NoParameters>,
+    reads: Reads,
     request: Request<Body>,
 ) -> Result<Json<Answer>, Problem> {
     let mut question: Question = super::json(call, request).await?;
     let supposed = question.supposed(call)?;
     let request = question.request(call)?;
+    let _reading = reads.begin(call).await?;
     let explained = gate.broker.explain(supposed, &request).await;
     let explained = explained.map_err(|denied| Problem::denied(call, &denied))?;
     Ok(Json(explained.ok_or_else(|| unknown_agent(call))?.into()))

@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span};
 
 use super::Parameters;
 use super::filter::event_filter;
+use super::reads::Reading;
 use crate::broker::{Call, Format};
 use crate::http::Gate;
 use crate::http::authorization::Auditor;
@@ -45,6 +46,7 @@ pub(super) async fn export(
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(wanted): Parameters<Wanted>,
+    _: Reading,
 ) -> Result<Response, Problem> {
     let format = wanted.format(call)?;
     let mut export = gate.broker.export(wanted.events(call)?, format);

@@ -9,21 +9,18 @@ mod metrics;
 mod openapi;
 mod proof;
 mod readiness;
+mod reads;
 mod revocations;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Query};
 use axum::http::Request;
 use axum::http::request::Parts;
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 use url::form_urlencoded;
 use utoipa::IntoParams;
 
@@ -32,31 +29,26 @@ use crate::domain::reason::Reason;
 use crate::http::call::{Current, Identify};
 use crate::http::problem::Problem;
 use crate::http::{Gate, body};
-
-/// Reads that are answered at once. The others wait, so that no number of them delays a stop.
-const READS: usize = 2;
+use reads::Reads;
 
 /// Every path of the admin listener.
 pub fn router(gate: Gate) -> Router {
-    let reads = Router::new()
+    Router::new()
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{id}", get(agents::show))
         .route("/v1/explain", post(explain::explain))
-        .route("/v1/revocations", get(revocations::list))
+        .route("/v1/revocations", get(revocations::list).post(revocations::stop))
+        .route("/v1/revocations/{id}/lift", post(revocations::lift))
         .route("/v1/audit/events", get(audit::events))
         .route("/v1/audit/export", get(export::export))
         .route("/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/v1/audit/key", get(audit::key))
         .route("/v1/audit/proof", get(proof::proof))
         .route("/readyz", get(readiness::readyz))
-        .route_layer(from_fn_with_state(Arc::new(Semaphore::new(READS)), read));
-    Router::new()
-        .route("/v1/revocations", post(revocations::stop))
-        .route("/v1/revocations/{id}/lift", post(revocations::lift))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
-        .merge(reads)
         .fallback(no_such_path)
+        .layer(Extension(Reads::default()))
         .layer(Identify { gate: gate.clone(), fault, turns: None })
         .with_state(gate)
 }
@@ -87,12 +79,6 @@ impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for P
         let query = Query::try_from_uri(&parts.uri);
         query.map(|Query(query)| Self(query)).map_err(|_| Problem::invalid(call, mistake))
     }
-}
-
-async fn read(State(turns): State<Arc<Semaphore>>, request: Request<Body>, next: Next) -> Response {
-    // Never closed.
-    let _turn = turns.acquire().await;
-    next.run(request).await
 }
 
 fn fault(call: Call, reason: Reason) -> Response {

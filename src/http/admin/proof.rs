@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Parameters;
+use super::reads::Reading;
 use crate::broker::Call;
 use crate::domain::digest::Digest;
 use crate::http::Gate;
@@ -67,6 +68,7 @@ pub(super) async fn proof(
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(asked): Parameters<Asked>,
+    _: Reading,
 ) -> Result<Json<Proof>, Problem> {
     let broker = &gate.broker;
     let proof = match asked {

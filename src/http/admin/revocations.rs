@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::reads::Reading;
 use super::{NoParameters, Parameters};
 use crate::broker::{self, Audited, Lifted};
 use crate::domain::revocation::{Stop, Target};
@@ -134,6 +135,7 @@ pub(super) async fn list(
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(options): Parameters<ListOptions>,
+    _: Reading,
 ) -> Result<Json<Stops>, Problem> {
     let revocations = gate.broker.stops(options.active == Some(true)).await;
     let mut revocations = revocations.map_err(|error| Problem::store(call, &error))?;
