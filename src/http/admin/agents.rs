@@ -127,7 +127,7 @@ impl From<&Permission> for Registered {
 }
 
 /// The registered agents.
-#[utoipa::path(get, path = "/v1/agents", responses((status = 200, body = Agents), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/agents", responses((status = 200, body = Agents)))]
 pub(super) async fn list(
     _: AnyRole,
     State(gate): State<Gate>,
@@ -141,7 +141,7 @@ pub(super) async fn list(
 
 /// One registered agent.
 #[utoipa::path(get, path = "/v1/agents/{id}", params(("id" = String, Path,)),
-    responses((status = 200, body = Detail), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = Detail)))]
 pub(super) async fn show(
     _: AnyRole,
     State(gate): State<Gate>,

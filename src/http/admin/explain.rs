@@ -246,8 +246,7 @@ impl From<Explained> for Answer {
 
 /// A dry run: nothing is issued, nothing journaled, no issuer asked.
 #[utoipa::path(post, path = "/v1/explain", request_body = Question,
-    responses((status = 200, body = Answer), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 404, body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = Answer), (status = 404, description = "No agent has this id")))]
 pub(super) async fn explain(
     _: AnyRole,
     State(gate): State<Gate>,

@@ -14,8 +14,8 @@ mod revocations;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
-use axum::http::Request;
 use axum::http::request::Parts;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -48,6 +48,7 @@ pub fn router(gate: Gate) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         .layer(Extension(Reads::default()))
         .layer(Identify { gate: gate.clone(), fault, turns: None })
         .with_state(gate)
@@ -87,6 +88,11 @@ fn fault(call: Call, reason: Reason) -> Response {
 
 async fn no_such_path(Current(call): Current) -> Problem {
     Problem::not_found(call, "no such path; /openapi.json lists them")
+}
+
+async fn no_such_method(Current(call): Current) -> Problem {
+    let what = "this path is for other methods; Allow lists them";
+    Problem::new(call, StatusCode::METHOD_NOT_ALLOWED, what)
 }
 
 /// A JSON body without unknown members, or a problem that says where it is wrong.

@@ -11,6 +11,7 @@ use utoipa::OpenApi;
 use super::{
     NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations,
 };
+use crate::http::problem::Problem;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +31,8 @@ use super::{
         readiness::readyz,
         metrics::metrics,
         document,
-    )
+    ),
+    components(schemas(Problem))
 )]
 struct Api;
 

@@ -61,8 +61,7 @@ pub(super) struct Consistency {
 
 /// A proof of inclusion (`seq` and `size`) or of consistency (`first` and `second`), in lower-case hex.
 #[utoipa::path(get, path = "/v1/audit/proof", params(Asked),
-    responses((status = 200, body = Proof), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 503, body = Problem)))]
+    responses((status = 200, body = Proof)))]
 pub(super) async fn proof(
     _: AnyRole,
     State(gate): State<Gate>,

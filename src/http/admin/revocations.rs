@@ -97,9 +97,9 @@ impl From<broker::Change> for Change {
 
 /// Stops a target, in effect everywhere that is counted before it answers.
 #[utoipa::path(post, path = "/v1/revocations", request_body = StopRequest, params(StopOptions),
-    responses((status = 201, body = Change), (status = 200, body = Preview), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 503, body = Problem)))]
+    security(("operator" = ["admin"])),
+    responses((status = 201, body = Change), (status = 200, body = Preview),
+        (status = 404, description = "The target is not known")))]
 pub(super) async fn stop(
     Admin(operator): Admin,
     State(gate): State<Gate>,
@@ -128,8 +128,7 @@ pub(super) async fn stop(
 }
 
 /// The stops, newest first.
-#[utoipa::path(get, path = "/v1/revocations", params(ListOptions),
-    responses((status = 200, body = Stops), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/revocations", params(ListOptions), responses((status = 200, body = Stops)))]
 pub(super) async fn list(
     _: AnyRole,
     State(gate): State<Gate>,
@@ -147,10 +146,8 @@ pub(super) async fn list(
 
 /// Lifts a stop. Tokens issued before it stay dead.
 #[utoipa::path(post, path = "/v1/revocations/{id}/lift", request_body = LiftRequest,
-    params(("id" = String, Path,)),
-    responses((status = 200, body = Change), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
-        (status = 503, body = Problem)))]
+    params(("id" = String, Path,)), security(("operator" = ["admin"])),
+    responses((status = 200, body = Change), (status = 409, description = "It was lifted before")))]
 pub(super) async fn lift(
     Admin(operator): Admin,
     State(gate): State<Gate>,
