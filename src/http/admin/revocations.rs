@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::reads::Reading;
+use super::reads::{Reading, Reads};
 use super::{NoParameters, Parameters};
 use crate::broker::{self, Audited, Lifted};
 use crate::domain::revocation::{Stop, Target};
@@ -105,6 +105,7 @@ pub(super) async fn stop(
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(options): Parameters<StopOptions>,
+    reads: Reads,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let asked: StopRequest = super::json(call, request).await?;
@@ -112,6 +113,7 @@ pub(super) async fn stop(
         asked.target.parse().map_err(|error| Problem::invalid(call, format!("`target`: {error}")))?;
     let failed = |error| Problem::kill(call, &error);
     if options.dry_run {
+        let _reading = reads.begin(call).await?;
         let preview = gate.broker.preview(&target).await.map_err(failed)?;
         let preview = Preview {
             dry_run: true,
