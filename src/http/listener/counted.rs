@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::room::{CONNECTION, Full, Seat};
-use super::{MAX_HEAD, WINDOW};
+use super::{MAX_BODY, MAX_HEAD, WINDOW};
 
 /// What a request holds beside its head and body, until it is answered. Measured.
 const REQUEST: usize = 8 * 1024;
@@ -241,6 +241,8 @@ impl Drop for Underway {
 /// The body of a request.
 pub(super) struct Asked {
     pub(super) body: Incoming,
+    /// Bytes of it that were taken from the buffers.
+    pub(super) taken: usize,
     pub(super) underway: Arc<Underway>,
 }
 
@@ -253,9 +255,13 @@ impl HttpBody for Asked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &polled {
+            self.taken += frame.data_ref().map_or(0, Bytes::len);
+        }
         let underway = &self.underway;
         underway.tally.taken_from_buffers();
         if let Some(Ok(frame)) = &polled
+            && self.taken <= MAX_BODY
             && let Err(full) = underway.hold(frame.data_ref().map_or(0, Bytes::len))
         {
             return Poll::Ready(Some(Err(axum::Error::new(full))));
