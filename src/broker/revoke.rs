@@ -13,7 +13,7 @@ use crate::domain::id::{AgentId, IssuerName, OperatorName, Owner, StopId};
 use crate::domain::revocation::{Lift, Revision, Stop, Target};
 use crate::store::{self, StoreError};
 
-/// What `revoke` waits to learn whose token or agent it stops: it never waits for a read.
+/// What `revoke` and `lift` wait to learn whose token or agent it is: they never wait for a read.
 const LOOKUP: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
@@ -180,7 +180,12 @@ impl Broker {
         reason: String,
     ) -> Result<Lifted, KillError> {
         let lift = Lift { at: self.now(), reason, operator, revision: Revision::ZERO };
-        let lifted = self.store.stop_of(id).await?.map(|stop| stop.target);
+        // Only for its event: the kill switch finds the stop anew.
+        let stop = match tokio::time::timeout(LOOKUP, self.store.stop_of(id)).await {
+            Ok(found) => found?,
+            Err(_) => None,
+        };
+        let lifted = stop.map(|stop| stop.target);
         let (agent, owner) = match &lifted {
             Some(target) => self.whose(target).await.unwrap_or_default(),
             None => (None, None),

@@ -105,6 +105,7 @@ const fn remedy(reason: Reason) -> &'static str {
         | Reason::ParameterUnknown
         | Reason::BodyInvalid
         | Reason::GrantTypeUnsupported => "use a hallpass of the broker's version",
+        Reason::PathUnknown | Reason::MethodNotAllowed => "check that the address is the broker's own",
         Reason::ParameterInvalid => "correct the flag that the message names",
         Reason::TooLarge => "ask for less at once, or check that the proof is the identity token alone",
         Reason::ProofMalformed => "check that the file or variable holds one JWT and nothing else",

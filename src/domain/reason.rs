@@ -93,6 +93,9 @@ reasons! {
     BodyInvalid = "body_invalid", InvalidRequest, "the body is not an application/x-www-form-urlencoded form in UTF-8";
     TooLarge = "too_large", InvalidRequest, "the token is over 16 KiB or the body over 64 KiB";
 
+    PathUnknown = "path_unknown", InvalidRequest, "there is nothing at this path";
+    MethodNotAllowed = "method_not_allowed", InvalidRequest, "this path is for other methods: Allow lists them";
+
     // The proof.
     ProofMalformed = "proof_malformed", InvalidRequest, "the proof is not a JWT as RFC 7515 writes it, or the certificate not an X.509-SVID";
     AlgorithmNotAllowed = "algorithm_not_allowed", InvalidRequest, "the proof's alg is not allowed for its issuer";

@@ -15,10 +15,7 @@ use zeroize::Zeroizing;
 use crate::broker::Denied;
 use crate::domain::reason::Reason;
 use crate::http::call::Turn;
-use crate::http::listener::Full;
-
-/// Bytes.
-pub(super) const MAX_BODY: usize = 64 * 1024;
+use crate::http::listener::{Full, MAX_BODY};
 
 /// So much of a body that is too large is read and dropped before the answer, in bytes, and for so long: a client that
 /// writes on would see a broken connection and never the answer.

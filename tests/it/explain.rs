@@ -1,8 +1,11 @@
 //! The dry run says what the broker then does, names the rule that decides, and leaves no trace.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::support::broker::{BOTH, Backend, TestApp, decode};
 
@@ -265,5 +268,26 @@ async fn a_question_is_whole_or_it_is_a_problem() {
     for unknown in ["nope", "NOT AN ID"] {
         assert_eq!(app.admin_post("/v1/explain", &json!({"agent": unknown})).await.status, 404);
     }
+    app.finish().await;
+}
+
+/// Whoever may ask may be slow about it, and holds up nobody else.
+#[tokio::test]
+async fn bodies_that_never_come_hold_up_no_read() {
+    let app = TestApp::start(Backend::Memory).await;
+    let head = "POST /v1/explain HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n";
+    let head = format!("{head}authorization: Bearer {}\r\n\r\n{{", app.operator);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(app.admin.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for path in ["/v1/revocations", "/v1/agents", "/v1/audit/events"] {
+        let answer = tokio::time::timeout(Duration::from_secs(1), app.admin_get(path)).await;
+        assert_eq!(answer.expect("an answer at once").status, 200, "{path}");
+    }
+    drop(held);
     app.finish().await;
 }

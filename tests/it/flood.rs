@@ -8,8 +8,8 @@ mod siege;
 use std::time::{Duration, Instant};
 
 use attackers::{
-    address, answers_that_nobody_takes, heads_of_http2, most_memory, most_of_a_body, most_of_a_head,
-    send_and_stay, sockets,
+    address, answers_that_nobody_takes, ask_head, heads_of_http2, most_memory, most_of_a_body,
+    most_of_a_head, send_and_stay, sockets,
 };
 
 use crate::support::process::{Plan, Process, eventually, read};
@@ -55,6 +55,26 @@ async fn answers_that_nobody_takes_fill_no_memory() {
     assert!(memory < MOST, "{memory} MiB");
     stops(&broker).await;
     drop(held);
+}
+
+/// What other streams of the connection take does not count for those that take nothing.
+#[tokio::test]
+async fn answers_that_nobody_takes_stay_counted_whatever_else_is_taken() {
+    let broker = broker("");
+    let counted = || async {
+        let metrics = broker.admin_get("/metrics").await.text;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("hallpass_request_memory_bytes "));
+        line.expect("the metric").parse::<usize>().unwrap()
+    };
+    let mut held = send_and_stay(address(&broker.public), 1, &answers_that_nobody_takes(99)).await;
+    for n in 0..2500 {
+        ask_head(&mut held[0], 2 * (99 + n) + 1).await.unwrap();
+    }
+    // A connection, and 99 answers of 975 bytes, with what HTTP/2 keeps for each.
+    let memory = counted().await;
+    assert!(memory > 24 * 1024 + 99 * 2048, "{memory} bytes");
+    drop(held);
+    eventually("the end of the connection", || async { counted().await == 0 }).await;
 }
 
 /// More unfinished heads and bodies than the budget holds: what is held longest goes first, and agents get tokens.

@@ -4,7 +4,7 @@
 use regex_automata::meta::Regex;
 use serde_json::{Value, json};
 
-use crate::support::broker::{Backend, TestApp};
+use crate::support::broker::{Answer, Backend, TestApp};
 
 /// A schema of the document, and the others that it names.
 struct Schema<'a> {
@@ -87,6 +87,12 @@ impl<'a> Schema<'a> {
     }
 }
 
+/// Whether the document has the status and the type of `answer`.
+fn describes(operation: &Value, answer: &Answer) -> bool {
+    let kind = answer.header("content-type").split(';').next().unwrap_or_default();
+    !operation["responses"][answer.status.to_string()]["content"][kind].is_null()
+}
+
 async fn document(app: &TestApp) -> Value {
     app.send(app.http().get(format!("{}/openapi.json", app.admin))).await.json()
 }
@@ -114,7 +120,104 @@ async fn the_document_says_where_parameters_are_and_who_may_call() {
             let answer = app.send(app.http().request(method.to_uppercase().parse().unwrap(), url)).await;
             let open = operation.get("security") == Some(&json!([]));
             assert_eq!(answer.status == 401, !open, "{method} {path}: {}", answer.status);
+            assert!(open || describes(operation, &answer), "{method} {path}: {answer:?}");
         }
+    }
+    app.finish().await;
+}
+
+/// A parameter that were ignored could do more than was meant: `lift?dry_run=true` would lift.
+#[tokio::test]
+async fn every_operation_refuses_a_query_parameter_that_it_does_not_have() {
+    let app = TestApp::start(Backend::Memory).await;
+    let document = document(&app).await;
+    let stop = app.revoke("agent:payments-refactorer").await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let path = match path.as_str() {
+                "/v1/agents/{id}" => "/v1/agents/payments-refactorer".to_owned(),
+                path => path.replace("{id}", &stop),
+            };
+            for name in ["surprise", "dry_run", "owner", "%00"] {
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                if parameters.into_iter().any(|parameter| parameter["name"] == name) {
+                    continue;
+                }
+                let url = format!("{}{path}?{name}=true", app.admin);
+                let body = json!({"target": "everything", "reason": "a test"}).to_string();
+                let request = app.http().request(method.to_uppercase().parse().unwrap(), url);
+                let answer = app.send(request.bearer_auth(&app.operator).body(body)).await;
+                assert_eq!(answer.status, 400, "{method} {path} {name}: {}", answer.text);
+                assert_eq!(answer.reason(), "parameter_unknown", "{method} {path} {name}");
+                assert!(describes(operation, &answer), "{method} {path}: {answer:?}");
+            }
+        }
+    }
+    assert_eq!(app.events("kind=revocation.lifted").await.len(), 0);
+    assert_eq!(app.events("kind=revocation.stopped").await.len(), 1);
+    app.finish().await;
+}
+
+/// Who lacks a role, and whoever sends too much.
+#[tokio::test]
+async fn the_document_has_every_refusal() {
+    let key = hallpass::domain::digest::Digest::of(b"lead-key");
+    let lead =
+        format!("[[admin.operator]]\nname = \"lead\"\nroles = [\"approver\"]\nkey_sha256 = \"{key}\"\n");
+    let app = TestApp::with(Backend::Memory, &lead).await;
+    let document = document(&app).await;
+    let nothing = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let ask = |path: &str, key: &str| {
+                let url = format!("{}{}", app.admin, path.replace("{id}", nothing));
+                app.http().request(method.to_uppercase().parse().unwrap(), url).bearer_auth(key)
+            };
+            let answer = app.send(ask(path, "lead-key")).await;
+            let needs_a_role = !operation["responses"]["403"].is_null();
+            assert_eq!(answer.status == 403, needs_a_role, "{method} {path}: {answer:?}");
+            let mut refused = vec![answer];
+            if operation.get("requestBody").is_some() {
+                let large = app.send(ask(path, &app.operator).body("a".repeat(70 * 1024))).await;
+                assert_eq!(large.status, 413, "{method} {path}: {large:?}");
+                refused.push(large);
+            }
+            if path.contains("{id}") {
+                let reason = json!({"reason": "a test"}).to_string();
+                let absent = app.send(ask(path, &app.operator).body(reason)).await;
+                assert_eq!(absent.status, 404, "{method} {path}: {absent:?}");
+                refused.push(absent);
+            }
+            for answer in refused.iter().filter(|answer| answer.status >= 400) {
+                assert!(describes(operation, answer), "{method} {path}: {answer:?}");
+            }
+            for status in ["400", "500", "503"] {
+                let kinds = &operation["responses"][status]["content"];
+                assert!(kinds["application/problem+json"].is_object(), "{method} {path} {status}");
+            }
+        }
+    }
+    app.finish().await;
+}
+
+/// Neither a path nor a method is missed without a word, and the id by which its call is found.
+#[tokio::test]
+async fn wrong_paths_and_methods_are_refusals_like_any_other() {
+    let app = TestApp::start(Backend::Memory).await;
+    for (url, status) in [("/nope", 404), ("/v1/revocations", 405), ("/metrics", 405)] {
+        let answer = app.send(app.http().delete(format!("{}{url}", app.admin))).await;
+        assert_eq!(answer.status, status, "{url}: {answer:?}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{url}");
+        assert_eq!(answer.json()["request_id"], answer.header("x-request-id"), "{url}");
+        assert_eq!(answer.header("allow").is_empty(), status == 404, "{url}: {answer:?}");
+    }
+    for (url, status, reason) in [("/nope", 404, "path_unknown"), ("/oauth/token", 405, "method_not_allowed")]
+    {
+        let answer = app.send(app.http().delete(format!("{}{url}", app.public))).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{url}: {answer:?}");
+        assert_eq!(answer.json()["error"], "invalid_request", "{url}");
+        assert_eq!(answer.json()["request_id"], answer.header("x-request-id"), "{url}");
+        assert_eq!(answer.header("allow"), if status == 405 { "POST" } else { "" }, "{url}");
     }
     app.finish().await;
 }

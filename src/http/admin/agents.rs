@@ -7,6 +7,8 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::reads::Reading;
+use super::{NoParameters, Parameters};
 use crate::broker::AgentStatus;
 use crate::domain::agent::IdentityRule;
 use crate::domain::permission::Permission;
@@ -125,11 +127,13 @@ impl From<&Permission> for Registered {
 }
 
 /// The registered agents.
-#[utoipa::path(get, path = "/v1/agents", responses((status = 200, body = Agents), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/agents", responses((status = 200, body = Agents)))]
 pub(super) async fn list(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
+    _: Parameters<NoParameters>,
+    _: Reading,
 ) -> Result<Json<Agents>, Problem> {
     let agents = gate.broker.agents().await.map_err(|error| Problem::store(call, &error))?;
     Ok(Json(Agents { agents: agents.iter().map(Summary::from).collect() }))
@@ -137,12 +141,14 @@ pub(super) async fn list(
 
 /// One registered agent.
 #[utoipa::path(get, path = "/v1/agents/{id}", params(("id" = String, Path,)),
-    responses((status = 200, body = Detail), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = Detail)))]
 pub(super) async fn show(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
     Path(id): Path<String>,
+    _: Parameters<NoParameters>,
+    _: Reading,
 ) -> Result<Json<Detail>, Problem> {
     let unknown = || Problem::not_found(call, "no registered agent has this id; GET /v1/agents lists them");
     let id = id.parse().map_err(|_| unknown())?;

@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::form_urlencoded;
 
-use super::Parameters;
 use super::filter::event_filter;
+use super::reads::Reading;
+use super::{NoParameters, Parameters};
 use crate::broker::Call;
 use crate::http::Gate;
 use crate::http::authorization::{AnyRole, Auditor};
@@ -47,14 +48,15 @@ impl Filter {
 
 /// Events, newest first.
 #[utoipa::path(get, path = "/v1/audit/events", params(Filter),
-    responses((status = 200, description = "`{\"events\":[…]}`, each event as it was hashed; the next page by Link"),
-        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem)))]
+    security(("operator" = ["auditor"]), ("operator" = ["admin"])),
+    responses((status = 200, description = "`{\"events\":[…]}`, each event as it was hashed; the next page by Link")))]
 pub(super) async fn events(
     _: Auditor,
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(filter): Parameters<Filter>,
     uri: Uri,
+    _: Reading,
 ) -> Result<Response, Problem> {
     let (wanted, limit, before) = (filter.events(call)?, filter.limit(call)?, filter.before(call)?);
     // One more than asked tells whether there is another page.
@@ -94,12 +96,13 @@ fn next_page(uri: &Uri, before: u64) -> String {
 
 /// A signed note (C2SP) that covers every event committed when it was asked for.
 #[utoipa::path(get, path = "/v1/audit/checkpoint",
-    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem),
-        (status = 503, body = Problem)))]
+    responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn checkpoint(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
+    _: Parameters<NoParameters>,
+    _: Reading,
 ) -> Result<impl IntoResponse, Problem> {
     let note = gate.broker.checkpoint().await.map_err(|error| Problem::store(call, &error))?;
     Ok((StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], note))
@@ -107,8 +110,13 @@ pub(super) async fn checkpoint(
 
 /// The verifier key of the checkpoints, in C2SP form.
 #[utoipa::path(get, path = "/v1/audit/key",
-    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem)))]
-pub(super) async fn key(_: AnyRole, State(gate): State<Gate>) -> impl IntoResponse {
+    responses((status = 200, content_type = "text/plain", body = String)))]
+pub(super) async fn key(
+    _: AnyRole,
+    State(gate): State<Gate>,
+    _: Parameters<NoParameters>,
+    _: Reading,
+) -> impl IntoResponse {
     let key = format!("{}\n", gate.broker.checkpoint_verifier());
     (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], key)
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::reads::Reads;
+use super::{NoParameters, Parameters};
 use crate::broker::{Call, Denied, Explained, Miss, Supposed};
 use crate::domain::decision::Ruling;
 use crate::domain::grant::{Grant, Permissions};
@@ -244,17 +246,19 @@ impl From<Explained> for Answer {
 
 /// A dry run: nothing is issued, nothing journaled, no issuer asked.
 #[utoipa::path(post, path = "/v1/explain", request_body = Question,
-    responses((status = 200, body = Answer), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 404, body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = Answer), (status = 404, description = "No agent has this id")))]
 pub(super) async fn explain(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
+    _: Parameters<NoParameters>,
+    reads: Reads,
     request: Request<Body>,
 ) -> Result<Json<Answer>, Problem> {
     let mut question: Question = super::json(call, request).await?;
     let supposed = question.supposed(call)?;
     let request = question.request(call)?;
+    let _reading = reads.begin(call).await?;
     let explained = gate.broker.explain(supposed, &request).await;
     let explained = explained.map_err(|denied| Problem::denied(call, &denied))?;
     Ok(Json(explained.ok_or_else(|| unknown_agent(call))?.into()))

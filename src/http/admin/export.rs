@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span};
 
 use super::Parameters;
 use super::filter::event_filter;
+use super::reads::Reading;
 use crate::broker::{Call, Format};
 use crate::http::Gate;
 use crate::http::authorization::Auditor;
@@ -36,15 +37,15 @@ impl Wanted {
 /// Every event that matches, newest first, as the log was when it was asked. An answer that breaks off
 /// is not whole.
 #[utoipa::path(get, path = "/v1/audit/export", params(Wanted),
+    security(("operator" = ["auditor"]), ("operator" = ["admin"])),
     responses((status = 200, description = "JSON Lines, or CSV (RFC 4180) with a header line, in which a cell that would be a formula begins with `'`",
-            content((String = "application/x-ndjson"), (String = "text/csv"))),
-        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 503, body = Problem)))]
+            content((String = "application/x-ndjson"), (String = "text/csv")))))]
 pub(super) async fn export(
     _: Auditor,
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(wanted): Parameters<Wanted>,
+    _: Reading,
 ) -> Result<Response, Problem> {
     let format = wanted.format(call)?;
     let mut export = gate.broker.export(wanted.events(call)?, format);

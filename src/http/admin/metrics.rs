@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
+use super::{NoParameters, Parameters};
 use crate::broker::Denied;
 use crate::domain::reason::Reason;
 use crate::http::Gate;
@@ -15,6 +16,7 @@ use crate::http::problem::Problem;
 pub(super) async fn metrics(
     State(gate): State<Gate>,
     Current(call): Current,
+    _: Parameters<NoParameters>,
 ) -> Result<impl IntoResponse, Problem> {
     let refuse = |denied: Denied| Problem::denied(call, &denied);
     let mut text = gate.broker.metrics().map_err(refuse)?;

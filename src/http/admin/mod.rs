@@ -9,73 +9,77 @@ mod metrics;
 mod openapi;
 mod proof;
 mod readiness;
+mod reads;
 mod revocations;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::Request;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use url::form_urlencoded;
+use utoipa::IntoParams;
 
 use crate::broker::Call;
 use crate::domain::reason::Reason;
 use crate::http::call::{Current, Identify};
 use crate::http::problem::Problem;
 use crate::http::{Gate, body};
-
-/// Reads that are answered at once. The others wait, so that no number of them delays a stop.
-const READS: usize = 2;
+use reads::Reads;
 
 /// Every path of the admin listener.
 pub fn router(gate: Gate) -> Router {
-    let reads = Router::new()
+    Router::new()
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{id}", get(agents::show))
         .route("/v1/explain", post(explain::explain))
-        .route("/v1/revocations", get(revocations::list))
+        .route("/v1/revocations", get(revocations::list).post(revocations::stop))
+        .route("/v1/revocations/{id}/lift", post(revocations::lift))
         .route("/v1/audit/events", get(audit::events))
         .route("/v1/audit/export", get(export::export))
         .route("/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/v1/audit/key", get(audit::key))
         .route("/v1/audit/proof", get(proof::proof))
         .route("/readyz", get(readiness::readyz))
-        .route_layer(from_fn_with_state(Arc::new(Semaphore::new(READS)), read));
-    Router::new()
-        .route("/v1/revocations", post(revocations::stop))
-        .route("/v1/revocations/{id}/lift", post(revocations::lift))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
-        .merge(reads)
         .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(Extension(Reads::default()))
         .layer(Identify { gate: gate.clone(), fault, turns: None })
         .with_state(gate)
 }
 
-/// The query of a request; a mistake in it is a problem like any other.
+/// The query of a request; a mistake in it is a problem like any other. Every handler has one: a parameter that was
+/// ignored could do more than was meant, such as a `dry_run` where there is none.
 struct Parameters<T>(T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+/// Of a call that has no query.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct NoParameters {}
+
+impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Current(call) = Current::of(parts);
+        let known: Vec<String> = T::into_params(|| None).into_iter().map(|known| known.name).collect();
+        let query = parts.uri.query().unwrap_or_default();
+        if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| known.iter().all(|known| *known != name))
+        {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let unknown = format!("the query has an unknown parameter; known: {known}");
+            return Err(Problem::denied(call, &body::said(Reason::ParameterUnknown, unknown)));
+        }
+        let mistake = "the query has a repeated parameter, or a value of the wrong type";
         let query = Query::try_from_uri(&parts.uri);
-        let mistake = "the query has an unknown or repeated parameter, or a value of the wrong type";
         query.map(|Query(query)| Self(query)).map_err(|_| Problem::invalid(call, mistake))
     }
-}
-
-async fn read(State(turns): State<Arc<Semaphore>>, request: Request<Body>, next: Next) -> Response {
-    // Never closed.
-    let _turn = turns.acquire().await;
-    next.run(request).await
 }
 
 fn fault(call: Call, reason: Reason) -> Response {
@@ -84,6 +88,11 @@ fn fault(call: Call, reason: Reason) -> Response {
 
 async fn no_such_path(Current(call): Current) -> Problem {
     Problem::not_found(call, "no such path; /openapi.json lists them")
+}
+
+async fn no_such_method(Current(call): Current) -> Problem {
+    let what = "this path is for other methods; Allow lists them";
+    Problem::new(call, StatusCode::METHOD_NOT_ALLOWED, what)
 }
 
 /// A JSON body without unknown members, or a problem that says where it is wrong.

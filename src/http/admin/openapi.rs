@@ -8,7 +8,10 @@ use axum::Json;
 use serde_json::Value;
 use utoipa::OpenApi;
 
-use super::{agents, audit, explain, export, metrics, proof, readiness, revocations};
+use super::{
+    NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations,
+};
+use crate::http::problem::Problem;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +31,8 @@ use super::{agents, audit, explain, export, metrics, proof, readiness, revocatio
         readiness::readyz,
         metrics::metrics,
         document,
-    )
+    ),
+    components(schemas(Problem))
 )]
 struct Api;
 
@@ -40,6 +44,6 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
-pub(super) async fn document() -> Json<&'static Value> {
+pub(super) async fn document(_: Parameters<NoParameters>) -> Json<&'static Value> {
     Json(&DOCUMENT)
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Parameters;
+use super::reads::Reading;
 use crate::broker::Call;
 use crate::domain::digest::Digest;
 use crate::http::Gate;
@@ -60,13 +61,13 @@ pub(super) struct Consistency {
 
 /// A proof of inclusion (`seq` and `size`) or of consistency (`first` and `second`), in lower-case hex.
 #[utoipa::path(get, path = "/v1/audit/proof", params(Asked),
-    responses((status = 200, body = Proof), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 503, body = Problem)))]
+    responses((status = 200, body = Proof)))]
 pub(super) async fn proof(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(asked): Parameters<Asked>,
+    _: Reading,
 ) -> Result<Json<Proof>, Problem> {
     let broker = &gate.broker;
     let proof = match asked {

@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::{NoParameters, Parameters};
 use crate::http::Gate;
 use crate::http::authorization::AnyRole;
 
@@ -20,7 +21,11 @@ pub(super) struct Readiness {
 
 /// Whether tokens can be issued, and what is degraded. The public listener's says the status alone.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
-pub(super) async fn readyz(_: AnyRole, State(gate): State<Gate>) -> impl IntoResponse {
+pub(super) async fn readyz(
+    _: AnyRole,
+    State(gate): State<Gate>,
+    _: Parameters<NoParameters>,
+) -> impl IntoResponse {
     let readiness = gate.readiness();
     let body = Readiness { status: readiness.status, degraded: readiness.degraded };
     (readiness.code, [(CACHE_CONTROL, "no-store")], Json(body))

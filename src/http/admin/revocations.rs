@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Parameters;
+use super::reads::{Reading, Reads};
+use super::{NoParameters, Parameters};
 use crate::broker::{self, Audited, Lifted};
 use crate::domain::revocation::{Stop, Target};
 use crate::http::Gate;
@@ -96,14 +97,15 @@ impl From<broker::Change> for Change {
 
 /// Stops a target, in effect everywhere that is counted before it answers.
 #[utoipa::path(post, path = "/v1/revocations", request_body = StopRequest, params(StopOptions),
-    responses((status = 201, body = Change), (status = 200, body = Preview), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 503, body = Problem)))]
+    security(("operator" = ["admin"])),
+    responses((status = 201, body = Change), (status = 200, body = Preview),
+        (status = 404, description = "The target is not known")))]
 pub(super) async fn stop(
     Admin(operator): Admin,
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(options): Parameters<StopOptions>,
+    reads: Reads,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let asked: StopRequest = super::json(call, request).await?;
@@ -111,6 +113,7 @@ pub(super) async fn stop(
         asked.target.parse().map_err(|error| Problem::invalid(call, format!("`target`: {error}")))?;
     let failed = |error| Problem::kill(call, &error);
     if options.dry_run {
+        let _reading = reads.begin(call).await?;
         let preview = gate.broker.preview(&target).await.map_err(failed)?;
         let preview = Preview {
             dry_run: true,
@@ -127,13 +130,13 @@ pub(super) async fn stop(
 }
 
 /// The stops, newest first.
-#[utoipa::path(get, path = "/v1/revocations", params(ListOptions),
-    responses((status = 200, body = Stops), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/revocations", params(ListOptions), responses((status = 200, body = Stops)))]
 pub(super) async fn list(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(options): Parameters<ListOptions>,
+    _: Reading,
 ) -> Result<Json<Stops>, Problem> {
     let revocations = gate.broker.stops(options.active == Some(true)).await;
     let mut revocations = revocations.map_err(|error| Problem::store(call, &error))?;
@@ -145,15 +148,14 @@ pub(super) async fn list(
 
 /// Lifts a stop. Tokens issued before it stay dead.
 #[utoipa::path(post, path = "/v1/revocations/{id}/lift", request_body = LiftRequest,
-    params(("id" = String, Path,)),
-    responses((status = 200, body = Change), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
-        (status = 503, body = Problem)))]
+    params(("id" = String, Path,)), security(("operator" = ["admin"])),
+    responses((status = 200, body = Change), (status = 409, description = "It was lifted before")))]
 pub(super) async fn lift(
     Admin(operator): Admin,
     State(gate): State<Gate>,
     Current(call): Current,
     Path(id): Path<String>,
+    _: Parameters<NoParameters>,
     request: Request<Body>,
 ) -> Result<Json<Change>, Problem> {
     let asked: LiftRequest = super::json(call, request).await?;

@@ -86,7 +86,11 @@ impl Server {
             if body.is_end_stream() {
                 underway.is_whole();
             }
-            if crowded { Body::empty() } else { Body::new(Asked { body, underway: Arc::clone(&underway) }) }
+            if crowded {
+                Body::empty()
+            } else {
+                Body::new(Asked { body, taken: 0, underway: Arc::clone(&underway) })
+            }
         });
         if crowded {
             request.extensions_mut().insert(Crowded);

@@ -37,6 +37,8 @@ const WINDOW: u32 = 64 * 1024;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 64;
+/// Bytes of a request's body. What comes after them is dropped as it arrives, so it is not counted as held.
+pub(in crate::http) const MAX_BODY: usize = 64 * 1024;
 /// After a failed accept, such as «too many open files».
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

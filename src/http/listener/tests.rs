@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -48,14 +48,20 @@ async fn bench() -> Bench {
         tokio::time::sleep(Duration::from_millis(200)).await;
         "late"
     };
+    let room = Room::new(Bounds { connections: 1000, per_source: 1000, memory: 64 << 20 });
+    let counting = Arc::clone(&room);
+    let swallow = |body: Body| async move {
+        let _swallowed = http_body_util::BodyExt::collect(body).await;
+        counting.memory().to_string()
+    };
     let router = Router::new()
+        .route("/swallow", post(swallow))
         .route("/", get(|| async { "ok" }))
         .route("/slow", get(slow))
         .route("/endless", get(move || std::future::ready(endless(told.clone()))));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let room = Room::new(Bounds { connections: 1000, per_source: 1000, memory: 64 << 20 });
     let served = tokio::spawn(serve_with(SHORT, listener, None, room, router, stopping));
     Bench { address, let_go, stop, served }
 }
@@ -101,6 +107,20 @@ async fn a_connection_that_never_asks_is_ended() {
         let due = SHORT.header + SHORT.grace + Duration::from_secs(1);
         assert!(open >= SHORT.header / 2 && open < due, "{open:?} after {first:?}");
     }
+}
+
+#[tokio::test]
+async fn a_body_counts_as_held_up_to_its_limit() {
+    let bench = bench().await;
+    let length = 4 << 20;
+    let head =
+        format!("POST /swallow HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    let mut stream = bench.connect(head.as_bytes()).await;
+    stream.write_all(&vec![b'a'; length]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let counted: usize = answer.rsplit_once("\r\n").unwrap().1.parse().unwrap();
+    assert!(counted > 24 * 1024 && counted < 256 * 1024, "{counted} bytes: {answer}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use crate::broker::Call;
 use crate::domain::reason::Reason;
 use crate::http::Gate;
-use crate::http::call::{Identify, Turns};
+use crate::http::call::{Current, Identify, Turns};
 use crate::http::oauth_error::Refused;
 
 /// Where agents get tokens, below the public URL: what a DPoP proof's `htu` must say.
@@ -29,6 +29,10 @@ pub fn router(gate: Gate) -> Router {
         .route("/.well-known/jwks.json", get(metadata::jwks))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .fallback(async |Current(call): Current| Refused::new(call, Reason::PathUnknown))
+        .method_not_allowed_fallback(async |Current(call): Current| {
+            Refused::new(call, Reason::MethodNotAllowed)
+        })
         .layer(Identify { gate: gate.clone(), fault, turns: Some(Turns::default()) })
         .with_state(gate)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::process::Process;
@@ -71,6 +71,30 @@ pub(crate) fn answers_that_nobody_takes(streams: u32) -> Vec<u8> {
         bytes.extend(frame(1, 5, 2 * at + 1, &block));
     }
     bytes
+}
+
+/// `HEAD /healthz` on `stream` of a connection of HTTP/2, and its whole answer; what comes for other streams before it is
+/// read and dropped.
+pub(crate) async fn ask_head(connection: &mut TcpStream, stream: u32) -> std::io::Result<()> {
+    let mut block = vec![0x02, 4];
+    block.extend(b"HEAD");
+    block.extend([0x86, 0x01, 1, b'x', 0x04, 8]);
+    block.extend(b"/healthz");
+    connection.write_all(&frame(1, 5, stream, &block)).await?;
+    loop {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        connection.read_exact(&mut payload).await?;
+        let of = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        match (head[3], of) {
+            (7, _) => return Err(std::io::Error::other("GOAWAY")),
+            (1, of) if of == stream && head[4] & 1 == 1 => return Ok(()),
+            (_, of) if of == stream => return Err(std::io::Error::other(format!("frame {head:?}"))),
+            _ => {}
+        }
+    }
 }
 
 /// A request of HTTP/1.1 with most of a body.

@@ -1,6 +1,7 @@
 //! What the derived document leaves open and the server does not: who may call, which values a parameter or a member
-//! can have, and the schemas of what other layers write.
+//! can have, the schemas of what other layers write, and by which problems it refuses.
 
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::{Kind, Outcome};
@@ -30,6 +31,7 @@ pub(super) fn refine(mut document: Value) -> Value {
             if OPEN.contains(&path.as_str()) {
                 operation["security"] = json!([]);
             }
+            describe_answers(path, operation);
             for given in parameters_of(operation) {
                 let name = given["name"].as_str().unwrap_or_default();
                 if let Some(schema) = parameter(path, name) {
@@ -40,6 +42,44 @@ pub(super) fn refine(mut document: Value) -> Value {
     }
     schemas(&mut document["components"]["schemas"]);
     document
+}
+
+/// By what an operation has, for no handler's own list to forget: what it refuses, each by a problem. What else it
+/// refuses its handler says.
+fn describe_answers(path: &str, operation: &mut Value) {
+    // An unknown parameter of the query, a fault, and no memory or no place for a read: whatever it is.
+    let mut refused = vec![StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR];
+    refused.push(StatusCode::SERVICE_UNAVAILABLE);
+    let security = operation.get("security").and_then(Value::as_array);
+    if security.is_none_or(|ways| !ways.is_empty()) {
+        refused.push(StatusCode::UNAUTHORIZED);
+    }
+    // Who has one of the roles that are named.
+    if security.is_some_and(|ways| !ways.is_empty()) {
+        refused.push(StatusCode::FORBIDDEN);
+    }
+    if path.contains('{') {
+        refused.push(StatusCode::NOT_FOUND);
+    }
+    if operation.get("requestBody").is_some() {
+        refused.push(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let answers = &mut operation["responses"];
+    for status in refused {
+        answers.as_object_mut().into_iter().for_each(|all| {
+            all.entry(status.as_str()).or_insert_with(|| json!({}));
+        });
+    }
+    for (status, answer) in members(answers) {
+        let status: StatusCode = status.parse().expect("utoipa and the rules above write numbers");
+        if answer["description"].as_str().unwrap_or_default().is_empty() {
+            answer["description"] = status.canonical_reason().unwrap_or_default().into();
+        }
+        if status.is_client_error() || status.is_server_error() {
+            answer["content"]["application/problem+json"] =
+                json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+        }
+    }
 }
 
 fn parameters_of(operation: &mut Value) -> impl Iterator<Item = &mut Value> {

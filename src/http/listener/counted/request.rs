@@ -9,7 +9,7 @@ use crate::http::listener::room::Full;
 /// What one header takes beside its own bytes.
 const HEADER: usize = 96;
 
-/// One request from its head to the end of its answer.
+/// One request from its head until HTTP has let go of the last piece of its answer.
 pub(in crate::http::listener) struct Underway {
     pub(super) tally: Arc<Tally>,
     /// Bytes that are counted for it.

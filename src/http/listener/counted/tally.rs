@@ -21,15 +21,25 @@ pub(in crate::http::listener) struct Tally {
 }
 
 /// Pieces of answers that are in buffers, as their client does not take them. The last of a stream's pieces may wait
-/// there when the request is over for everybody else.
+/// there when its handler is long done.
 #[derive(Debug, Default)]
 struct Unsent {
-    /// Bytes of answers, since all were sent.
-    handed: usize,
-    /// Bytes that the client has taken since.
-    sent: usize,
-    /// Bytes that are counted for it.
+    /// Bytes of answers that HTTP has not let go of: see [`Answered`](super::Answered).
+    waiting: usize,
+    /// Bytes that went on from there since all below was flushed, to TLS or to the socket; at most [`BELOW`].
+    below: usize,
+    /// Bytes that are counted for both.
     held: usize,
+}
+
+/// The most that TLS buffers, or HTTP/1.1 copies behind a head.
+const BELOW: usize = 64 * 1024;
+
+impl Unsent {
+    /// What is to be counted of it.
+    fn countable(&self) -> usize {
+        (self.waiting + self.below).saturating_sub(FREE_ANSWERS)
+    }
 }
 
 impl Tally {
@@ -63,23 +73,30 @@ impl Tally {
     /// A piece of an answer goes into the buffers.
     pub(super) fn hand(&self, bytes: usize) -> Result<(), Full> {
         let mut unsent = self.unsent();
-        if unsent.sent >= unsent.handed {
-            (unsent.handed, unsent.sent) = (0, 0);
-        }
-        unsent.handed += bytes;
-        let more = (unsent.handed - unsent.sent).saturating_sub(FREE_ANSWERS + unsent.held);
+        let more = (unsent.countable() + bytes).saturating_sub(unsent.held);
         if more > 0 {
             self.seat.hold(more)?;
             unsent.held += more;
         }
+        unsent.waiting += bytes;
         Ok(())
     }
 
-    pub(super) fn sent(&self, bytes: usize) {
+    /// HTTP has let go of a piece of an answer: it was written, or its stream was reset.
+    pub(super) fn let_go(&self, bytes: usize) {
         let mut unsent = self.unsent();
-        unsent.sent += bytes;
-        if unsent.sent >= unsent.handed && unsent.held > 0 {
-            self.seat.release(std::mem::take(&mut unsent.held));
+        unsent.waiting -= bytes;
+        unsent.below = (unsent.below + bytes).min(BELOW);
+    }
+
+    /// Nothing is left in the buffers below HTTP. Pieces that wait for their stream's window stay counted.
+    pub(super) fn flushed(&self) {
+        let mut unsent = self.unsent();
+        unsent.below = 0;
+        let less = unsent.held.saturating_sub(unsent.countable());
+        if less > 0 {
+            unsent.held -= less;
+            self.seat.release(less);
         }
     }
 

@@ -59,7 +59,7 @@ struct Taken {
     ending: usize,
     /// Connections that are open, also those that were told to end.
     open: usize,
-    /// When it makes sense to look again for somebody to close; milliseconds after `Room::begun`.
+    /// When it makes sense to look again for somebody to close, whatever their source; milliseconds after `Room::begun`.
     look_again: u64,
 }
 
@@ -68,6 +68,8 @@ struct Taken {
 struct Share {
     connections: usize,
     memory: usize,
+    /// As `Taken::look_again`, among its own: one source that has nobody to close must not hide those of another.
+    look_again: u64,
 }
 
 impl Room {
@@ -172,7 +174,7 @@ impl Room {
     /// and a place are free. Closes some more at once, so that the next need not look.
     fn close_stalled(&self, taken: &mut Taken, wanted: usize, source: Option<IpAddr>) {
         let now = millis(self.begun);
-        if now < taken.look_again {
+        if now < *taken.look_again(source) {
             return;
         }
         let stalled = |standing: &Standing| {
@@ -187,7 +189,7 @@ impl Room {
             .map(|(number, standing)| (standing.progress.load(Ordering::Relaxed), *number))
             .collect();
         if found.is_empty() {
-            taken.look_again = now + u64::try_from(PAUSE.as_millis()).unwrap_or(0);
+            *taken.look_again(source) = now + u64::try_from(PAUSE.as_millis()).unwrap_or(0);
             return;
         }
         found.sort_unstable();
@@ -225,6 +227,14 @@ impl Taken {
             if share.connections == 0 {
                 self.sources.remove(&standing.source);
             }
+        }
+    }
+
+    /// Of one source, or of all.
+    fn look_again(&mut self, source: Option<IpAddr>) -> &mut u64 {
+        match source.and_then(|source| self.sources.get_mut(&source)) {
+            Some(share) => &mut share.look_again,
+            None => &mut self.look_again,
         }
     }
 

@@ -73,3 +73,16 @@ fn what_is_held_counts_until_it_is_released_and_too_much_is_refused() {
     drop(other);
     assert_eq!((room.connections(), room.memory()), (0, 0));
 }
+
+#[test]
+fn a_source_that_comes_again_and_again_hides_no_other() {
+    let room = Room::with(Bounds { connections: 100, per_source: 2, memory: 200 * CONNECTION }, SHORT);
+    let stalled: Vec<Seat> = (0..2).map(|_| room.take(peer(1)).unwrap()).collect();
+    let fresh: Vec<Seat> = (0..2).map(|_| room.take(peer(2)).unwrap()).collect();
+    std::thread::sleep(SHORT * 2);
+    fresh.iter().for_each(Seat::note_progress);
+    assert!(room.take(peer(2)).is_none(), "nobody of its own could be closed");
+    assert!(room.take(peer(1)).is_none(), "there is room once one of its own is gone");
+    assert_eq!(stalled.iter().filter(|seat| told_to_end(seat)).count(), 1);
+    assert!(!fresh.iter().any(told_to_end));
+}
