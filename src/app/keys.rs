@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use crate::app::Ambient;
+use crate::broker::NewKey;
 use crate::config::{Config, KeyEncryptionKeySource};
 use crate::domain::checkpoint::VerifierKey;
 use crate::domain::digest::Digest;
@@ -29,25 +30,34 @@ const LOCAL_OPERATOR: &str = "local";
 /// More than any key file holds.
 const MAX_SECRET: usize = 4096;
 
-/// Opens the signing keys of `store`. New ones are durable, with their events, before anything is signed.
-pub(super) async fn open(config: &Config, store: &Store, ambient: &Ambient) -> anyhow::Result<KeyRing> {
+/// Opens the signing keys of `store`. New ones are durable, with their events, before anything is signed; those that the
+/// store cannot take now are given too, for the broker to keep before it issues anything.
+pub(super) async fn open(
+    config: &Config,
+    store: &Store,
+    ambient: &Ambient,
+) -> anyhow::Result<(KeyRing, Vec<NewKey>)> {
     let sealing = key_encryption_key(&config.key_encryption_key, &ambient.random)?;
     let records = store.keys().await?;
     let now = ambient.clock.now();
     let (ring, made) = KeyRing::open(config.token.clone(), sealing, records, ambient.random.clone(), now)
         .context("the signing keys in the store")?;
+    let mut waiting = Vec::new();
     for key in made {
         let event = Event {
             detail: Some(format!("{} {} is made", key.algorithm, key.kid)),
             ..Event::new(now, Kind::KeyRotated, Outcome::Done)
         };
-        store.put_key(key, event).await?;
+        match store.put_key(key.clone(), event.clone()).await {
+            Err(error) if error.is_outage() => waiting.push((key, event)),
+            kept => kept?,
+        }
     }
-    Ok(ring)
+    Ok((ring, waiting))
 }
 
 /// What verifies the audit log's checkpoints. The log is named after the public URL of its first start,
-/// for ever.
+/// for ever, so a store that cannot be written now knows its name unless it is new.
 pub(super) async fn log_verifier(
     config: &Config,
     store: &Store,
@@ -56,7 +66,11 @@ pub(super) async fn log_verifier(
 ) -> anyhow::Result<VerifierKey> {
     let host = config.server.public_url.authority().replace('+', "-");
     let named = Event::new(now, Kind::LogNamed, Outcome::Done);
-    let origin = store.set_origin(&format!("{host}/audit"), named).await?;
+    let known = store.origin().await?;
+    let origin = match store.set_origin(&format!("{host}/audit"), named).await {
+        Err(error) if error.is_outage() => known.ok_or(error)?,
+        named => named?,
+    };
     VerifierKey::of(&origin, keys.checkpoint_key()).context("the name of the audit log")
 }
 

@@ -57,7 +57,7 @@ pub struct App {
 
 impl App {
     /// Starts the broker, on threads of its own, and serves. Returns when both listeners are bound and tokens can be
-    /// issued.
+    /// issued, or the store [cannot be written](Self::waits_for_store).
     pub async fn start(checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
         let threads = Threads::start().context("the threads of the broker")?;
         let starting = Self::start_on(threads.public().clone(), checked, ambient);
@@ -83,7 +83,7 @@ impl App {
             None => Store::open(&config.store).await?,
         };
         let spool = Spool::open(&config.store.path)?;
-        let keys = keys::open(&config, &store, &ambient).await?;
+        let (keys, waiting) = keys::open(&config, &store, &ambient).await?;
         let log = keys::log_verifier(&config, &store, &keys, ambient.clock.now()).await?;
         let revocation = revocation(&config, &log.id(), &ambient.clock).await?;
         let kill_switch =
@@ -107,7 +107,7 @@ impl App {
             clock: ambient.clock,
             random: ambient.random,
         }));
-        broker.started().await.context("the first event of this broker")?;
+        broker.started(waiting).await.context("the first event of this broker")?;
         let metrics = Metrics::new();
         register_tls(&metrics, tls.all());
         register_room(&metrics, Arc::clone(&open));
@@ -146,6 +146,11 @@ impl App {
             tasks,
             threads: None,
         })
+    }
+
+    /// Whether no token is issued because the start is not in the audit log yet. The kill switch works all the same.
+    pub fn waits_for_store(&self) -> bool {
+        self.broker.owes_start()
     }
 
     /// Finishes what is in flight, journals the end, and closes the store.

@@ -229,12 +229,17 @@ impl Broker {
     }
 
     async fn journal(&self, event: Event, levels: Arc<Levels>) -> Result<Issuance, Denied> {
+        let unavailable =
+            || Denied { retry_after: Some(Duration::from_secs(1)), ..Reason::JournalUnavailable.into() };
+        if self.owes_start() {
+            return Err(unavailable());
+        }
         let begun = tokio::time::Instant::now();
         let recorded = self.store.append_issuance(event, levels).await;
         self.metrics.journaled(begun.elapsed());
         recorded.map_err(|error| {
             tracing::error!(%error, "no durable event, so no token");
-            Denied { retry_after: Some(Duration::from_secs(1)), ..Reason::JournalUnavailable.into() }
+            unavailable()
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill_switch`, `revoke`), what
 //! verifiers ask (`inspect`), what auditors and operators read (`read`, `export`), dry runs (`explain`),
-//! and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
+//! what a start owes the log (`start`), and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
 
 mod clock_watch;
 mod decisions;
@@ -21,6 +21,7 @@ mod refusals;
 mod revoke;
 pub mod settings;
 mod settled;
+mod start;
 mod upkeep;
 
 use std::net::IpAddr;
@@ -56,6 +57,8 @@ pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Inclusion, Readiness};
 pub use refusals::{OperatorRefusal, RefusedOperator};
 pub use revoke::{KillError, Lifted, Preview};
+pub use start::NewKey;
+use start::Start;
 pub use upkeep::NewRegistry;
 
 /// What `app` hands over; each part is ready for use.
@@ -99,6 +102,7 @@ pub struct Broker {
     limits: RateLimits,
     metrics: Metrics,
     clock_watch: ClockWatch,
+    start: Start,
     clock: Clock,
     random: Random,
 }
@@ -151,6 +155,7 @@ impl Broker {
             limits: RateLimits::new(parts.limits),
             metrics: Metrics::new(),
             clock_watch: ClockWatch::default(),
+            start: Start::default(),
             clock: parts.clock,
             random: parts.random,
         }

@@ -142,9 +142,15 @@ impl Broker {
 
     pub fn readiness(&self) -> Readiness {
         let mut degraded = Vec::new();
-        let store = self.store.healthy();
-        if !store {
+        let (healthy, owes_start) = (self.store.healthy(), self.owes_start());
+        let store = healthy && !owes_start;
+        if !healthy {
             degraded.push("store: the audit log cannot be written, so no token is issued".to_owned());
+        } else if owes_start {
+            degraded.push(
+                "store: the start of this broker is not in the audit log yet, so no token is issued"
+                    .to_owned(),
+            );
         }
         let behind = self.kill_switch.is_behind();
         if behind {

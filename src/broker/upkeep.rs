@@ -1,5 +1,5 @@
 //! What has to be done beside the calls: a new revision of the agent files, the rotation of the
-//! signing keys, stops that wait for the store. `app` says when.
+//! signing keys, events and stops that wait for the store. `app` says when.
 
 use std::sync::Arc;
 
@@ -33,7 +33,11 @@ impl Broker {
                 ..self.event(Kind::RegistryRejected, Outcome::Refused, None)
             },
         };
-        if let Err(error) = self.store.append(event).await {
+        let journaled = match self.journal_start().await {
+            Ok(()) => self.store.append(event).await.map(drop),
+            owed => owed,
+        };
+        if let Err(error) = journaled {
             tracing::error!(%error, "a change of the registry waits for the store");
             return Err(change);
         }
@@ -58,7 +62,7 @@ impl Broker {
         Ok(())
     }
 
-    fn loaded(&self, registry: &Registry) -> Event {
+    pub(super) fn loaded(&self, registry: &Registry) -> Event {
         Event {
             registry: Some(Arc::clone(registry.revision())),
             detail: Some(format!("{} agents", registry.agents().count())),
@@ -66,19 +70,12 @@ impl Broker {
         }
     }
 
-    /// The first event of a broker's life, and of a registry's.
-    pub async fn started(&self) -> Result<(), StoreError> {
-        let event = Event {
-            detail: Some(format!("{} {}", self.name, env!("CARGO_PKG_VERSION"))),
-            ..self.event(Kind::BrokerStarted, Outcome::Done, None)
-        };
-        self.store.append(event).await?;
-        self.store.append(self.loaded(&self.registry.load())).await.map(drop)
-    }
-
     /// The last event, after which the store closes. Gives how many stops would be lost with this process: they are
     /// neither in the store nor in the file beside it.
     pub async fn stopped(&self) -> usize {
+        if let Err(error) = self.journal_start().await {
+            tracing::error!(%error, "the start of the broker is not journaled");
+        }
         self.kill_switch.journal_waiting().await;
         self.count_refusals(true).await;
         let event = Event {
@@ -94,16 +91,20 @@ impl Broker {
     /// Once a second or so: what is due.
     pub async fn tend(&self) {
         self.limits.forget_quiet();
+        // Why it fails, the store has logged, and readiness says.
+        let is_journaled = self.journal_start().await.is_ok();
         self.count_refusals(false).await;
         if let Some(step) = self.clock_watch.look(self.now(), std::time::Instant::now()) {
             tracing::warn!(step_ms = step, "the wall clock was set; the stops are read anew");
             self.metrics.clock_stepped();
             self.kill_switch.reread().await;
         }
-        if self.kill_switch.waiting() > 0 {
-            self.kill_switch.journal_waiting().await;
+        match (self.kill_switch.waiting(), is_journaled) {
+            (0, _) => {}
+            (_, true) => self.kill_switch.journal_waiting().await,
+            (_, false) => self.kill_switch.save_waiting().await,
         }
-        if let Err(error) = self.rotate_keys().await {
+        if is_journaled && let Err(error) = self.rotate_keys().await {
             tracing::error!(%error, "rotation of the signing keys");
         }
     }

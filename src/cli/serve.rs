@@ -24,7 +24,12 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let app = App::start(checked, ambient).await?;
-        tracing::info!(public = %app.public, admin = %app.admin, "ready");
+        let (public, admin) = (app.public, app.admin);
+        if app.waits_for_store() {
+            tracing::error!(%public, %admin, "listening, but not ready: the store cannot be written");
+        } else {
+            tracing::info!(%public, %admin, "ready");
+        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

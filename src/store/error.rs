@@ -50,6 +50,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store may take the same write later, once the cause is gone: a full disk, a database that another
+    /// program holds. Every other error says that the store is not what it should be.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable(_))
+    }
+
     pub(in crate::store) fn unavailable(cause: impl std::fmt::Display) -> Self {
         Self::Unavailable(cause.to_string().into())
     }
@@ -57,6 +63,10 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::unavailable(error)
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match error.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::unavailable(error),
+        }
     }
 }

@@ -58,7 +58,8 @@ impl Store {
     ///
     /// # Errors
     /// `Locked` while another broker writes to it, `Newer` or `Foreign` for a file that is not of this
-    /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest.
+    /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest; `Unavailable` for a new
+    /// database that cannot be made. One that is there and cannot be written is opened with a [fault](Self::fault).
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
         Ok(Self::Sqlite(Sqlite::open(settings).await?))
     }

@@ -14,6 +14,7 @@ mod examples;
 mod explain;
 mod export;
 mod flood;
+mod full_at_start;
 mod git_credential;
 mod identity;
 mod kill_switch;

@@ -2,8 +2,6 @@
 //! refuses what it cannot promise, says why, and goes on by itself once the cause is gone.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,6 +9,7 @@ use hallpass::domain::event::Kind;
 use serde_json::json;
 
 use crate::support::broker::{Answer, Backend, TestApp};
+use crate::support::disk::Disk;
 use crate::support::issuer::Mood;
 use crate::support::process::{Plan, Process, eventually};
 use crate::support::proxy::Proxy;
@@ -69,31 +68,6 @@ async fn recovers(broker: &mut Process, pid: u32, mut tokens: Vec<String>) {
     assert_eq!(broker.wait().code(), Some(0));
     assert_eq!(broker.events(None).last().unwrap().kind, Kind::BrokerStopped);
     broker.holds_every(&tokens);
-}
-
-/// A small file system of memory, where this user may make one.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(at).output();
-        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
-    }
-
-    fn fill(&self) {
-        let mut filler = fs::File::create(self.0.join("filler")).unwrap();
-        while filler.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// A file may not grow beyond so many bytes, or may again: what a quota does, for any user.

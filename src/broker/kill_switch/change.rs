@@ -175,9 +175,7 @@ impl KillSwitch {
             }
         }
         if journaled.is_empty() {
-            if self.unjournaled.unwritten() > 0 && self.unjournaled.save().await.is_ok() {
-                tracing::info!("the stops that wait for the store are in a file now");
-            }
+            self.save_waiting().await;
             return;
         }
         let ids: HashSet<StopId> = journaled.iter().map(|(_, id)| *id).collect();
@@ -190,6 +188,13 @@ impl KillSwitch {
         }
         if let Err(error) = self.refill().await {
             tracing::warn!(%error, "kill switch not reached; the store holds the stops");
+        }
+    }
+
+    /// Writes the stops that wait for the store to their file, where some are in none yet.
+    pub(in crate::broker) async fn save_waiting(&self) {
+        if self.unjournaled.unwritten() > 0 && self.unjournaled.save().await.is_ok() {
+            tracing::info!("the stops that wait for the store are in a file now");
         }
     }
 

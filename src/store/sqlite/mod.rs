@@ -3,6 +3,7 @@
 //! One thread writes; a lock file holds other processes off. Whoever reads has a connection of its own.
 
 mod activity;
+mod at_rest;
 mod batch;
 mod blocks;
 mod draft;
@@ -74,7 +75,8 @@ impl Sqlite {
     ///
     /// # Errors
     /// `Locked` while another broker writes to it, `Newer` or `Foreign` for a file that is not of this
-    /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest.
+    /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest; `Unavailable` for a new
+    /// database that cannot be made. One that is there and cannot be written is opened with a [fault](Self::fault).
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
         let path = settings.path.clone();
         let opening = tokio::task::spawn_blocking(move || {
@@ -171,11 +173,17 @@ impl Sqlite {
     }
 
     pub async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        if let Some(at_rest) = self.0.published.at_rest() {
+            return Ok(at_rest.keys.clone());
+        }
         self.0.pool.read(|connection| Ok(keys::list(connection)?)).await
     }
 
     /// The log's origin, once it has one.
     pub async fn origin(&self) -> Result<Option<String>, StoreError> {
+        if let Some(at_rest) = self.0.published.at_rest() {
+            return Ok(at_rest.origin.clone());
+        }
         self.0.pool.read(|connection| Ok(schema::meta(connection, "origin")?)).await
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::at_rest::AtRest;
 use super::tip::Tip;
 use crate::domain::revocation::Book;
 use crate::store::error::StoreError;
@@ -17,6 +18,8 @@ pub(super) struct Published {
     /// Of the tip whose book it is.
     generation: AtomicU64,
     fault: ArcSwapOption<StoreError>,
+    /// What was read of a store that could not be written when it was opened, until it can be.
+    at_rest: ArcSwapOption<AtRest>,
 }
 
 impl Published {
@@ -26,7 +29,24 @@ impl Published {
             book: ArcSwap::from_pointee(tip.book.clone()),
             generation: AtomicU64::new(tip.generation),
             fault: ArcSwapOption::empty(),
+            at_rest: ArcSwapOption::empty(),
         }
+    }
+
+    /// Of a store that cannot be written from the first moment on.
+    pub(super) fn of_unwritable(tip: &Tip, at_rest: AtRest, fault: &StoreError) -> Self {
+        let published = Self { at_rest: ArcSwapOption::from_pointee(at_rest), ..Self::new(tip) };
+        published.set_fault(Some(fault));
+        published
+    }
+
+    pub(super) fn at_rest(&self) -> Option<Arc<AtRest>> {
+        self.at_rest.load_full()
+    }
+
+    /// The database can be read again, and may change from now on.
+    pub(super) fn forget_at_rest(&self) {
+        self.at_rest.store(None);
     }
 
     pub(super) fn advance(&self, tip: &Tip) {

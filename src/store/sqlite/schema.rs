@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{blocks, tables, upgrade};
@@ -15,7 +16,7 @@ const VERSION: i64 = 4;
 const APPLICATION_ID: i64 = 0x6861_6c6c;
 
 /// How long a connection waits for a lock that only a program other than hallpass would hold.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 
 /// Bytes. Each commit writes its pages whole, with two calls each: half as many as of the usual 4096. Seven events
 /// fill a page.
@@ -44,6 +45,23 @@ pub(super) fn open_or_create(path: &Path) -> Result<Connection, StoreError> {
     configure(&connection)?;
     create(&mut connection)?;
     Ok(connection)
+}
+
+/// A connection that reads a database where no file can be written: SQLite keeps in memory what it else keeps in the
+/// `-shm` file. Nobody else can use the database until it is closed, which leaves the write-ahead log as it is.
+pub(super) fn open_at_rest(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection
+        .execute_batch("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;")?;
+    let count = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    if count.map_err(|error| unreadable(path, error))? == 0 {
+        return Err(StoreError::unavailable("the database has no tables yet"));
+    }
+    match version(&connection, path)? {
+        VERSION => Ok(connection),
+        found => Err(StoreError::unavailable(format!("the database is of schema {found} still"))),
+    }
 }
 
 /// A connection that moves the write-ahead log beside the writer. It has read once, so that it knows of the log.

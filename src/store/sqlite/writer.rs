@@ -6,13 +6,15 @@
 //! next idle moment, opens it again and reads what truly is on disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::at_rest::AtRest;
 use super::batch::{Batch, Job};
 use super::files::Files;
 use super::horizon::Horizon;
@@ -72,17 +74,31 @@ pub(super) struct Writer {
 
 impl Writer {
     /// # Errors
-    /// When the files cannot be made, are held by another writer, or contradict themselves.
-    pub(super) fn open(path: &std::path::Path) -> Result<Self, StoreError> {
+    /// When the files cannot be made, are held by another writer, or contradict themselves. A database that is there and
+    /// cannot be written is read all the same: its stops must hold, and new ones be taken.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut files = Files::claim(path)?;
-        let connection = schema::open_or_create(&files.database)?;
-        let tip = Tip::load(&connection)?;
-        files.note_wal();
-        let published = Arc::new(Published::new(&tip));
+        let (connection, tip, published) = match open_database(&files.database) {
+            Ok((connection, tip)) => {
+                files.note_wal();
+                let published = Published::new(&tip);
+                (Some(connection), tip, published)
+            }
+            Err(error) if error.is_outage() => match AtRest::read(&files.database) {
+                Ok((tip, at_rest)) => {
+                    tracing::error!(%error, "the journal cannot be written");
+                    let published = Published::of_unwritable(&tip, at_rest, &error);
+                    (None, tip, published)
+                }
+                Err(worse) if !worse.is_outage() => return Err(worse),
+                Err(_) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+        let (published, horizon) = (Arc::new(published), Horizon::default());
         let pool = Arc::new(Pool::new(files.database.clone()));
         let wal = Wal::new(&files.database);
-        let connection = Some(connection);
-        Ok(Self { files, connection, tip, horizon: Horizon::default(), published, pool, wal })
+        Ok(Self { files, connection, tip, horizon, published, pool, wal })
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -206,10 +222,12 @@ impl Writer {
             let lost = format!("the log on disk does not hold the {} events it had", before.size());
             return Err(StoreError::Damaged(lost));
         }
+        prove_writable(&connection, &tip)?;
         self.files.note_wal();
         self.connection = Some(connection);
         self.tip = Tip { generation: self.tip.generation + 1, ..tip };
         self.published.advance(&self.tip);
+        self.published.forget_at_rest();
         self.published.set_fault(None);
         tracing::info!(size = self.tip.frontier.size(), "the journal can be written again");
         Ok(())
@@ -236,4 +254,19 @@ impl Writer {
         }
         self.published.set_fault(Some(&StoreError::Closed));
     }
+}
+
+fn open_database(database: &Path) -> Result<(Connection, Tip), StoreError> {
+    let connection = schema::open_or_create(database)?;
+    let tip = Tip::load(&connection)?;
+    Ok((connection, tip))
+}
+
+/// Writes what is there already: a disk that is still full lets a database be opened. Does not wait for other programs.
+fn prove_writable(connection: &Connection, tip: &Tip) -> Result<(), StoreError> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    tip.save(&transaction)?;
+    transaction.commit()?;
+    Ok(connection.busy_timeout(schema::BUSY)?)
 }

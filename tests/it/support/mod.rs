@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod command;
 pub(crate) mod configuration;
+pub(crate) mod disk;
 pub(crate) mod fleet;
 pub(crate) mod git;
 pub(crate) mod github;

@@ -85,6 +85,11 @@ impl Process {
 
     /// Starts it, again too, and waits until it says that it is ready.
     pub(crate) fn boot(&mut self) {
+        self.boot_until("ready");
+    }
+
+    /// Starts it, and waits until its log says `message`, and where it listens.
+    pub(crate) fn boot_until(&mut self, message: &str) {
         let before = fs::metadata(self.log_file()).map_or(0, |log| log.len());
         self.spawn();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -92,14 +97,14 @@ impl Process {
             let log = self.log();
             let ready = log[usize::try_from(before).unwrap()..].lines().find_map(|line| {
                 let line: Value = serde_json::from_str(line).ok()?;
-                (line["fields"]["message"] == "ready").then(|| line["fields"].clone())
+                (line["fields"]["message"] == message).then(|| line["fields"].clone())
             });
             if let Some(ready) = ready {
                 break ready;
             }
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "{ended:?}: {log}");
-            assert!(Instant::now() < deadline, "not ready: {log}");
+            assert!(Instant::now() < deadline, "not «{message}»: {log}");
             std::thread::sleep(Duration::from_millis(3));
         };
         let url = |listener: &str| format!("http://{}", ready[listener].as_str().expect("an address"));
