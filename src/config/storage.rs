@@ -51,7 +51,7 @@ pub(super) fn store(
         }),
     };
     if let Some(database) = &database {
-        weak::readable(database, "the database", Others::AndGroup, mistakes);
+        weak::database(database, mistakes);
     }
     (database.map(|database| StoreSettings { path: database.value }), key)
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::document::{Located, Mistakes};
+use crate::files;
 
 /// A key of fewer bits can be guessed by whoever has its hash, or by many tries.
 const KEY_BITS: f64 = 128.0;
@@ -35,12 +35,45 @@ pub(super) fn readable(file: &Located<PathBuf>, what: &str, others: Others, mist
         Others::AndGroup => 0o077,
         Others::Alone => 0o007,
     };
-    let mode = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o777);
     if let Some(mode) = mode(&file.value).filter(|mode| mode & bits != 0) {
         let path = file.value.display();
         let problem = format!("{what} {path} can be read by others (mode {mode:03o})");
         mistakes.warn(&file.place, problem, format!("run chmod 600 {path}"));
     }
+}
+
+/// What SQLite and the broker keep beside a database: changes, their index, stops that wait for it.
+const BESIDE_DATABASE: [(&str, &str); 3] = [
+    ("-wal", "the write-ahead log"),
+    ("-shm", "the index of the write-ahead log"),
+    (".unjournaled", "the file of stops that wait for the database"),
+];
+
+/// Warns of a database, and of what is beside it, that others can read or replace.
+pub(super) fn database(file: &Located<PathBuf>, mistakes: &Mistakes) {
+    readable(file, "the database", Others::AndGroup, mistakes);
+    for (suffix, what) in BESIDE_DATABASE {
+        let mut beside = file.value.clone().into_os_string();
+        beside.push(suffix);
+        readable(
+            &Located { value: beside.into(), place: file.place.clone() },
+            what,
+            Others::AndGroup,
+            mistakes,
+        );
+    }
+    let folder = file.value.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if let Some(mode) = mode(folder).filter(|mode| mode & 0o022 != 0) {
+        let path = folder.display();
+        let problem =
+            format!("others can write in the folder {path} (mode {mode:03o}), and so replace the database");
+        mistakes.warn(&file.place, problem, format!("run chmod go-w {path}"));
+    }
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    files::mode(path).ok()
 }
 
 /// Warns of the key that is in `file`, if there is one and it can be guessed.
@@ -102,6 +135,8 @@ fn bits(key: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -175,6 +210,48 @@ mod tests {
             told.len() == 1 && told[0].contains("the key-encryption key kek can be read by others"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn what_is_beside_the_database_and_its_folder_are_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        fs::create_dir(&data).unwrap();
+        let toml = format!(
+            "[admin]\nlocal_operator_key_file = 'operator.key'\n[store]\nurl = 'sqlite://{}/hallpass.db'\n",
+            data.display()
+        );
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let told = || -> Vec<String> {
+            let prefix = format!("{}/", dir.path().display());
+            warnings(&toml, &[]).into_iter().map(|warning| warning.replace(&prefix, "")).collect()
+        };
+        for (mode, warned) in [(0o700, false), (0o755, false), (0o770, true), (0o1777, true), (0o702, true)] {
+            set(&data, mode);
+            let shown = mode & 0o777;
+            let folder = format!(
+                "hallpass.toml:4: store.url: warning: others can write in the folder data (mode {shown:03o}), and so replace \
+                 the database; run chmod go-w data"
+            );
+            assert_eq!(told(), if warned { vec![folder] } else { vec![] }, "{mode:o}");
+        }
+        set(&data, 0o700);
+        for (name, what) in [
+            ("hallpass.db-wal", "the write-ahead log"),
+            ("hallpass.db-shm", "the index of the write-ahead log"),
+            ("hallpass.db.unjournaled", "the file of stops that wait for the database"),
+        ] {
+            let file = data.join(name);
+            fs::write(&file, "").unwrap();
+            set(&file, 0o600);
+            assert_eq!(told(), [""; 0], "{name}");
+            set(&file, 0o640);
+            let line = format!(
+                "hallpass.toml:4: store.url: warning: {what} data/{name} can be read by others (mode 640); run chmod 600 data/{name}"
+            );
+            assert_eq!(told(), [line]);
+            fs::remove_file(&file).unwrap();
+        }
     }
 
     #[test]
