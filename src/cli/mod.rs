@@ -112,7 +112,7 @@ Examples:
 Examples:
   hallpass ready
   hallpass ready -v --url https://hallpass.acme.internal
-  hallpass ready -v --key-file data/operator.key")]
+  hallpass ready -v --key-file oncall.key")]
     Ready(ready::ReadyArgs),
     /// The registered agents
     #[command(subcommand, arg_required_else_help = true)]
