@@ -19,13 +19,21 @@ use crate::domain::id::StopId;
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "\
+hallpass revoke [OPTIONS] --reason <TEXT> <TARGET>
+       hallpass revoke [OPTIONS] --dry-run <TARGET>")]
 pub struct RevokeArgs {
     /// What to stop: token:JTI, agent:ID, owner:TEAM, issuer:NAME or everything; or a whole token, or - to read one
     /// from standard input, where no history keeps it
     target: Asked,
-    /// Why, for whoever reads the audit log
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    reason: String,
+    /// Why, for whoever reads the audit log; a dry run needs none
+    #[arg(
+        long,
+        value_name = "TEXT",
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        required_unless_present = "dry_run"
+    )]
+    reason: Option<String>,
     /// Stop nothing; show the live tokens, agents and repositories it would hit
     #[arg(long)]
     dry_run: bool,
@@ -104,9 +112,12 @@ struct Preview {
 /// Also failed when the stop is in effect but someone has yet to confirm it.
 pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
     let target = args.target.target(host)?;
-    refuse_secret(&args.reason)?;
+    let mut body = serde_json::json!({ "target": target });
+    if let Some(reason) = &args.reason {
+        refuse_secret(reason)?;
+        body["reason"] = reason.as_str().into();
+    }
     let client = args.admin.connect(host)?;
-    let body = serde_json::json!({ "target": target, "reason": args.reason });
     let path = if args.dry_run { "/v1/revocations?dry_run=true" } else { "/v1/revocations" };
     let asked = Instant::now();
     let answer = wait(async { client.post_json(path, &body).await?.success() })?;

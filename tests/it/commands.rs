@@ -43,7 +43,7 @@ fn what_a_newcomer_does() {
     assert_eq!((&claims["client_id"], &claims["owner"]), (&json!("night-shift"), &json!("team-night")));
     assert_eq!(claims["scope"], "handbook:read handbook:push");
 
-    let hit = place.words("revoke agent:night-shift --reason rehearsal --dry-run").done();
+    let hit = place.words("revoke agent:night-shift --dry-run").done();
     assert!(hit.starts_with("nothing was stopped"), "{hit}");
     assert!(hit.contains("live tokens   1\n") && hit.contains("https://github.com/acme/handbook"), "{hit}");
     place.words(ask).done();

@@ -60,8 +60,8 @@ fn a_dry_run_asks_for_one_and_stops_nothing() {
     let body = r#"{"dry_run":true,"target":"owner:team-payments","live_tokens":7,
         "agents":["a","b"],"repositories":[]}"#;
     let broker = Canned::new(move |_| ok(body));
-    let ran =
-        Machine::new().operate(&broker, &["revoke", "owner:team-payments", "--reason", "r", "--dry-run"]);
+    let machine = Machine::new();
+    let ran = machine.operate(&broker, &["revoke", "owner:team-payments", "--dry-run"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(broker.lines(), ["POST /v1/revocations?dry_run=true"]);
     assert!(
@@ -70,6 +70,12 @@ fn a_dry_run_asks_for_one_and_stops_nothing() {
         ran.out
     );
     assert!(ran.out.contains("live tokens   7\n  agents        a, b\n  repositories  none\n"), "{}", ran.out);
+    // One may be given, and a stop in earnest needs one.
+    let ran = machine.operate(&broker, &["revoke", "owner:team-payments", "--reason", "r", "--dry-run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let ran = machine.operate(&broker, &["revoke", "owner:team-payments"]);
+    assert!(ran.code == 2 && ran.err.contains("--reason <TEXT>"), "{}", ran.err);
+    assert_eq!(broker.lines().len(), 2);
 }
 
 #[test]
