@@ -94,6 +94,8 @@ struct Lift {
 #[derive(Deserialize)]
 struct Effect {
     revocation: Revocation,
+    #[serde(default)]
+    already_stopped: bool,
     took_effect: String,
     confirmed: Vec<String>,
     pending: Vec<String>,
@@ -126,11 +128,18 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
         return preview(&answer, args.json, host);
     }
     let effect: Effect = answer.json()?;
-    let headline = format!("{} is stopped", safe(&effect.revocation.target));
-    let mut lines = effect.facts(&effect.revocation.at);
+    let was = if effect.already_stopped { "was stopped already" } else { "is stopped" };
+    let headline = format!("{} {was}", safe(&effect.revocation.target));
+    let mut lines = match effect.already_stopped {
+        true => effect.earlier_facts(),
+        false => effect.facts(&effect.revocation.at),
+    };
     lines.push(("answered in", format!("{:.1} ms", took.as_secs_f64() * 1e3)));
     lines.push(("end it with", format!("hallpass lift {} --reason TEXT", effect.revocation.id)));
     let shown = show(&answer, args.json, &headline, &lines, host);
+    if effect.already_stopped {
+        host.note("the earlier stop goes on unchanged, and one lift ends it; this call and its reason are for the audit log");
+    }
     effect.warn_of_audit(host);
     effect.outlives_the_broker()?;
     effect.proven("STOPPED, BUT NOT PROVEN EVERYWHERE").map_err(|failure| {
@@ -206,14 +215,28 @@ impl Effect {
     fn facts(&self, since: &str) -> Vec<(&'static str, String)> {
         let elapsed = self.took_effect.parse::<Timestamp>().ok().zip(since.parse::<Timestamp>().ok());
         let elapsed = elapsed.map(|(effect, since)| format!(" ({} ms)", effect.since(since).as_millis()));
+        let took_effect = format!("{}{}", self.took_effect, elapsed.unwrap_or_default());
+        let mut lines = vec![("revocation", self.revocation.id.clone()), ("took effect", took_effect)];
+        lines.extend(self.proof());
+        lines
+    }
+
+    /// Of a target that was stopped before: since when, by whom and why.
+    fn earlier_facts(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("revocation", self.revocation.id.clone()),
-            ("took effect", format!("{}{}", self.took_effect, elapsed.unwrap_or_default())),
-            ("confirmed by", words(&self.confirmed)),
-            ("pending", words(&self.pending)),
+            ("since", self.revocation.at.clone()),
+            ("by", or_dash(self.revocation.operator.as_deref())),
+            ("because", self.revocation.reason.clone()),
         ];
-        lines.extend(self.audit.clone().map(|audit| ("audit", audit)));
+        lines.extend(self.proof());
         lines
+    }
+
+    /// Who has said that it holds, and whether the log has it.
+    fn proof(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let seen = [("confirmed by", words(&self.confirmed)), ("pending", words(&self.pending))];
+        seen.into_iter().chain(self.audit.clone().map(|audit| ("audit", audit)))
     }
 
     /// A stop that is in no file is gone with the broker's process.
