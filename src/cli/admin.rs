@@ -9,6 +9,9 @@ use crate::cli::{Host, Outcome};
 
 pub const ADMIN_URL: &str = "http://127.0.0.1:8701";
 
+/// Where `hallpass serve` makes the key of this machine's operator, unless its configuration says otherwise.
+pub const KEY_FILE: &str = "data/operator.key";
+
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Broker")]
 pub struct AdminArgs {
@@ -28,7 +31,7 @@ pub struct OperatorKey {
         value_name = "FILE",
         env = "HALLPASS_OPERATOR_KEY_FILE",
         hide_env_values = true,
-        default_value = "data/operator.key"
+        default_value = KEY_FILE
     )]
     pub key_file: PathBuf,
 }

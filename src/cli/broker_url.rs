@@ -19,6 +19,10 @@ impl BrokerUrl {
         url
     }
 
+    pub fn is_on_host_of(&self, other: &Self) -> bool {
+        self.0.host() == other.0.host()
+    }
+
     pub fn is_origin_of(&self, url: &Url) -> bool {
         self.0.origin() == url.origin()
     }

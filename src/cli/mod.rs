@@ -112,7 +112,7 @@ Examples:
 Examples:
   hallpass ready
   hallpass ready -v --url https://hallpass.acme.internal
-  hallpass ready -v --key-file data/operator.key")]
+  hallpass ready -v --key-file oncall.key")]
     Ready(ready::ReadyArgs),
     /// The registered agents
     #[command(subcommand, arg_required_else_help = true)]
@@ -125,7 +125,7 @@ effect, standard error names who did not confirm, and the exit code is 1.
 
 Examples:
   hallpass revoke agent:payments-refactorer --reason \"pushes to the wrong branch\"
-  hallpass revoke owner:team-payments --reason \"incident 4711\" --dry-run
+  hallpass revoke owner:team-payments --dry-run
   hallpass revoke token:01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11 --reason \"seen in a build log\"
   hallpass revoke - --reason \"seen in a build log\" < leaked-token.txt
   hallpass revoke everything --reason \"incident 4711\"")]

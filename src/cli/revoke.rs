@@ -19,13 +19,21 @@ use crate::domain::id::StopId;
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "\
+hallpass revoke [OPTIONS] --reason <TEXT> <TARGET>
+       hallpass revoke [OPTIONS] --dry-run <TARGET>")]
 pub struct RevokeArgs {
     /// What to stop: token:JTI, agent:ID, owner:TEAM, issuer:NAME or everything; or a whole token, or - to read one
     /// from standard input, where no history keeps it
     target: Asked,
-    /// Why, for whoever reads the audit log
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    reason: String,
+    /// Why, for whoever reads the audit log; a dry run needs none
+    #[arg(
+        long,
+        value_name = "TEXT",
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        required_unless_present = "dry_run"
+    )]
+    reason: Option<String>,
     /// Stop nothing; show the live tokens, agents and repositories it would hit
     #[arg(long)]
     dry_run: bool,
@@ -86,6 +94,8 @@ struct Lift {
 #[derive(Deserialize)]
 struct Effect {
     revocation: Revocation,
+    #[serde(default)]
+    already_stopped: bool,
     took_effect: String,
     confirmed: Vec<String>,
     pending: Vec<String>,
@@ -104,9 +114,12 @@ struct Preview {
 /// Also failed when the stop is in effect but someone has yet to confirm it.
 pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
     let target = args.target.target(host)?;
-    refuse_secret(&args.reason)?;
+    let mut body = serde_json::json!({ "target": target });
+    if let Some(reason) = &args.reason {
+        refuse_secret(reason)?;
+        body["reason"] = reason.as_str().into();
+    }
     let client = args.admin.connect(host)?;
-    let body = serde_json::json!({ "target": target, "reason": args.reason });
     let path = if args.dry_run { "/v1/revocations?dry_run=true" } else { "/v1/revocations" };
     let asked = Instant::now();
     let answer = wait(async { client.post_json(path, &body).await?.success() })?;
@@ -115,11 +128,18 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
         return preview(&answer, args.json, host);
     }
     let effect: Effect = answer.json()?;
-    let headline = format!("{} is stopped", safe(&effect.revocation.target));
-    let mut lines = effect.facts(&effect.revocation.at);
+    let was = if effect.already_stopped { "was stopped already" } else { "is stopped" };
+    let headline = format!("{} {was}", safe(&effect.revocation.target));
+    let mut lines = match effect.already_stopped {
+        true => effect.earlier_facts(),
+        false => effect.facts(&effect.revocation.at),
+    };
     lines.push(("answered in", format!("{:.1} ms", took.as_secs_f64() * 1e3)));
     lines.push(("end it with", format!("hallpass lift {} --reason TEXT", effect.revocation.id)));
     let shown = show(&answer, args.json, &headline, &lines, host);
+    if effect.already_stopped {
+        host.note("the earlier stop goes on unchanged, and one lift ends it; this call and its reason are for the audit log");
+    }
     effect.warn_of_audit(host);
     effect.outlives_the_broker()?;
     effect.proven("STOPPED, BUT NOT PROVEN EVERYWHERE").map_err(|failure| {
@@ -195,14 +215,28 @@ impl Effect {
     fn facts(&self, since: &str) -> Vec<(&'static str, String)> {
         let elapsed = self.took_effect.parse::<Timestamp>().ok().zip(since.parse::<Timestamp>().ok());
         let elapsed = elapsed.map(|(effect, since)| format!(" ({} ms)", effect.since(since).as_millis()));
+        let took_effect = format!("{}{}", self.took_effect, elapsed.unwrap_or_default());
+        let mut lines = vec![("revocation", self.revocation.id.clone()), ("took effect", took_effect)];
+        lines.extend(self.proof());
+        lines
+    }
+
+    /// Of a target that was stopped before: since when, by whom and why.
+    fn earlier_facts(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("revocation", self.revocation.id.clone()),
-            ("took effect", format!("{}{}", self.took_effect, elapsed.unwrap_or_default())),
-            ("confirmed by", words(&self.confirmed)),
-            ("pending", words(&self.pending)),
+            ("since", self.revocation.at.clone()),
+            ("by", or_dash(self.revocation.operator.as_deref())),
+            ("because", self.revocation.reason.clone()),
         ];
-        lines.extend(self.audit.clone().map(|audit| ("audit", audit)));
+        lines.extend(self.proof());
         lines
+    }
+
+    /// Who has said that it holds, and whether the log has it.
+    fn proof(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let seen = [("confirmed by", words(&self.confirmed)), ("pending", words(&self.pending))];
+        seen.into_iter().chain(self.audit.clone().map(|audit| ("audit", audit)))
     }
 
     /// A stop that is in no file is gone with the broker's process.

@@ -24,6 +24,39 @@ fn help_of_every_command_is_as_published() {
     }
 }
 
+/// A heading says what its flags are about; what is about none of these stands under the general options.
+#[test]
+fn each_flag_stands_under_its_own_heading() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments().filter(|argument| argument.get_help_heading().is_some()) {
+            let flags: &[&str] = match argument.get_help_heading().unwrap() {
+                "Binding" => &["dpop-key"],
+                "Broker" => &["url", "admin-url", "key-file"],
+                "Source" => &["config", "admin-url"],
+                "Proof of identity" => &[
+                    "identity-token-file",
+                    "key-file",
+                    "agent",
+                    "svid-file",
+                    "svid-key-file",
+                    "spiffe-socket",
+                    "spiffe-id",
+                    "x509-svid",
+                    "audience",
+                ],
+                other => panic!("{other}: say here what belongs under it"),
+            };
+            let flag = argument.get_long().unwrap_or_default();
+            let (name, heading) = (command.get_name(), argument.get_help_heading().unwrap());
+            assert!(flags.contains(&flag), "{name}: --{flag} stands under «{heading}»");
+        }
+        command.get_subcommands().for_each(check);
+    }
+    let mut command = Cli::command();
+    command.build();
+    check(&command);
+}
+
 /// Each command that does something shows itself in use.
 #[test]
 fn every_command_teaches_by_example() {

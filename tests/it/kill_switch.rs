@@ -68,6 +68,26 @@ async fn the_answer_says_who_confirmed() {
     }
 }
 
+/// The earlier stop stays as it is, with its reason and its id; the call is an event all the same.
+#[tokio::test]
+async fn a_second_stop_says_since_when_and_by_whom_the_target_was_stopped() {
+    let app = TestApp::start(Backend::Memory).await;
+    let stop = async |reason: &str| {
+        let stop = json!({"target": "agent:payments-refactorer", "reason": reason});
+        app.admin_post("/v1/revocations", &stop).await.json()
+    };
+    let (first, second) = (stop("first").await, stop("second").await);
+    assert_eq!((&first["already_stopped"], &second["already_stopped"]), (&json!(false), &json!(true)));
+    assert_eq!(first["revocation"], second["revocation"]);
+    assert_eq!((&second["revocation"]["reason"], &second["audit"]), (&json!("first"), &json!("recorded")));
+    let events = app.events("kind=revocation.stopped").await;
+    assert_eq!(events.iter().map(|event| &event["reason"]).collect::<Vec<_>>(), ["second", "first"]);
+    assert_eq!(events[0]["stop"], first["revocation"]["id"]);
+    app.lift(first["revocation"]["id"].as_str().unwrap()).await;
+    app.issue().await;
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_slip_of_the_hand_stops_nothing_and_says_so() {
     let app = TestApp::start(Backend::Memory).await;

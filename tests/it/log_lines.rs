@@ -1,12 +1,14 @@
 //! What an operator finds in the log for the request id that a caller reports.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::broker::{AUDIENCE, Answer};
 use crate::support::issuer::{Issuer, Mood};
-use crate::support::process::{Plan, Process, read};
+use crate::support::process::{Plan, Process, eventually, read};
+use crate::support::redis::RedisServer;
 
 /// Errors and warnings alone, but for the line that says where the broker listens: the request's span must be in
 /// force at the level of its errors.
@@ -51,6 +53,27 @@ async fn a_fault_of_the_store_is_logged_once_with_its_cause_and_the_callers_requ
     assert_eq!(fault["span"]["kind"], "POST /oauth/token");
     assert_eq!(fault["span"]["agent"], "payments-refactorer");
     assert!(!answer.text.contains("disk"), "the cause is the operator's to know: {}", answer.text);
+}
+
+/// The broker tries twice a second, and each token asks too.
+#[tokio::test]
+async fn a_redis_that_is_away_is_told_when_it_goes_and_when_it_is_back() {
+    let mut redis = RedisServer::start();
+    let revocation = format!("redis://127.0.0.1:{}", redis.port);
+    let broker = Process::with(Plan { revocation, ..Plan::default() });
+    eventually("Redis", || async { broker.get("/readyz").await.json()["status"] == "ok" }).await;
+    let told = |part: &str| broker.log().lines().filter(|line| line.contains(part)).count();
+    let before = ["be followed", "followed again"].map(told);
+    redis.kill();
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        broker.exchange().await.token();
+    }
+    redis.restart();
+    eventually("Redis", || async { told("followed again") == before[1] + 1 }).await;
+    assert_eq!(told("be followed"), before[0] + 1, "{}", broker.log());
+    // A token that is asked for in the instant in which Redis goes may say so.
+    assert!(told("asked from the store alone") <= 1, "{}", broker.log());
 }
 
 #[tokio::test]

@@ -17,8 +17,9 @@ async fn without_the_store_the_first_stop_of_a_target_is_the_one_to_lift() {
         let (database, elsewhere) = (app.file("hallpass.db"), app.file("elsewhere.db"));
         fs::rename(&database, &elsewhere).unwrap();
         let mut named = Vec::new();
-        for _ in 0..3 {
+        for n in 0..3 {
             let answer = app.admin_post("/v1/revocations", &stop).await.json();
+            assert_eq!(answer["already_stopped"], n > 0 || stopped_before, "{answer}");
             assert_eq!(answer["audit"], "pending", "{answer}");
             named.push(answer["revocation"]["id"].as_str().unwrap().to_owned());
         }

@@ -14,6 +14,9 @@ use crate::store::{Lifted, StoreError, Unnumbered};
 /// How long a change waits for other nodes to say that they have seen it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a stop waits to learn who made an earlier one of its target: it never waits for a read.
+const LOOKUP: Duration = Duration::from_millis(250);
+
 /// Stops that are journaled at once, when the store is back.
 const TOGETHER: usize = 256;
 
@@ -33,6 +36,8 @@ pub enum Audited {
 #[derive(Debug, Clone)]
 pub struct Change {
     pub stop: Stop,
+    /// The target was stopped before: `stop` is the earlier stop, which goes on unchanged. Only the event is new.
+    pub already_stopped: bool,
     pub took_effect: Timestamp,
     pub confirmed: Vec<BrokerName>,
     pub pending: Vec<BrokerName>,
@@ -51,13 +56,21 @@ impl KillSwitch {
     /// Stops the target of `stop`. From the moment this returns no token is issued to it, and its tokens are dead.
     pub(in crate::broker) async fn stop(&self, stop: Stop, event: Event) -> Change {
         match self.store.stop(stop.clone(), event.clone()).await {
-            Ok(stop) => self.spread(stop, Audited::Recorded).await,
+            Ok(recorded) => {
+                let already_stopped = recorded.id != stop.id;
+                Change { already_stopped, ..self.spread(recorded, Audited::Recorded).await }
+            }
             Err(error) => {
                 tracing::error!(%error, target = %stop.target, "stop without the store: audit pending");
                 let known = self.in_force(&stop.target);
+                let earlier = match known {
+                    Some(id) => Some(self.earlier(id, &stop.target).await),
+                    None => None,
+                };
                 let audit = self.keep(Unnumbered { stop: stop.clone(), event, ended: false }).await;
                 // The store will find that this target is stopped already: the first stop is the one to lift.
-                self.spread(Stop { id: known.unwrap_or(stop.id), ..stop }, audit).await
+                let already_stopped = earlier.is_some();
+                Change { already_stopped, ..self.spread(earlier.unwrap_or(stop), audit).await }
             }
         }
     }
@@ -111,6 +124,26 @@ impl KillSwitch {
         stored.or_else(|| self.unjournaled.book().unnumbered_of(target))
     }
 
+    /// The stop `id` as far as it can be told without the store: its id says since when it holds.
+    async fn earlier(&self, id: StopId, target: &Target) -> Stop {
+        let waiting = self.unjournaled.all().into_iter().find(|waiting| waiting.stop.id == id);
+        if let Some(waiting) = waiting {
+            return waiting.stop;
+        }
+        match tokio::time::timeout(LOOKUP, self.store.stop_of(id)).await {
+            Ok(Ok(Some(stop))) => stop,
+            _ => Stop {
+                id,
+                target: target.clone(),
+                at: Timestamp::from_millis(id.millis()),
+                reason: "in the store, which cannot be read now".to_owned(),
+                operator: None,
+                revision: None,
+                lift: None,
+            },
+        }
+    }
+
     fn is_in_force(&self, target: &Target) -> bool {
         let books = self.books();
         Verdict::is_stopped(target, &books.iter().map(|book| &**book).collect::<Vec<_>>())
@@ -144,7 +177,8 @@ impl KillSwitch {
                 self.revocation.unconfirmed()
             }
         };
-        Change { stop, took_effect, confirmed: seen.confirmed, pending: seen.pending, audit }
+        let (confirmed, pending) = (seen.confirmed, seen.pending);
+        Change { stop, already_stopped: false, took_effect, confirmed, pending, audit }
     }
 
     async fn announce(&self, numbered: bool) -> Result<Confirmations, RevocationError> {

@@ -71,7 +71,12 @@ impl KillSwitch {
         match self.ask(levels).await {
             Ok(live) => Ok(self.judge(levels, &live)),
             Err(error) if self.store.healthy() && !*self.store_is_behind.borrow() => {
-                tracing::warn!(%error, "kill switch asked from the store alone");
+                if self.revocation.usable() {
+                    tracing::warn!(%error, "kill switch asked from the store alone");
+                } else {
+                    // The log tells of the outage itself, once, and not for each token.
+                    tracing::debug!(%error, "kill switch asked from the store alone");
+                }
                 Ok(self.known(levels))
             }
             Err(error) => {

@@ -30,6 +30,28 @@ fn revoke_says_what_took_effect_when_and_who_confirmed() {
 }
 
 #[test]
+fn a_target_that_was_stopped_before_is_said_to_have_been() {
+    let answer =
+        stopped("", "recorded").replace("\"took_effect\":\"2026-11-23T", "\"took_effect\":\"2026-11-24T");
+    let answer = answer.replacen('{', "{\"already_stopped\":true,", 1);
+    let shown = answer.clone();
+    let broker = Canned::new(move |_| (201, vec![], answer.clone()));
+    let args = ["revoke", "agent:payments", "--reason", "again"];
+    let ran = Machine::new().operate(&broker, &args);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let start = format!(
+        "agent:payments was stopped already\n  revocation    {STOP}\n  since         2026-11-23T09:30:00.000Z\n  \
+         by            oncall\n  because       r\n  confirmed by  broker-a\n"
+    );
+    assert!(ran.out.starts_with(&start), "{}", ran.out);
+    assert!(!ran.out.contains("took effect"), "{}", ran.out);
+    assert!(ran.err.contains("the earlier stop goes on unchanged"), "{}", ran.err);
+    let ran = Machine::new().operate(&broker, &[&args as &[_], &["--json"]].concat());
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!((ran.code, json(&ran.out)), (0, json(&shown)));
+}
+
+#[test]
 fn a_stop_that_is_not_confirmed_everywhere_is_no_success() {
     let broker = Canned::new(|_| (201, vec![], stopped(r#""broker-b""#, "recorded")));
     let machine = Machine::new();
@@ -60,8 +82,8 @@ fn a_dry_run_asks_for_one_and_stops_nothing() {
     let body = r#"{"dry_run":true,"target":"owner:team-payments","live_tokens":7,
         "agents":["a","b"],"repositories":[]}"#;
     let broker = Canned::new(move |_| ok(body));
-    let ran =
-        Machine::new().operate(&broker, &["revoke", "owner:team-payments", "--reason", "r", "--dry-run"]);
+    let machine = Machine::new();
+    let ran = machine.operate(&broker, &["revoke", "owner:team-payments", "--dry-run"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(broker.lines(), ["POST /v1/revocations?dry_run=true"]);
     assert!(
@@ -70,6 +92,12 @@ fn a_dry_run_asks_for_one_and_stops_nothing() {
         ran.out
     );
     assert!(ran.out.contains("live tokens   7\n  agents        a, b\n  repositories  none\n"), "{}", ran.out);
+    // One may be given, and a stop in earnest needs one.
+    let ran = machine.operate(&broker, &["revoke", "owner:team-payments", "--reason", "r", "--dry-run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let ran = machine.operate(&broker, &["revoke", "owner:team-payments"]);
+    assert!(ran.code == 2 && ran.err.contains("--reason <TEXT>"), "{}", ran.err);
+    assert_eq!(broker.lines().len(), 2);
 }
 
 #[test]

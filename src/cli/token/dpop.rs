@@ -14,11 +14,11 @@ use crate::domain::random::{NoRandomness, Random};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "Binding")]
 pub struct DpopArgs {
     /// Bind the token to the key in this file (RFC 9449): whoever uses it must sign a DPoP proof for each
     /// request with the same key. Make one with `hallpass keygen`; it is registered nowhere
-    #[arg(long, value_name = "FILE")]
+    // Not `next_help_heading`, which goes on over the arguments of whoever flattens these.
+    #[arg(long, value_name = "FILE", help_heading = "Binding")]
     dpop_key: Option<PathBuf>,
 }
 

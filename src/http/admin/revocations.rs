@@ -57,7 +57,11 @@ pub(super) struct ListOptions {
 pub(super) struct Change {
     #[schema(value_type = Object)]
     revocation: Stop,
-    /// RFC 3339: from then on no token is issued to the target.
+    /// Of a stop: the target was stopped before. `revocation` is that earlier stop, which goes on unchanged with its own
+    /// reason; this call is in the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    already_stopped: Option<bool>,
+    /// RFC 3339: from then on, at the latest, no token is issued to the target.
     took_effect: String,
     /// Brokers that refuse, by their own word.
     confirmed: Vec<String>,
@@ -87,6 +91,7 @@ impl From<broker::Change> for Change {
     fn from(killed: broker::Change) -> Self {
         Self {
             revocation: killed.stop,
+            already_stopped: Some(killed.already_stopped),
             took_effect: killed.took_effect.to_string(),
             confirmed: killed.confirmed.iter().map(ToString::to_string).collect(),
             pending: killed.pending.iter().map(ToString::to_string).collect(),
@@ -164,7 +169,7 @@ pub(super) async fn lift(
         .parse()
         .map_err(|_| Problem::invalid(call, "the id of a stop is a UUID; GET /v1/revocations lists them"))?;
     match gate.broker.lift(call, operator, id, reason).await.map_err(|error| Problem::kill(call, &error))? {
-        Lifted::Done(killed) => Ok(Json(Change::from(killed))),
+        Lifted::Done(killed) => Ok(Json(Change { already_stopped: None, ..killed.into() })),
         Lifted::Before(_) => Err(Problem::new(call, StatusCode::CONFLICT, "this stop was lifted before")),
     }
 }

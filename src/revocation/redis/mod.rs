@@ -42,6 +42,7 @@ mod follow;
 mod link;
 mod load;
 mod once;
+mod outage;
 mod prune;
 pub(super) mod push;
 mod roster;
@@ -59,6 +60,7 @@ use tokio::task::JoinHandle;
 
 use self::ask::Asking;
 use self::link::{Link, Session};
+use self::outage::{Line, Outage};
 use self::roster::Roster;
 use self::wire::{Item, State};
 use crate::domain::id::{BrokerName, StopId};
@@ -93,6 +95,8 @@ pub struct Redis {
     followed: ArcSwapOption<State>,
     /// Why the follower cannot follow or report.
     trouble: Mutex<Option<RevocationError>>,
+    /// What the log has said of that.
+    outage: Mutex<Outage>,
     /// Stops that got their numbers and have yet to lose their place among those without.
     numbered: Mutex<Vec<(Target, StopId)>>,
     roster: Roster,
@@ -127,6 +131,7 @@ impl Redis {
             view: View::default(),
             followed: ArcSwapOption::empty(),
             trouble: Mutex::default(),
+            outage: Mutex::default(),
             numbered: Mutex::default(),
             roster: Roster::default(),
             orphans: Mutex::default(),
@@ -180,6 +185,24 @@ impl Redis {
     }
 
     fn set_trouble(&self, trouble: Option<RevocationError>) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match &trouble {
+            Some(err) => match outage.failed(std::mem::discriminant(err), Instant::now()) {
+                Some(Line::Gone) => tracing::warn!(error = %err, "the revocation log cannot be followed"),
+                Some(Line::StillAway { since, attempts }) => tracing::warn!(
+                    error = %err,
+                    seconds = since.as_secs(),
+                    attempts,
+                    "the revocation log still cannot be followed"
+                ),
+                None => {}
+            },
+            None => {
+                if let Some(away) = outage.over(Instant::now()) {
+                    tracing::info!(seconds = away.as_secs(), "the revocation log is followed again");
+                }
+            }
+        }
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 

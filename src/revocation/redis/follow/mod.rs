@@ -56,7 +56,6 @@ impl Redis {
         loop {
             let started = Instant::now();
             let Err(err) = self.follow_once(source).await;
-            tracing::warn!(error = %err, "the revocation log cannot be followed");
             self.set_trouble(Some(err));
             self.learn_from(source).await;
             if started.elapsed() > RETRY[1] {
