@@ -19,6 +19,9 @@ use crate::telemetry::span;
 /// When an agent should come back for which no more used proofs are remembered: some of them expire by then.
 const FULL_FOR: Duration = Duration::from_secs(10);
 
+/// When a caller should come back whose issuer's keys cannot be had: a fetch takes less time, unless the issuer hangs.
+const KEYS_MISSING_FOR: Duration = Duration::from_secs(2);
+
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
 pub enum Proof<'a> {
@@ -219,6 +222,7 @@ impl From<ProofError> for Denied {
             Some(cause) => tracing::warn!(reason = error.reason.as_str(), %cause, "proof not verified"),
             None => tracing::debug!(reason = error.reason.as_str(), detail = %error.detail, "proof refused"),
         }
-        error.reason.into()
+        let retry_after = (error.reason == Reason::IssuerUnavailable).then_some(KEYS_MISSING_FOR);
+        Self { retry_after, ..error.reason.into() }
     }
 }
