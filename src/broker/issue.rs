@@ -75,7 +75,7 @@ impl Broker {
         caller: &mut Caller,
     ) -> Result<Issued, Denied> {
         let Authenticated { identity, once, certificate } =
-            self.authenticate(call, presented.proof, registry).await?;
+            self.authenticate(presented.proof, registry).await?;
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));

@@ -6,18 +6,21 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use crate::broker::limits::TooMany;
-use crate::broker::{Broker, Call, Denied};
+use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
-use crate::identity::{Claimant, ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
+use crate::identity::{ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
 use crate::registry::Registry;
 use crate::revocation::RevocationError;
 use crate::telemetry::span;
 
 /// When an agent should come back for which no more used proofs are remembered: some of them expire by then.
 const FULL_FOR: Duration = Duration::from_secs(10);
+
+/// When a caller should come back whose issuer's keys cannot be had: a fetch takes less time, unless the issuer hangs.
+const KEYS_MISSING_FOR: Duration = Duration::from_secs(2);
 
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
@@ -31,18 +34,6 @@ pub enum Proof<'a> {
     /// An X.509-SVID: the certificates of a client whose key the handshake has proven, and the `client_id`
     /// sent with it.
     Certificate { chain: &'a [CertificateDer<'static>], client_id: Option<&'a str> },
-}
-
-impl Proof<'_> {
-    /// Whom it claims to be of; none where it has not even the form of a proof, and costs no verification.
-    fn claimant(&self) -> Option<Claimant> {
-        match self {
-            Self::Jwt(text) | Self::Assertion { text, .. } | Self::JwtSvid { text, .. } => {
-                Claimant::of_jwt(text)
-            }
-            Self::Certificate { chain, .. } => chain.first().map(|first| Claimant::of_certificate(first)),
-        }
-    }
 }
 
 /// All that a caller proves with one request.
@@ -77,32 +68,12 @@ impl Authenticated {
 pub(super) type Bound = (Confirmation, Option<SingleUse>);
 
 impl Broker {
-    /// Who the caller is. What makes its proof single is not used up yet. A source that sent too many bad proofs of
-    /// one claimant is refused before the next one's signature is verified.
+    /// Who the caller is. What makes its proof single is not used up yet.
     pub(super) async fn authenticate(
         &self,
-        call: &Call,
         proof: Proof<'_>,
         registry: &Registry,
     ) -> Result<Authenticated, Denied> {
-        // Most sources never sent a bad proof, so nothing is read ahead of the verification.
-        if self.limits.has_bad_proofs(call.peer)
-            && let Some(claimant) = proof.claimant()
-        {
-            self.limits
-                .may_prove(call.peer, claimant)
-                .map_err(|TooMany(wait)| Denied { retry_after: Some(wait), ..Reason::RateLimited.into() })?;
-        }
-        let authenticated = self.verify(proof, registry).await;
-        if authenticated.as_ref().is_err_and(|denied| denied.reason.is_of_proof())
-            && let Some(claimant) = proof.claimant()
-        {
-            self.limits.bad_proof(call.peer, claimant);
-        }
-        authenticated
-    }
-
-    async fn verify(&self, proof: Proof<'_>, registry: &Registry) -> Result<Authenticated, Denied> {
         match proof {
             Proof::Jwt(token) => Ok(Authenticated::by(self.authenticator.jwt(token).await?)),
             Proof::Assertion { text, client_id } => {
@@ -219,6 +190,7 @@ impl From<ProofError> for Denied {
             Some(cause) => tracing::warn!(reason = error.reason.as_str(), %cause, "proof not verified"),
             None => tracing::debug!(reason = error.reason.as_str(), detail = %error.detail, "proof refused"),
         }
-        error.reason.into()
+        let retry_after = (error.reason == Reason::IssuerUnavailable).then_some(KEYS_MISSING_FOR);
+        Self { retry_after, ..error.reason.into() }
     }
 }

@@ -1,9 +1,10 @@
 //! Each request's id, and the address it came from: in its answer, its log lines and its events.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use axum::extract::{FromRequestParts, Request};
@@ -19,6 +20,7 @@ use tracing::Instrument as _;
 
 use crate::broker::Call;
 use crate::domain::reason::Reason;
+use crate::domain::source::network;
 use crate::http::Gate;
 use crate::telemetry::span;
 
@@ -36,31 +38,67 @@ pub(super) struct Crowded;
 /// queue; whoever waits for its turn does so in order.
 const AT_ONCE: usize = 512;
 
+/// Those of one source: a flood from one address, whose proofs are all verified, waits for itself and leaves turns to
+/// everybody else. Enough that a fleet behind one address fills the journal's batches.
+const AT_ONCE_OF_A_SOURCE: usize = AT_ONCE / 4 * 3;
+
+/// So many sources are remembered before those without a request are forgotten.
+const FEW_SOURCES: usize = 1024;
+
 /// The turns of a listener's requests.
 #[derive(Debug, Clone)]
-pub(super) struct Turns(Arc<Semaphore>);
+pub(super) struct Turns {
+    all: Arc<Semaphore>,
+    /// The shares of sources, each kept by the requests that have or want a turn of it.
+    shares: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
+}
 
 impl Default for Turns {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
+        Self { all: Arc::new(Semaphore::new(AT_ONCE)), shares: Arc::default() }
+    }
+}
+
+impl Turns {
+    fn share(&self, source: IpAddr) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(&source).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.len() >= FEW_SOURCES {
+            shares.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(AT_ONCE_OF_A_SOURCE));
+        shares.insert(source, Arc::downgrade(&share));
+        share
     }
 }
 
 /// A request's turn, which it takes once its body is whole, and which ends with its answer.
 #[derive(Debug, Clone)]
-pub(super) struct Turn(Arc<(Turns, OnceLock<OwnedSemaphorePermit>)>);
+pub(super) struct Turn(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    turns: Turns,
+    source: IpAddr,
+    /// Of the source's share, and of all.
+    taken: OnceLock<[OwnedSemaphorePermit; 2]>,
+}
 
 impl Turn {
-    fn of(turns: &Turns) -> Self {
-        Self(Arc::new((turns.clone(), OnceLock::new())))
+    fn of(turns: &Turns, peer: IpAddr) -> Self {
+        Self(Arc::new(Inner { turns: turns.clone(), source: network(peer), taken: OnceLock::new() }))
     }
 
-    /// Waits for the turn.
+    /// Waits for the turn: first behind its own source's requests, then behind everybody's.
     pub(super) async fn take(&self) {
-        let (Turns(turns), taken) = &*self.0;
-        // Never closed.
-        if let Ok(permit) = Arc::clone(turns).acquire_owned().await {
-            let _first = taken.set(permit);
+        let Inner { turns, source, taken } = &*self.0;
+        // Neither is ever closed.
+        if let Ok(own) = turns.share(*source).acquire_owned().await
+            && let Ok(permit) = Arc::clone(&turns.all).acquire_owned().await
+        {
+            let _first = taken.set([own, permit]);
         }
     }
 }
@@ -116,7 +154,7 @@ where
         let matched = request.extensions().get::<axum::extract::MatchedPath>().cloned();
         let route = matched.as_ref().map_or("-", |path| path.as_str());
         let span = span::of_request(call.request, method, route);
-        let turn = turns.as_ref().map(Turn::of);
+        let turn = turns.as_ref().map(|turns| Turn::of(turns, call.peer));
         if let Some(turn) = turn.clone() {
             request.extensions_mut().insert(turn);
         }
@@ -180,6 +218,31 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_source_waits_for_itself_and_leaves_turns_to_others() {
+        let turns = Turns::default();
+        let turn = |peer: &str| Turn::of(&turns, peer.parse().unwrap());
+        let mut taken = Vec::new();
+        for n in 0..AT_ONCE_OF_A_SOURCE {
+            taken.push(turn(&format!("2001:db8::{n:x}")));
+            taken[n].take().await;
+        }
+        let next = turn("2001:db8::1:0");
+        // Else tokio makes them wait because this task took so much at once.
+        tokio::task::yield_now().await;
+        let mut waiting = Box::pin(next.take());
+        assert!(waiting.as_mut().now_or_never().is_none(), "of the same network");
+        turn("192.0.2.1").take().now_or_never().expect("another source has its turn at once");
+        drop(taken.pop());
+        assert!(waiting.as_mut().now_or_never().is_some());
+        drop(waiting);
+        drop((next, taken));
+        for n in 0..=FEW_SOURCES as u32 {
+            turn(&std::net::Ipv4Addr::from_bits(n).to_string()).take().await;
+        }
+        assert!(turns.shares.lock().unwrap().len() < 10, "the quiet ones are forgotten");
+    }
 
     #[tokio::test]
     async fn a_panic_in_a_handler_is_an_answer() {

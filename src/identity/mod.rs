@@ -17,7 +17,6 @@
 pub mod settings;
 
 mod assertion;
-mod claimant;
 mod claims;
 mod dpop;
 mod error;
@@ -44,7 +43,6 @@ use crate::domain::time::Clock;
 use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
 
 pub use assertion::{SingleUse, UnverifiedAssertion};
-pub use claimant::Claimant;
 pub use dpop::{Dpop, Nonces};
 pub use error::{AuthenticatorError, ProofError};
 pub use keys::IssuerStatus;

@@ -12,7 +12,10 @@ use attackers::{
     most_of_a_head, send_and_stay, sockets,
 };
 
-use crate::support::process::{Plan, Process, eventually, read};
+use crate::support::broker::AUDIENCE;
+use crate::support::issuer::{Issuer, Mood};
+use crate::support::process::{Plan, Process, eventually, exchange, read};
+use crate::support::signer::Signer;
 
 /// MiB.
 const MOST: u64 = 256;
@@ -111,6 +114,35 @@ async fn idle_connections_beyond_the_limit_of_open_files_keep_no_operator_out() 
     let metrics = broker.admin_get("/metrics").await.text;
     let shed = metrics.lines().find_map(|line| line.strip_prefix("hallpass_public_connections_shed_total "));
     assert!(shed.expect("the metric").parse::<u64>().unwrap() > 0, "{metrics}");
+    drop(held);
+}
+
+/// Unsigned tokens of an issuer that hangs used to take every turn.
+#[tokio::test]
+async fn an_issuer_that_hangs_keeps_no_other_caller_waiting() {
+    let issuer = Issuer::start().await;
+    let (url, jwks) = (issuer.url(), issuer.jwks_url());
+    let more = format!(
+        "[[issuer]]\nname = \"slow\"\nurl = \"{url}\"\naudience = \"{AUDIENCE}\"\njwks_url = \"{jwks}\"\n"
+    );
+    let broker = Process::with(Plan { more, log: "warn,hallpass::cli=info", ..Plan::default() });
+    let claims = issuer.claims(broker.claims()["iat"].as_i64().unwrap(), AUDIENCE, "nobody");
+    // Its keys are at hand.
+    assert_eq!(read(broker.request(&issuer.token(claims.clone()))).await.reason(), "no_agent");
+    issuer.behave(Mood::Slow(Duration::from_secs(60)));
+    let body = exchange(&Signer::es256("unknown").token(&claims));
+    let head = "POST /oauth/token HTTP/1.1\r\nhost: x\r\n";
+    let kind = "content-type: application/x-www-form-urlencoded\r\n";
+    let request = format!("{head}{kind}content-length: {}\r\n\r\n{body}", body.len());
+    let held = send_and_stay(address(&broker.public), 700, request.as_bytes()).await;
+    let begun = Instant::now();
+    for _ in 0..5 {
+        broker.exchange().await.token();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let refused = read(broker.request(&Signer::es256("unknown").token(&claims))).await;
+    assert_eq!((refused.status, refused.reason().as_str()), (503, "issuer_unavailable"));
+    assert_eq!(refused.header("retry-after"), "2");
     drop(held);
 }
 

@@ -2,8 +2,8 @@
 //!
 //! An OIDC issuer publishes a JWK set, a SPIFFE trust domain a bundle; both are a [`Document`].
 //! Promises: at most one fetch of an issuer runs at a time, and whoever needs its outcome waits for that one, for a
-//! bounded time; an unknown `kid` fetches at most once a minute; an issuer that is down costs a caller no wait once
-//! that is known.
+//! bounded time; an unknown `kid` fetches at most once a minute, and waits for nothing while fetches fail; however many
+//! callers need an issuer that hangs, [`MAX_WAITERS`] of them wait.
 
 mod attempt;
 mod document;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::domain::id::IssuerName;
 use crate::domain::time::{Clock, Timestamp};
@@ -26,6 +26,10 @@ use pace::{FRESH, Pace};
 
 /// The longest wait for fresh keys while stale ones are at hand.
 const STALE_WAIT: Duration = Duration::from_secs(1);
+
+/// So many callers wait for one issuer at a time. A caller that waits holds one of the 512 turns that all requests
+/// share, and needs no key of anybody's for that: an unsigned token with an unknown `kid` suffices.
+const MAX_WAITERS: usize = 64;
 
 /// A document as it was fetched.
 #[derive(Debug)]
@@ -75,6 +79,7 @@ pub(super) struct Published<D> {
     attempts: Mutex<Attempts>,
     /// Counts the fetches that ended, so that a caller can wait for one.
     ended: watch::Sender<u64>,
+    waiters: Semaphore,
 }
 
 impl<D: Document> Published<D> {
@@ -95,6 +100,7 @@ impl<D: Document> Published<D> {
             current: ArcSwapOption::empty(),
             attempts: Mutex::default(),
             ended: watch::Sender::new(0),
+            waiters: Semaphore::new(MAX_WAITERS),
         };
         if let Source::File(path) = &keys.source {
             let document = std::fs::read(path).map_err(|source| AuthenticatorError::Unreadable {
@@ -141,13 +147,15 @@ impl<D: Document> Published<D> {
         }
     }
 
-    /// Asks the issuer for keys newer than `seen`, which lacks the one that a proof names.
+    /// Asks the issuer for keys newer than `seen`, which lacks the one that a proof names. Does not wait for an issuer
+    /// that is known to be down.
     pub(super) async fn newer(self: &Arc<Self>, seen: &Snapshot<D>) -> Newer<D> {
         let now = self.clock.now();
-        self.fetched(Cause::UnknownKid, now, TOTAL_TIMEOUT + STALE_WAIT).await;
+        let wait = if self.is_failing() { Duration::ZERO } else { TOTAL_TIMEOUT + STALE_WAIT };
+        let knows = self.fetched(Cause::UnknownKid, now, wait).await;
         match self.usable(now) {
             Ok(snapshot) if snapshot.generation != seen.generation => Newer::Keys(snapshot),
-            _ if self.is_failing() => Newer::Unavailable(self.no_keys()),
+            _ if self.is_failing() || !knows => Newer::Unavailable(self.no_keys()),
             Ok(_) => Newer::NoNews,
             Err(missing) => Newer::Unavailable(missing),
         }
@@ -194,13 +202,20 @@ impl<D: Document> Published<D> {
         self.attempts().error.is_some()
     }
 
-    /// Starts a fetch if one is due, and waits, at most `wait`, for whichever is running.
-    async fn fetched(self: &Arc<Self>, cause: Cause, now: Timestamp, wait: Duration) {
+    /// Starts a fetch if one is due, and waits, at most `wait`, for whichever is running, unless enough others wait for
+    /// it. False where the fetch still runs: then the caller goes on with what there is.
+    async fn fetched(self: &Arc<Self>, cause: Cause, now: Timestamp, wait: Duration) -> bool {
         // Before the start, so that an end in between is not missed.
         let mut ended = self.ended.subscribe();
-        if self.start(cause, now) && !wait.is_zero() {
-            // On a timeout the caller goes on with what there is.
-            let _ = tokio::time::timeout(wait, ended.changed()).await;
+        if !self.start(cause, now) {
+            return true;
+        }
+        if wait.is_zero() {
+            return false;
+        }
+        match self.waiters.try_acquire() {
+            Ok(_waiter) => tokio::time::timeout(wait, ended.changed()).await.is_ok(),
+            Err(_) => false,
         }
     }
 

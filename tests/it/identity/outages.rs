@@ -68,6 +68,40 @@ async fn a_flood_of_unknown_kids_refreshes_once_a_minute() {
     assert_eq!(bench.try_fresh(&issuer).await, Ok(()), "the flood must not lock out the honest");
 }
 
+/// Each used to wait as long as a fetch may take, and again for each fetch that failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_that_hangs_keeps_a_bounded_number_of_callers_waiting() {
+    const WAIT: usize = 64;
+    let issuer = Issuer::start().await;
+    let bench = Arc::new(Bench::of(&issuer));
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    issuer.behave(Mood::Slow(Duration::from_secs(60)));
+    let flood = || async {
+        let callers: Vec<_> = (0..300)
+            .map(|n| {
+                let (bench, token) = (Arc::clone(&bench), bench.token_of_kid(&issuer, &format!("r{n}")));
+                tokio::spawn(async move {
+                    let begun = Instant::now();
+                    assert_eq!(bench.jwt(&token).await.unwrap_err(), Reason::IssuerUnavailable);
+                    begun.elapsed() > Duration::from_secs(1)
+                })
+            })
+            .collect();
+        let mut waited = 0;
+        for caller in callers {
+            waited += usize::from(caller.await.unwrap());
+        }
+        waited
+    };
+    assert_eq!(flood().await, WAIT);
+    assert!(bench.last_error().is_some_and(|error| error.contains("5 s")), "{:?}", bench.last_error());
+    // It is asked again, and nobody waits for the answer.
+    bench.hands.forward(60);
+    assert_eq!(flood().await, 0);
+    eventually("it is asked again", || issuer.requests() == 4).await;
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()), "whose key is at hand");
+}
+
 #[tokio::test]
 async fn a_rotation_is_followed_and_the_removed_key_is_dead() {
     let mut issuer = Issuer::start().await;

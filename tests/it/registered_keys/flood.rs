@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 
 use super::bench::{AGENT, Bench, OTHER, outcome, present};
-use crate::support::broker::{BOTH, Backend};
+use crate::support::broker::{Answer, BOTH, Backend};
+use crate::support::signer::Signer;
 
 /// Beyond the registration, so each is refused after its proof was found good.
 const BEYOND: &[(&str, &str)] = &[("scope", "ledger:DELETE")];
@@ -90,28 +93,81 @@ async fn hostile_patterns_stop_no_revocation() {
     bench.app.finish().await;
 }
 
-/// Guesses of names, and a bad client behind the address of good ones: after as many refusals as a source may have in a
-/// minute the next proof of the same claimant is not verified, and nobody else is kept waiting.
+/// The answer without what differs between any two.
+fn looks(answer: &Answer) -> (String, Vec<String>) {
+    let mut body = answer.json();
+    body.as_object_mut().unwrap().remove("request_id");
+    let names = answer.headers.keys().map(ToString::to_string);
+    (format!("{} {body}", answer.status), names.collect())
+}
+
+/// Bad proofs beyond the rate of their source all read the same, whoever is registered, and keep nobody from its
+/// token: neither a neighbour nor the agent in whose name they were sent.
 #[tokio::test]
-async fn the_limit_of_refusals_is_asked_before_the_signature_is_verified() {
+async fn bad_proofs_beyond_the_rate_read_the_same_and_lock_nobody_out() {
     let bench = Bench::limited(Backend::Memory, "refusals_per_minute = 6").await;
-    let mut outcomes = Vec::new();
-    for n in 0..9 {
-        let forged = bench.others.token(&bench.claims(AGENT, &format!("forged-{n}")));
-        let answer = bench.token(&forged).await;
-        outcomes.push(outcome(&answer));
-        assert!(answer.status != 429 || (1..=10).contains(&answer.header("retry-after").parse().unwrap()));
+    let forged = |agent: &str, n: usize| bench.others.token(&bench.claims(agent, &format!("forged-{n}")));
+    for n in 0..6 {
+        let agent = [AGENT, "nobody"][n % 2];
+        bench.refused(&forged(agent, n), "signature_invalid").await;
     }
-    let (verified, limited) = outcomes.split_at(6);
-    assert!(verified.iter().all(|outcome| outcome == "401 invalid_client signature_invalid"), "{outcomes:?}");
-    assert!(limited.iter().all(|outcome| outcome == "429 slow_down rate_limited"), "{outcomes:?}");
-    // Not even a good one of theirs is verified now; it is not used up either.
-    let good = bench.assertion("good");
-    assert_eq!(outcome(&bench.token(&good).await), "429 slow_down rate_limited");
-    // Another agent at the same address proves itself.
+    let mut limited = Vec::new();
+    for n in 6..200 {
+        let agent = [AGENT, "nobody", "keyless"][n % 3];
+        let answer = bench.token(&forged(agent, n)).await;
+        if answer.status == 429 {
+            assert!((1..=10).contains(&answer.header("retry-after").parse().unwrap()), "{answer:?}");
+            limited.push(looks(&answer));
+        }
+    }
+    assert!(limited.len() > 180 && limited.iter().all(|one| *one == limited[0]), "{limited:?}");
+    bench.token(&bench.assertion("good")).await.token();
     bench.token(&bench.others.token(&bench.claims(OTHER, "neighbour"))).await.token();
     bench.app.issue().await;
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    bench.token(&good).await.token();
+    bench.app.finish().await;
+}
+
+/// 400 bad proofs a second from the address of a good agent, each of another name: of no issuer, of the issuer, and of
+/// agents that nobody registered. They used to fill all the sixteen limits of an address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invented_names_lock_nobody_out() {
+    const FLOOD: usize = 1200;
+    let bench = Bench::limited(Backend::Memory, "refusals_per_minute = 6").await;
+    let nobody = Signer::es256("nobody");
+    let issuer = bench.app.issuer.url();
+    let invented = |n: usize| {
+        let mut claims = bench.claims(&format!("invented-{n}"), "x");
+        match n % 3 {
+            0 => claims["iss"] = json!("https://nobody"),
+            1 => claims["iss"] = json!(issuer),
+            _ => {}
+        }
+        nobody.token(&claims)
+    };
+    let flood = async {
+        let mut every = tokio::time::interval(Duration::from_micros(2_500));
+        let (sent, mut answers) = ((0..FLOOD).map(invented), FuturesUnordered::new());
+        for proof in sent {
+            every.tick().await;
+            let app = &bench.app;
+            answers.push(async move { present(app, &proof, &[]).await.status });
+            while answers.next().now_or_never().flatten().inspect(|status| assert_ne!(*status, 200)).is_some()
+            {
+            }
+        }
+        while let Some(status) = answers.next().await {
+            assert_ne!(status, 200);
+        }
+    };
+    let good = async {
+        for n in 0..40 {
+            let answer = bench.token(&bench.assertion(&format!("good-{n}"))).await;
+            assert_eq!(outcome(&answer), "200  ", "call {n}");
+            let theirs = bench.others.token(&bench.claims(OTHER, &format!("good-{n}")));
+            assert_eq!(outcome(&bench.token(&theirs).await), "200  ", "call {n}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::join!(flood, good);
     bench.app.finish().await;
 }
