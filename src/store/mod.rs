@@ -289,6 +289,12 @@ impl Store {
         backend!(self, store => store.fault())
     }
 
+    /// Holds the writer, as a disk does that stalls, until the sender is dropped.
+    #[cfg(test)]
+    pub(crate) fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        backend!(self, store => store.stall())
+    }
+
     /// Finishes every write that was queued and gives the store up. Calls on other clones fail from then on.
     pub async fn close(self) {
         backend!(self, store => store.close().await);
