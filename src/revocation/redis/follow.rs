@@ -125,7 +125,7 @@ impl Redis {
         let owed = source.unnumbered();
         let known = self.view.book();
         let left_behind = self.note_left_behind(&known, &owed, source).await;
-        let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target).is_none());
+        let unpushed = !self.not_given(owed, &place.state.life).is_empty();
         let book = source.book().await?;
         let behind = book.point() != place.state.point || book.floor() > place.state.floor;
         if session_is_new || unpushed || left_behind || behind {
@@ -186,6 +186,8 @@ impl Redis {
         connection: &mut MultiplexedConnection,
         source: &impl Source,
     ) -> Result<Place, RevocationError> {
+        // What was missed may be that the authority lost them.
+        self.given.forget();
         self.push_or_take_over(source).await?;
         let asked = SinceStart::now();
         let Loaded { state, entry, items } = self.load_over(connection).await?;

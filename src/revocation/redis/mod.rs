@@ -39,6 +39,7 @@
 
 mod ask;
 mod follow;
+mod given;
 mod link;
 mod load;
 mod once;
@@ -58,6 +59,7 @@ use redis::{ErrorKind, RedisError, Script};
 use tokio::task::JoinHandle;
 
 use self::ask::Asking;
+use self::given::Given;
 use self::link::{Link, Session};
 use self::roster::Roster;
 use self::wire::{Item, State};
@@ -95,6 +97,8 @@ pub struct Redis {
     trouble: Mutex<Option<RevocationError>>,
     /// Stops that got their numbers and have yet to lose their place among those without.
     numbered: Mutex<Vec<(Target, StopId)>>,
+    /// This node's stops without a number that the authority has.
+    given: Given,
     roster: Roster,
     /// Stops of other nodes that have no number, and since when this node knows of each.
     orphans: Mutex<HashMap<StopId, Instant>>,
@@ -128,6 +132,7 @@ impl Redis {
             followed: ArcSwapOption::empty(),
             trouble: Mutex::default(),
             numbered: Mutex::default(),
+            given: Given::default(),
             roster: Roster::default(),
             orphans: Mutex::default(),
             once: Box::default(),
