@@ -36,6 +36,10 @@ pub enum KillError {
         "neither the store nor a file beside it can be written: the token is dead until this broker restarts"
     )]
     Volatile,
+    #[error(
+        "the store cannot be written, and too many ends of tokens wait for it: the token may still live; try again"
+    )]
+    TooManyWait,
     #[error("the operating system gave no random bytes")]
     Random,
     #[error("a fault in the broker; its log has the request id")]
@@ -111,7 +115,7 @@ impl Broker {
     /// Ends `token` for its holder (RFC 7009). A token that is dead already, or none of ours, is left as it is.
     ///
     /// # Errors
-    /// `Fault` where the end would not outlive this process.
+    /// `Volatile` where the end would not outlive this process, `TooManyWait` where nothing was ended.
     pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
         let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else { return Ok(()) };
         if self.kill_switch.known(&claims.levels()).is_dead() {
@@ -129,6 +133,7 @@ impl Broker {
         match finish(async move { Ok(broker.kill_switch.end(token, id, event).await) }).await? {
             Ended::Now => Ok(()),
             Ended::Volatile => Err(KillError::Volatile),
+            Ended::Refused => Err(KillError::TooManyWait),
         }
     }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use error::StoreError;
 pub use settings::StoreSettings;
-pub use spool::{Spool, Unnumbered};
+pub use spool::{MAX_ENDS, Spool, Unnumbered};
 pub use sqlite::{Activity, Reach, Reader, verify};
 pub use verify::{Difference, Differences, Verified, VerifyError};
 pub use write::{Adoption, Head, Issuance, Lifted, Recorded};

@@ -52,13 +52,24 @@ pub(in crate::broker) enum Ended {
     Now,
     /// The store is down and the file cannot be written either: it is dead until this node restarts.
     Volatile,
+    /// The store is down and as many ends wait for it as may: nothing was done.
+    Refused,
+}
+
+/// What became of a change that was given to the store.
+enum Entry {
+    Recorded(Stop),
+    /// The store is down or stalls: the change waits for it.
+    Waits,
+    /// It may not wait: as many ends do as may.
+    Refused,
 }
 
 impl KillSwitch {
     /// Stops the target of `stop`. From the moment this returns no token is issued to it, and its tokens are dead.
     pub(in crate::broker) async fn stop(self: &Arc<Self>, stop: Stop, event: Event) -> Change {
         let change = Unnumbered { stop: stop.clone(), event, ended: false };
-        if let Some(stop) = self.record_or_add(change).await {
+        if let Entry::Recorded(stop) = self.record_or_add(change).await {
             return self.spread(stop, Audited::Recorded).await;
         }
         let id = stop.id;
@@ -69,22 +80,23 @@ impl KillSwitch {
         Change { audit, ..change }
     }
 
-    /// Records a change in the store. Where the store fails or stalls, the change is added to those that wait for it,
-    /// and none is given.
-    async fn record_or_add(self: &Arc<Self>, change: Unnumbered) -> Option<Stop> {
+    /// Records a change in the store. Where the store fails or stalls, the change is added to those that wait for it.
+    async fn record_or_add(self: &Arc<Self>, change: Unnumbered) -> Entry {
         let (id, target) = (change.stop.id, change.stop.target.clone());
         let (switch, copy) = (Arc::clone(self), change.clone());
         let mut write = tokio::spawn(async move { switch.record(copy).await }.in_current_span());
         match tokio::time::timeout(STALL, &mut write).await {
-            Ok(Ok(Ok(stop))) => return Some(stop),
+            Ok(Ok(Ok(stop))) => Entry::Recorded(stop),
             Ok(ended) => {
                 let error = ended.unwrap_or(Err(StoreError::Closed)).err();
                 tracing::error!(?error, %target, "a stop without the store: audit pending");
-                self.unjournaled.add(change);
+                if self.unjournaled.add(change) { Entry::Waits } else { Entry::Refused }
             }
             Err(_) => {
                 tracing::error!(%target, "the store stalls: the stop takes effect without it, audit pending");
-                self.unjournaled.add_in_flight(change);
+                if !self.unjournaled.add_in_flight(change) {
+                    return Entry::Refused;
+                }
                 let switch = Arc::clone(self);
                 tokio::spawn(async move {
                     if matches!(write.await, Ok(Ok(_))) {
@@ -93,9 +105,9 @@ impl KillSwitch {
                     }
                     switch.unjournaled.land(id);
                 });
+                Entry::Waits
             }
         }
-        None
     }
 
     /// Writes a change to the store, and gives the stop that holds by it. A stop whose id the store has is not recorded
@@ -138,8 +150,9 @@ impl KillSwitch {
         };
         let recorded = self.record_or_add(Unnumbered { stop, event, ended: true }).await;
         let ended = match recorded {
-            None if self.keep(id).await == Audited::Volatile => Ended::Volatile,
-            _ => Ended::Now,
+            Entry::Refused => return Ended::Refused,
+            Entry::Waits if self.keep(id).await == Audited::Volatile => Ended::Volatile,
+            Entry::Waits | Entry::Recorded(_) => Ended::Now,
         };
         // Others learn of it by the log of the authority, now or when it is level with the store again.
         if let Err(error) = self.refill().await {

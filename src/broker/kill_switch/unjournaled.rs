@@ -9,7 +9,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::domain::id::StopId;
 use crate::domain::revocation::Book;
-use crate::store::{Spool, StoreError, Unnumbered};
+use crate::store::{MAX_ENDS, Spool, StoreError, Unnumbered};
 
 /// How long a stop waits for the file, which is on the disk of the store and may stall like it.
 const FILE_PATIENCE: Duration = Duration::from_millis(500);
@@ -54,17 +54,28 @@ impl Unjournaled {
         lock(&self.waiting)
     }
 
-    /// Takes a stop in, which is in effect from here on. Only [`Unjournaled::keep`] makes it outlive this process.
-    pub(super) fn add(&self, stop: Unnumbered) {
-        self.lock().add(stop);
+    /// Takes a stop in, which is in effect from here on. Only [`Unjournaled::keep`] makes it outlive this process. False
+    /// for the end of a token where as many wait as may: it is not taken.
+    pub(super) fn add(&self, stop: Unnumbered) -> bool {
+        let mut waiting = self.lock();
+        let has_room = !stop.ended || waiting.ends() < MAX_ENDS;
+        if has_room {
+            waiting.add(stop);
+        }
+        has_room
     }
 
     /// The same for a stop that the store is still writing: nobody else journals it before it has landed.
-    pub(super) fn add_in_flight(&self, stop: Unnumbered) {
+    pub(super) fn add_in_flight(&self, stop: Unnumbered) -> bool {
+        let id = stop.stop.id;
         self.in_flight.send_modify(|ids| {
-            ids.insert(stop.stop.id);
+            ids.insert(id);
         });
-        self.add(stop);
+        let is_added = self.add(stop);
+        if !is_added {
+            self.land(id);
+        }
+        is_added
     }
 
     /// The store has ended the write of this stop, well or badly.
@@ -112,8 +123,8 @@ impl Unjournaled {
     async fn write(&self, turn: OwnedMutexGuard<()>) -> Result<(), StoreError> {
         let (spool, waiting) = (Arc::clone(&self.spool), Arc::clone(&self.waiting));
         let writing = tokio::task::spawn_blocking(move || {
-            let stops = lock(&waiting).stops.clone();
-            spool.replace(&stops)?;
+            let (stops, for_stop) = lock(&waiting).to_write();
+            spool.replace(&stops, for_stop)?;
             lock(&waiting).written = stops.iter().map(|stop| stop.stop.id).collect();
             drop(turn);
             Ok(())
@@ -161,6 +172,16 @@ impl Waiting {
             self.book = book.into();
         }
         self.stops.push(stop);
+    }
+
+    fn ends(&self) -> usize {
+        self.stops.iter().filter(|stop| stop.ended).count()
+    }
+
+    /// All, and whether a stop of an operator is among those that the file lacks.
+    fn to_write(&self) -> (Vec<Unnumbered>, bool) {
+        let lacks_stop = self.stops.iter().any(|stop| !stop.ended && !self.written.contains(&stop.stop.id));
+        (self.stops.clone(), lacks_stop)
     }
 
     /// Whether the file holds these and no others.
