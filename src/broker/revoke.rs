@@ -36,6 +36,10 @@ pub enum KillError {
         "neither the store nor a file beside it can be written: the token is dead until this broker restarts"
     )]
     Volatile,
+    #[error(
+        "the store cannot be written, and too many ends of tokens wait for it: the token may still live; try again"
+    )]
+    TooManyWait,
     #[error("the operating system gave no random bytes")]
     Random,
     #[error("a fault in the broker; its log has the request id")]
@@ -112,7 +116,7 @@ impl Broker {
     /// expired is ended all the same: a clock that is ahead would have its holder believe that it is dead.
     ///
     /// # Errors
-    /// `Fault` where the end would not outlive this process.
+    /// `Volatile` where the end would not outlive this process, `TooManyWait` where nothing was ended.
     pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
         let Ok(claims) = self.keys.issued(token, &self.issuer) else { return Ok(()) };
         if self.kill_switch.known(&claims.levels()).is_dead() {
@@ -130,6 +134,7 @@ impl Broker {
         match finish(async move { Ok(broker.kill_switch.end(token, id, event).await) }).await? {
             Ended::Now => Ok(()),
             Ended::Volatile => Err(KillError::Volatile),
+            Ended::Refused => Err(KillError::TooManyWait),
         }
     }
 

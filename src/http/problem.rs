@@ -71,7 +71,9 @@ impl Problem {
     pub(super) fn kill(call: Call, error: &KillError) -> Self {
         let status = match error {
             KillError::UnknownTarget(_) | KillError::UnknownStop(_) => StatusCode::NOT_FOUND,
-            KillError::Store(_) | KillError::Volatile => StatusCode::SERVICE_UNAVAILABLE,
+            KillError::Store(_) | KillError::Volatile | KillError::TooManyWait => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             KillError::Random | KillError::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {

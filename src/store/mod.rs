@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use error::StoreError;
 pub use settings::StoreSettings;
-pub use spool::{Spool, Unnumbered};
+pub use spool::{MAX_ENDS, Spool, Unnumbered};
 pub use sqlite::{Activity, Reach, Reader, verify};
 pub use verify::{Difference, Differences, Verified, VerifyError};
 pub use write::{Adoption, Head, Issuance, Lifted, Recorded};
@@ -287,6 +287,12 @@ impl Store {
     /// Why nothing can be recorded, while that is so.
     pub fn fault(&self) -> Option<Arc<StoreError>> {
         backend!(self, store => store.fault())
+    }
+
+    /// Holds the writer, as a disk does that stalls, until the sender is dropped.
+    #[cfg(test)]
+    pub(crate) fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        backend!(self, store => store.stall())
     }
 
     /// Finishes every write that was queued and gives the store up. Calls on other clones fail from then on.

@@ -14,10 +14,19 @@ use crate::domain::event::Event;
 use crate::domain::revocation::Stop;
 use crate::store::error::StoreError;
 
-/// Bytes.
-const RESERVE: usize = 256 * 1024;
+/// Bytes that are kept free. While the file is replaced the old and the new one stand side by side, so half of it is what
+/// both stops and ends may take; ends take half of that at most, by [`MAX_ENDS`].
+const RESERVE: usize = 1024 * 1024;
+/// How many ends of tokens by their holders may wait. Any agent can end its tokens: without a bound they would take the
+/// room of the stops. No line of an end is longer than 2 KiB.
+pub const MAX_ENDS: usize = 128;
 /// What the last line begins with: a file that was cut short has lost it.
 const END: &str = "end ";
+
+/// A disk, or what this user may take of it.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
 
 /// The rest of the last line, by which a file that lost a part is told.
 fn ending(stops: &str) -> String {
@@ -72,20 +81,24 @@ impl Spool {
         Ok((spool, left))
     }
 
-    /// Makes `waiting` all that the file holds; durable when this returns.
+    /// Makes `waiting` all that the file holds; durable when this returns. On a full disk the reserve gives way to it
+    /// where `for_stop`: there is a stop of an operator in it that the file did not hold.
     ///
     /// # Errors
     /// `File`: what it held before still stands.
-    pub fn replace(&self, waiting: &[Unnumbered]) -> Result<(), StoreError> {
-        let replaced = if waiting.is_empty() { self.remove() } else { self.write_or_make_room(waiting) };
+    pub fn replace(&self, waiting: &[Unnumbered], for_stop: bool) -> Result<(), StoreError> {
+        let replaced = match waiting {
+            [] => self.remove(),
+            _ if for_stop => self.write_or_make_room(waiting),
+            _ => self.write(waiting),
+        };
         replaced.map_err(|error| self.failed(&error))
     }
 
-    /// A full disk is when stops wait: the reserve gives way to them.
     fn write_or_make_room(&self, waiting: &[Unnumbered]) -> io::Result<()> {
         match self.write(waiting) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                fs::remove_file(self.beside(".reserve"))?;
+            // Without a reserve that could be removed, the error is that of the disk.
+            Err(error) if is_full(&error) && fs::remove_file(self.beside(".reserve")).is_ok() => {
                 self.write(waiting)
             }
             written => written,
@@ -95,16 +108,22 @@ impl Spool {
     /// Room for some hundred stops on a disk that fills up later. Without it nothing is lost yet.
     fn reserve(&self) {
         let path = self.beside(".reserve");
-        if path.exists() {
+        let before = fs::metadata(&path).map_or(0, |file| file.len());
+        let lacking = RESERVE.saturating_sub(usize::try_from(before).unwrap_or(RESERVE));
+        if lacking == 0 {
             return;
         }
-        let mut options = OpenOptions::new();
-        let made = options.write(true).create_new(true).mode(0o600).open(&path);
-        let filled =
-            made.and_then(|mut file| file.write_all(&vec![0; RESERVE]).and_then(|()| file.sync_all()));
+        let made = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let filled = made.and_then(|mut file| {
+            let filled = file.write_all(&vec![0; lacking]).and_then(|()| file.sync_all());
+            // Half a reserve would only fill the disk further.
+            filled.inspect_err(|_| drop(file.set_len(before)))
+        });
         if let Err(error) = filled {
-            tracing::warn!(path = %path.display(), %error, "no room is kept for stops on a full disk");
-            let _ = fs::remove_file(path);
+            tracing::warn!(path = %path.display(), %error, "too little room is kept for stops on a full disk");
+            if before == 0 {
+                let _ = fs::remove_file(path);
+            }
         }
     }
 
@@ -123,10 +142,11 @@ impl Spool {
         }
         text = format!("{text}{END}{}", ending(&text));
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
+        let made = options.write(true).create(true).truncate(true).mode(0o600).open(&beside);
+        made.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&beside, &self.path))
+            // What is half written would keep its room on a full disk.
+            .inspect_err(|_| drop(fs::remove_file(&beside)))?;
         self.sync_folder()
     }
 
@@ -174,7 +194,7 @@ mod tests {
         let (spool, left) = Spool::open(&database).unwrap();
         assert!(left.is_empty());
         let stops = [waiting(1), waiting(2)];
-        spool.replace(&stops).unwrap();
+        spool.replace(&stops, true).unwrap();
         assert_eq!(Spool::open(&database).unwrap().1, stops);
         let file = folder.path().join("hallpass.db.unjournaled");
         let whole = fs::read_to_string(&file).unwrap();
@@ -192,7 +212,26 @@ mod tests {
             assert!(matches!(Spool::open(&database), Err(StoreError::File { .. })), "{text:?}");
         }
         fs::write(&file, &whole).unwrap();
-        spool.replace(&[]).unwrap();
+        spool.replace(&[], true).unwrap();
         assert!(!file.exists() && Spool::open(&database).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn the_longest_ends_leave_stops_their_half() {
+        let at = Timestamp::from_seconds(1_795_000_000);
+        let token = crate::domain::id::TokenId::new(at, &[255; 10]);
+        let target = crate::domain::revocation::Target::Token(token);
+        let mut end = waiting(1);
+        end.stop.target = target.clone();
+        end.stop.reason = "ended by its holder".to_owned();
+        end.event.reason = Some(end.stop.reason.clone());
+        end.event.agent = Some("a".repeat(64).parse().unwrap());
+        end.event.owner = Some("o".repeat(64).parse().unwrap());
+        end.event.request = Some(crate::domain::id::RequestId::new(at, &[255; 10]));
+        end.event.peer = Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap());
+        end.event.target = Some(target);
+        end.ended = true;
+        let line = serde_json::to_string(&end).unwrap().len();
+        assert!(line < 2048 && MAX_ENDS * 2048 <= RESERVE / 4, "{line}");
     }
 }

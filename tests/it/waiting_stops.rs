@@ -3,9 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::broker::{Backend, TestApp};
+use crate::support::disk::Disk;
+use crate::support::process::{Plan, Process, eventually, read};
 
 /// Each answer names the stop that can be lifted later, however often the target is stopped meanwhile.
 #[tokio::test]
@@ -74,4 +77,79 @@ async fn a_stop_that_its_broker_left_in_redis_is_journaled_and_can_be_lifted() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     app.finish().await;
+}
+
+/// A fleet that ends its tokens while the store is down delays no stop, and takes no more room than is kept for ends.
+#[tokio::test]
+async fn a_crowd_of_ends_does_not_hold_up_a_stop() {
+    let more = "[limits]\nrefusals_per_minute = 0";
+    let app = TestApp::with(Backend::Redis, more).await;
+    let mut tokens = Vec::new();
+    for _ in 0..15 {
+        tokens.extend(join_all((0..20).map(|_| app.issue())).await);
+    }
+    let (database, elsewhere) = (app.file("hallpass.db"), app.file("elsewhere.db"));
+    fs::rename(&database, &elsewhere).unwrap();
+    let end = async |token: &String| app.post_form("/oauth/revoke", &[("token", token)], None).await.status;
+    let ends = join_all(tokens.iter().map(end));
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let begun = Instant::now();
+        let stop = json!({"target": "issuer:github", "reason": "a test"});
+        let answer = app.admin_post("/v1/revocations", &stop).await.json();
+        (answer, begun.elapsed())
+    };
+    let (ended, (answer, took)) = tokio::join!(ends, stop);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!((&answer["audit"], &answer["pending"]), (&json!("pending"), &json!([])), "{answer}");
+    let count = |status| ended.iter().filter(|ended| **ended == status).count();
+    assert!(count(503) > 0 && count(200) + count(503) == tokens.len(), "{ended:?}");
+    let kept = fs::read_to_string(app.file("hallpass.db.unjournaled")).unwrap();
+    assert_eq!(kept.matches(r#""ended":true"#).count(), 128);
+    assert!(kept.len() < 256 * 1024, "{}", kept.len());
+
+    fs::rename(&elsewhere, &database).unwrap();
+    eventually("the events", || async { !app.file("hallpass.db.unjournaled").exists() }).await;
+    app.finish().await;
+}
+
+/// On a full disk the room that is kept for stops is not spent on ends.
+#[tokio::test]
+async fn ends_on_a_full_disk_leave_the_room_of_the_stops() {
+    let mut broker = Process::prepare(Plan::default());
+    let Some(disk) = Disk::mount(&broker.file("data")) else {
+        println!("no file system may be mounted here");
+        return;
+    };
+    broker.boot();
+    let mut tokens = Vec::new();
+    for _ in 0..20 {
+        tokens.push(broker.exchange().await.token());
+    }
+    broker.terminate();
+    broker.wait();
+    disk.fill();
+    broker.boot_until("listening, but not ready: the store cannot be written");
+    for token in &tokens {
+        let end = broker.http.post(format!("{}/oauth/revoke", broker.public));
+        let end =
+            end.header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}"));
+        assert_eq!(read(end).await.status, 503);
+    }
+    disk.fill();
+    let reserve = broker.file("data/hallpass.db.unjournaled.reserve");
+    assert!(reserve.exists() && !broker.file("data/hallpass.db.unjournaled.new").exists());
+    let stopped = broker.revoke("agent:payments-refactorer").await;
+    assert_eq!(stopped.json()["audit"], "pending", "{}", stopped.text);
+    assert!(!reserve.exists());
+    disk.fill();
+    broker.kill();
+    broker.boot_until("listening, but not ready: the store cannot be written");
+    assert_eq!(broker.exchange().await.reason(), "revoked");
+    disk.free();
+    eventually("recovery", || async { broker.get("/readyz").await.status == 200 }).await;
+    assert_eq!(broker.exchange().await.reason(), "revoked");
+    broker.terminate();
+    broker.wait();
+    broker.holds_every(&tokens);
 }

@@ -1,7 +1,10 @@
 //! Stop, lift, end: durable first, then live, then who has confirmed.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tracing::Instrument as _;
 
 use super::KillSwitch;
 use crate::domain::event::Event;
@@ -17,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What a stop waits to learn who made an earlier one of its target: it never waits for a read.
 const LOOKUP: Duration = Duration::from_millis(250);
 
+/// A store that has not written a stop after so long counts as down: the stop takes effect without it. A disk that
+/// stalls reports no error, for minutes.
+const STALL: Duration = Duration::from_secs(1);
+
 /// Stops that are journaled at once, when the store is back.
 const TOGETHER: usize = 256;
 
@@ -25,7 +32,7 @@ const TOGETHER: usize = 256;
 #[serde(rename_all = "lowercase")]
 pub enum Audited {
     Recorded,
-    /// The store is down: the stop is in effect and in a file beside the store; its event follows when the store is
+    /// The store is down or stalls: the stop is in effect and in a file beside the store; its event follows when the store is
     /// back.
     Pending,
     /// Neither the store nor the file could be written: the stop holds until this node restarts.
@@ -50,28 +57,75 @@ pub(in crate::broker) enum Ended {
     Now,
     /// The store is down and the file cannot be written either: it is dead until this node restarts.
     Volatile,
+    /// The store is down and as many ends wait for it as may: nothing was done.
+    Refused,
+}
+
+/// What became of a change that was given to the store.
+enum Entry {
+    Recorded(Stop),
+    /// The store is down or stalls: the change waits for it.
+    Waits,
+    /// It may not wait: as many ends do as may.
+    Refused,
 }
 
 impl KillSwitch {
     /// Stops the target of `stop`. From the moment this returns no token is issued to it, and its tokens are dead.
-    pub(in crate::broker) async fn stop(&self, stop: Stop, event: Event) -> Change {
-        match self.store.stop(stop.clone(), event.clone()).await {
-            Ok(recorded) => {
-                let already_stopped = recorded.id != stop.id;
-                Change { already_stopped, ..self.spread(recorded, Audited::Recorded).await }
+    pub(in crate::broker) async fn stop(self: &Arc<Self>, stop: Stop, event: Event) -> Change {
+        let id = stop.id;
+        let change = Unnumbered { stop: stop.clone(), event, ended: false };
+        if let Entry::Recorded(recorded) = self.record_or_add(change).await {
+            let already_stopped = recorded.id != id;
+            return Change { already_stopped, ..self.spread(recorded, Audited::Recorded).await };
+        }
+        // Of several stops of one target the store numbers the first, which is the one to lift.
+        let earlier = match self.in_force(&stop.target).filter(|first| *first != id) {
+            Some(first) => Some(self.earlier(first, &stop.target).await),
+            None => None,
+        };
+        let already_stopped = earlier.is_some();
+        let spread = self.spread(earlier.unwrap_or(stop), Audited::Pending);
+        let (audit, change) = tokio::join!(self.keep(id), spread);
+        Change { audit, already_stopped, ..change }
+    }
+
+    /// Records a change in the store. Where the store fails or stalls, the change is added to those that wait for it.
+    async fn record_or_add(self: &Arc<Self>, change: Unnumbered) -> Entry {
+        let (id, target) = (change.stop.id, change.stop.target.clone());
+        let (switch, copy) = (Arc::clone(self), change.clone());
+        let mut write = tokio::spawn(async move { switch.record(copy).await }.in_current_span());
+        match tokio::time::timeout(STALL, &mut write).await {
+            Ok(Ok(Ok(stop))) => Entry::Recorded(stop),
+            Ok(ended) => {
+                let error = ended.unwrap_or(Err(StoreError::Closed)).err();
+                tracing::error!(?error, %target, "a stop without the store: audit pending");
+                if self.unjournaled.add(change) { Entry::Waits } else { Entry::Refused }
             }
-            Err(error) => {
-                tracing::error!(%error, target = %stop.target, "stop without the store: audit pending");
-                let known = self.in_force(&stop.target);
-                let earlier = match known {
-                    Some(id) => Some(self.earlier(id, &stop.target).await),
-                    None => None,
-                };
-                let audit = self.keep(Unnumbered { stop: stop.clone(), event, ended: false }).await;
-                // The store will find that this target is stopped already: the first stop is the one to lift.
-                let already_stopped = earlier.is_some();
-                Change { already_stopped, ..self.spread(earlier.unwrap_or(stop), audit).await }
+            Err(_) => {
+                tracing::error!(%target, "the store stalls: the stop takes effect without it, audit pending");
+                if !self.unjournaled.add_in_flight(change) {
+                    return Entry::Refused;
+                }
+                let switch = Arc::clone(self);
+                tokio::spawn(async move {
+                    if matches!(write.await, Ok(Ok(_))) {
+                        tracing::info!(stop = %id, %target, "a stop on which the store stalled is journaled");
+                        switch.forget_journaled(vec![(target, id)]).await;
+                    }
+                    switch.unjournaled.land(id);
+                });
+                Entry::Waits
             }
+        }
+    }
+
+    /// Writes a change to the store, and gives the stop that holds by it. A stop whose id the store has is not recorded
+    /// again, nor is the end of a token that has ended.
+    async fn record(&self, Unnumbered { stop, event, ended }: Unnumbered) -> Result<Stop, StoreError> {
+        match (&stop.target, ended) {
+            (Target::Token(token), true) => self.store.end(*token, event).await.map(|_| stop),
+            _ => self.store.stop(stop, event).await,
         }
     }
 
@@ -83,6 +137,7 @@ impl KillSwitch {
         event: Event,
     ) -> Result<(Lifted, Option<Change>), StoreError> {
         // A stop that the store has not heard of cannot be lifted in it.
+        self.unjournaled.wait_for_landings().await;
         self.journal_waiting().await;
         let lifted = self.store.lift(id, lift, event).await?;
         let change = match &lifted {
@@ -93,24 +148,22 @@ impl KillSwitch {
     }
 
     /// Ends a token for its holder.
-    pub(in crate::broker) async fn end(&self, token: TokenId, id: StopId, event: Event) -> Ended {
-        let mut ended = Ended::Now;
-        if let Err(error) = self.store.end(token, event.clone()).await {
-            tracing::error!(%error, %token, "end of a token without the store: audit pending");
-            let reason = event.reason.clone().unwrap_or_default();
-            let stop = Stop {
-                id,
-                target: Target::Token(token),
-                at: event.at,
-                reason,
-                operator: None,
-                revision: None,
-                lift: None,
-            };
-            if self.keep(Unnumbered { stop, event, ended: true }).await == Audited::Volatile {
-                ended = Ended::Volatile;
-            }
-        }
+    pub(in crate::broker) async fn end(self: &Arc<Self>, token: TokenId, id: StopId, event: Event) -> Ended {
+        let stop = Stop {
+            id,
+            target: Target::Token(token),
+            at: event.at,
+            reason: event.reason.clone().unwrap_or_default(),
+            operator: None,
+            revision: None,
+            lift: None,
+        };
+        let recorded = self.record_or_add(Unnumbered { stop, event, ended: true }).await;
+        let ended = match recorded {
+            Entry::Refused => return Ended::Refused,
+            Entry::Waits if self.keep(id).await == Audited::Volatile => Ended::Volatile,
+            Entry::Waits | Entry::Recorded(_) => Ended::Now,
+        };
         // Others learn of it by the log of the authority, now or when it is level with the store again.
         if let Err(error) = self.refill().await {
             tracing::warn!(%error, %token, "kill switch not reached; the store holds the end");
@@ -126,9 +179,8 @@ impl KillSwitch {
 
     /// The stop `id` as far as it can be told without the store: its id says since when it holds.
     async fn earlier(&self, id: StopId, target: &Target) -> Stop {
-        let waiting = self.unjournaled.all().into_iter().find(|waiting| waiting.stop.id == id);
-        if let Some(waiting) = waiting {
-            return waiting.stop;
+        if let Some(waiting) = self.unjournaled.of(id) {
+            return waiting;
         }
         match tokio::time::timeout(LOOKUP, self.store.stop_of(id)).await {
             Ok(Ok(Some(stop))) => stop,
@@ -149,8 +201,9 @@ impl KillSwitch {
         Verdict::is_stopped(target, &books.iter().map(|book| &**book).collect::<Vec<_>>())
     }
 
-    async fn keep(&self, stop: Unnumbered) -> Audited {
-        match self.unjournaled.take(stop).await {
+    /// Writes down a stop that waits for the store.
+    async fn keep(&self, id: StopId) -> Audited {
+        match self.unjournaled.keep(id).await {
             Ok(()) => Audited::Pending,
             Err(error) => {
                 tracing::error!(%error, "the stop is in no file: it holds until this broker restarts");
@@ -196,7 +249,7 @@ impl KillSwitch {
     /// Journals the stops that took effect while the store was down, and tells the authority their numbers.
     pub(in crate::broker) async fn journal_waiting(&self) {
         let mut journaled = Vec::new();
-        let waiting = self.unjournaled.all();
+        let waiting = self.unjournaled.to_journal();
         // Many share a commit; what operators stopped goes first.
         let (ends, stops): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.ended);
         for part in stops.chunks(TOGETHER).chain(ends.chunks(TOGETHER)) {
@@ -212,6 +265,11 @@ impl KillSwitch {
             self.save_waiting().await;
             return;
         }
+        self.forget_journaled(journaled).await;
+    }
+
+    /// These have their numbers now.
+    async fn forget_journaled(&self, journaled: Vec<(Target, StopId)>) {
         let ids: HashSet<StopId> = journaled.iter().map(|(_, id)| *id).collect();
         if let Err(error) = self.unjournaled.forget(&ids).await {
             tracing::error!(%error, "the file of stops that waited for the store names some that are journaled");
@@ -233,14 +291,10 @@ impl KillSwitch {
     }
 
     /// Gives one stop that waits its number; none where the store still cannot.
-    async fn journal(&self, Unnumbered { stop, event, ended }: Unnumbered) -> Option<(Target, StopId)> {
-        let (id, target) = (stop.id, stop.target.clone());
-        let done = match (&target, ended) {
-            (Target::Token(token), true) => self.store.end(*token, event).await.map(drop),
-            _ => self.store.stop(stop, event).await.map(drop),
-        };
-        match done {
-            Ok(()) => {
+    async fn journal(&self, waiting: Unnumbered) -> Option<(Target, StopId)> {
+        let (id, target) = (waiting.stop.id, waiting.stop.target.clone());
+        match self.record(waiting).await {
+            Ok(_) => {
                 tracing::info!(stop = %id, %target, "a stop that waited for the store is journaled");
                 Some((target, id))
             }

@@ -1,12 +1,14 @@
 //! The kill switch of this node: the durable store, the live authority, and the stops that wait for the store, as one.
 //!
 //! Durable first, then live: a stop is in the store, in one transaction with its event, before the authority hears of
-//! it. With the store down the stop takes effect all the same, is kept in a file, and its event waits.
+//! it. With the store down or stalled the stop takes effect all the same, is kept in a file, and its event waits.
 //! What each of the three says of a target is merged by the numbers of the changes, so none of them can un-stop what
 //! another has stopped later.
 
 mod change;
 mod take_over;
+#[cfg(test)]
+mod tests;
 mod unjournaled;
 
 use std::sync::Arc;

@@ -3,17 +3,25 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::domain::id::StopId;
-use crate::domain::revocation::Book;
-use crate::store::{Spool, StoreError, Unnumbered};
+use crate::domain::revocation::{Book, Stop};
+use crate::store::{MAX_ENDS, Spool, StoreError, Unnumbered};
+
+/// How long a stop waits for the file, which is on the disk of the store and may stall like it.
+const FILE_PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Unjournaled {
     spool: Arc<Spool>,
-    waiting: Mutex<Waiting>,
+    waiting: Arc<Mutex<Waiting>>,
     /// The turn to change the file.
-    writing: tokio::sync::Mutex<()>,
+    writing: Arc<tokio::sync::Mutex<()>>,
+    /// Stops that wait, and whose write the store has begun and not ended.
+    in_flight: watch::Sender<HashSet<StopId>>,
 }
 
 #[derive(Debug, Default)]
@@ -25,28 +33,78 @@ struct Waiting {
     written: HashSet<StopId>,
 }
 
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Unjournaled {
     pub(super) fn new(spool: Spool, left: Vec<Unnumbered>) -> Self {
         let written = left.iter().map(|stop| stop.stop.id).collect();
         let mut waiting = Waiting { written, ..Waiting::default() };
         left.into_iter().for_each(|stop| waiting.add(stop));
-        Self { spool: Arc::new(spool), waiting: Mutex::new(waiting), writing: tokio::sync::Mutex::default() }
+        Self {
+            spool: Arc::new(spool),
+            waiting: Arc::new(Mutex::new(waiting)),
+            writing: Arc::default(),
+            in_flight: watch::Sender::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
-    /// Takes a stop in: it is in effect when this is called, and kept over a restart when this returns `Ok`.
-    pub(super) async fn take(&self, stop: Unnumbered) -> Result<(), StoreError> {
-        let id = stop.stop.id;
-        self.lock().add(stop);
-        let turn = self.writing.lock().await;
-        // Whoever had the turn before may have written this one too.
-        if self.lock().written.contains(&id) {
-            return Ok(());
+    /// Takes a stop in, which is in effect from here on. Only [`Unjournaled::keep`] makes it outlive this process. False
+    /// for the end of a token where as many wait as may: it is not taken.
+    pub(super) fn add(&self, stop: Unnumbered) -> bool {
+        let mut waiting = self.lock();
+        let has_room = !stop.ended || waiting.ends() < MAX_ENDS;
+        if has_room {
+            waiting.add(stop);
         }
-        self.write(turn).await
+        has_room
+    }
+
+    /// The same for a stop that the store is still writing: nobody else journals it before it has landed.
+    pub(super) fn add_in_flight(&self, stop: Unnumbered) -> bool {
+        let id = stop.stop.id;
+        self.in_flight.send_modify(|ids| {
+            ids.insert(id);
+        });
+        let is_added = self.add(stop);
+        if !is_added {
+            self.land(id);
+        }
+        is_added
+    }
+
+    /// The store has ended the write of this stop, well or badly.
+    pub(super) fn land(&self, id: StopId) {
+        self.in_flight.send_modify(|ids| {
+            ids.remove(&id);
+        });
+    }
+
+    /// Until every stop that is in flight now has landed.
+    pub(super) async fn wait_for_landings(&self) {
+        let mut in_flight = self.in_flight.subscribe();
+        let now = in_flight.borrow_and_update().clone();
+        // An error means that there is no sender any more, which `self` holds.
+        let _landed = in_flight.wait_for(|ids| now.is_disjoint(ids)).await;
+    }
+
+    /// Writes down a stop that was added; it outlives this process when this returns `Ok`.
+    ///
+    /// # Errors
+    /// `File` where the file cannot be written, `Unavailable` where that takes too long; the write goes on then.
+    pub(super) async fn keep(&self, id: StopId) -> Result<(), StoreError> {
+        let kept = async {
+            let turn = Arc::clone(&self.writing).lock_owned().await;
+            // Whoever had the turn before may have written this one too.
+            if self.lock().written.contains(&id) { Ok(()) } else { self.write(turn).await }
+        };
+        let late = |_| Err(StoreError::Unavailable("the file beside it is not written in time".into()));
+        tokio::time::timeout(FILE_PATIENCE, kept).await.unwrap_or_else(late)
     }
 
     /// Forgets those that are in the store now: there is no moment at which neither knows of one.
@@ -57,20 +115,34 @@ impl Unjournaled {
 
     /// Writes what waits to the file.
     pub(super) async fn save(&self) -> Result<(), StoreError> {
-        self.write(self.writing.lock().await).await
+        let turn = Arc::clone(&self.writing).lock_owned().await;
+        if self.lock().is_written() { Ok(()) } else { self.write(turn).await }
     }
 
-    async fn write(&self, _turn: tokio::sync::MutexGuard<'_, ()>) -> Result<(), StoreError> {
-        let (spool, stops) = (Arc::clone(&self.spool), self.lock().stops.clone());
-        let saved = stops.iter().map(|stop| stop.stop.id).collect();
-        let done = tokio::task::spawn_blocking(move || spool.replace(&stops)).await;
-        done.map_err(|_| StoreError::Closed)??;
-        self.lock().written = saved;
-        Ok(())
+    /// Goes on when the caller does not wait any longer, and has the turn until it ends: two would spoil the file.
+    async fn write(&self, turn: OwnedMutexGuard<()>) -> Result<(), StoreError> {
+        let (spool, waiting) = (Arc::clone(&self.spool), Arc::clone(&self.waiting));
+        let writing = tokio::task::spawn_blocking(move || {
+            let (stops, for_stop) = lock(&waiting).to_write();
+            spool.replace(&stops, for_stop)?;
+            lock(&waiting).written = stops.iter().map(|stop| stop.stop.id).collect();
+            drop(turn);
+            Ok(())
+        });
+        writing.await.map_err(|_| StoreError::Closed)?
     }
 
-    pub(super) fn all(&self) -> Vec<Unnumbered> {
-        self.lock().stops.clone()
+    /// Those that somebody has to journal: the store is writing none of them.
+    pub(super) fn to_journal(&self) -> Vec<Unnumbered> {
+        let mut stops = self.lock().stops.clone();
+        let in_flight = self.in_flight.borrow();
+        stops.retain(|stop| !in_flight.contains(&stop.stop.id));
+        stops
+    }
+
+    /// The stop `id`, if it waits.
+    pub(super) fn of(&self, id: StopId) -> Option<Stop> {
+        self.lock().stops.iter().find(|waiting| waiting.stop.id == id).map(|waiting| waiting.stop.clone())
     }
 
     pub(super) fn targets(&self) -> Vec<crate::revocation::Unnumbered> {
@@ -105,6 +177,22 @@ impl Waiting {
             self.book = book.into();
         }
         self.stops.push(stop);
+    }
+
+    fn ends(&self) -> usize {
+        self.stops.iter().filter(|stop| stop.ended).count()
+    }
+
+    /// All, and whether a stop of an operator is among those that the file lacks.
+    fn to_write(&self) -> (Vec<Unnumbered>, bool) {
+        let lacks_stop = self.stops.iter().any(|stop| !stop.ended && !self.written.contains(&stop.stop.id));
+        (self.stops.clone(), lacks_stop)
+    }
+
+    /// Whether the file holds these and no others.
+    fn is_written(&self) -> bool {
+        self.stops.len() == self.written.len()
+            && self.stops.iter().all(|stop| self.written.contains(&stop.stop.id))
     }
 
     fn remove(&mut self, journaled: &HashSet<StopId>) {

@@ -39,6 +39,7 @@
 
 mod ask;
 mod follow;
+mod given;
 mod link;
 mod load;
 mod once;
@@ -59,6 +60,7 @@ use redis::{ErrorKind, RedisError, Script};
 use tokio::task::JoinHandle;
 
 use self::ask::Asking;
+use self::given::Given;
 use self::link::{Link, Session};
 use self::outage::{Line, Outage};
 use self::roster::Roster;
@@ -99,6 +101,8 @@ pub struct Redis {
     outage: Mutex<Outage>,
     /// Stops that got their numbers and have yet to lose their place among those without.
     numbered: Mutex<Vec<(Target, StopId)>>,
+    /// This node's stops without a number that the authority has.
+    given: Given,
     roster: Roster,
     /// Stops of other nodes that have no number, and since when this node knows of each.
     orphans: Mutex<HashMap<StopId, Instant>>,
@@ -133,6 +137,7 @@ impl Redis {
             trouble: Mutex::default(),
             outage: Mutex::default(),
             numbered: Mutex::default(),
+            given: Given::default(),
             roster: Roster::default(),
             orphans: Mutex::default(),
             once: Box::default(),

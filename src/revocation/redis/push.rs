@@ -10,7 +10,7 @@ use super::wire::{Item, LOG, STATE, STOPS, State};
 use super::{Redis, meaning};
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Book, Point, Revision, Standing, Target};
-use crate::revocation::{Applied, RevocationError, Source};
+use crate::revocation::{Applied, RevocationError, Source, Unnumbered};
 
 /// What a part of a push, or a part of a load, may take.
 pub(super) const PATIENT: Duration = Duration::from_secs(2);
@@ -47,14 +47,15 @@ impl Redis {
         let sent = Instant::now();
         let session = self.link.session()?;
         let settled = self.numbered();
-        let nothing_else = settled.is_empty() && source.unnumbered().is_empty();
+        let owes_none = |state: &State| self.not_given(source.unnumbered(), &state.life).is_empty();
         let applied = |state: &State, revision| Applied {
             revision: Some(revision),
             place: (Arc::clone(&state.life), state.serial),
             sent,
         };
         if let Some(state) = self.reached()
-            && (how == How::Lazily && nothing_else && self.trusted(&session).is_ok())
+            && (how == How::Lazily && settled.is_empty() && self.trusted(&session).is_ok())
+            && owes_none(&state)
             && state.point.revision >= wanted
             // The log may have told of another history, which has the number too.
             && self.verified() == Some(state.point)
@@ -143,14 +144,18 @@ impl Redis {
         (theirs, mut anew): (Option<&State>, bool),
         mut items: Vec<Item>,
     ) -> Result<Result<State, Option<State>>, RevocationError> {
-        items.extend(self.unnumbered_items(source, theirs.filter(|_| !anew)));
+        let own = source.unnumbered();
+        items.extend(self.unnumbered_items(&own, theirs.filter(|_| !anew)));
         let mut theirs = theirs.cloned();
         let mut parts = items.chunks(PART).peekable();
         loop {
             let part = parts.next().unwrap_or_default();
             let last = parts.peek().is_none();
             match self.push_part(connection, (theirs.as_ref(), anew), book, last, part).await? {
-                Ok(state) if last => return Ok(Ok(state)),
+                Ok(state) if last => {
+                    self.given.note(&state.life, &own);
+                    return Ok(Ok(state));
+                }
                 // Nobody else may begin another life in between: what was pushed so far would be lost.
                 Ok(state) => (theirs, anew) = (Some(state), false),
                 Err(found) => return Ok(Err(found)),
@@ -207,16 +212,29 @@ impl Redis {
         Ok(loaded.items.into_iter().filter_map(over).collect())
     }
 
+    /// Those of this node's stops without a number that the authority of this life may lack. It keeps one for each target:
+    /// where another node's was kept and is gone, which the view has heard, this node's is given again.
+    pub(super) fn not_given(&self, mut own: Vec<Unnumbered>, life: &str) -> Vec<Unnumbered> {
+        let (given, view) = (self.given.among(&own, life), self.view.book());
+        own.retain(|stop| !given.contains(&stop.id) || view.unnumbered_of(&stop.target).is_none());
+        own
+    }
+
     /// This node's stops without a number. An authority that began anew has lost those of other nodes too.
-    fn unnumbered_items(&self, source: &impl Source, theirs: Option<&State>) -> Vec<Item> {
+    fn unnumbered_items(&self, own: &[Unnumbered], theirs: Option<&State>) -> Vec<Item> {
         let anew =
             theirs.is_none_or(|theirs| self.followed().is_some_and(|before| before.life != theirs.life));
         let view = self.view.book();
         let numbered = self.numbered();
         let known = view.unnumbered().filter(|_| anew).map(|(target, id)| (target.clone(), *id));
         let known = known.filter(|stop| !numbered.contains(stop));
-        let own = source.unnumbered().into_iter().map(|stop| (stop.target, stop.id));
-        let all: Vec<(Target, StopId)> = known.chain(own).collect();
+        let own = own.to_vec();
+        let lacking = match theirs {
+            Some(theirs) if !anew => self.not_given(own, &theirs.life),
+            _ => own,
+        };
+        let all: Vec<(Target, StopId)> =
+            known.chain(lacking.into_iter().map(|stop| (stop.target, stop.id))).collect();
         self.view.learn(|book| {
             for (target, id) in &all {
                 if book.unnumbered_of(target).is_none() {

@@ -213,6 +213,19 @@ impl Sqlite {
         self.0.published.fault()
     }
 
+    #[cfg(test)]
+    pub(in crate::store) fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        let (go, wait) = std::sync::mpsc::channel();
+        let stalled: batch::RawJob = Box::new(move |_| {
+            // Ends when the sender is dropped.
+            let _dropped: Result<(), _> = wait.recv();
+            Ok(())
+        });
+        let store = self.clone();
+        tokio::spawn(async move { store.run(Job::Raw(stalled)).await });
+        go
+    }
+
     /// Finishes every write that was queued, moves the write-ahead log into the database and gives the
     /// lock up. Calls on other clones fail from then on.
     pub async fn close(self) {

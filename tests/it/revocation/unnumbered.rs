@@ -208,3 +208,32 @@ async fn hundreds_come_and_go() {
     assert!(fields.iter().all(|field| !field.starts_with("unnumbered:")));
     assert_eq!(fields.len(), 700 + 1);
 }
+
+/// As many as wait go over once, so that the last of them waits for none of the others.
+#[tokio::test]
+async fn hundreds_that_wait_do_not_hold_up_the_next() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let (a, b) = pair(&server, &store).await;
+    let ends = (0..500).map(|n| {
+        let (a, target) = (&a, Target::Token(token(n)));
+        async move { a.stop_unnumbered(&target).await.1.map(drop) }
+    });
+    let stop = async {
+        let begun = Instant::now();
+        let (_, stopped) = a.stop_unnumbered(&agent()).await;
+        (stopped, begun.elapsed())
+    };
+    let (ended, (stopped, took)) = tokio::join!(futures_util::future::join_all(ends), stop);
+    assert!(ended.iter().all(Result::is_ok));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(a.seen(&stopped.unwrap(), 5_000).await.1, Vec::<String>::new());
+    assert!(covers(&b, &store).await);
+
+    // One more is one write of one item.
+    let (begun, log) = (Instant::now(), server.command::<usize>(&["XLEN", LOG]));
+    a.stop_unnumbered(&Target::Agent(another().agent)).await.1.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(server.command::<usize>(&["XLEN", LOG]), log + 1);
+    server.command::<()>(&["FLUSHALL"]);
+    eventually("all again", || server.command::<usize>(&["HLEN", STOPS]) == 502 + 1).await;
+}

@@ -28,7 +28,7 @@ impl Redis {
         let owed = source.unnumbered();
         let known = self.view.book();
         let left_behind = self.note_left_behind(&known, &owed, source).await;
-        let unpushed = owed.iter().any(|stop| known.unnumbered_of(&stop.target).is_none());
+        let unpushed = !self.not_given(owed, &place.state.life).is_empty();
         let book = source.book().await?;
         let behind = book.point() != place.state.point || book.floor() > place.state.floor;
         if session_is_new || unpushed || left_behind || behind {

@@ -112,6 +112,8 @@ impl Redis {
         connection: &mut MultiplexedConnection,
         source: &impl Source,
     ) -> Result<Place, RevocationError> {
+        // What was missed may be that the authority lost them.
+        self.given.forget();
         self.push_or_take_over(source).await?;
         let asked = SinceStart::now();
         let Loaded { state, entry, items } = self.load_over(connection).await?;
