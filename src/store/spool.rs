@@ -55,6 +55,8 @@ impl Spool {
     /// # Errors
     /// `File` where it cannot be read: what it holds must not be lost, so the start must not go on without it.
     pub fn open(database: &Path) -> Result<(Self, Vec<Unnumbered>), StoreError> {
+        // Beside the file itself, as its lock and its write-ahead log are, so that each path to it finds them.
+        let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
         let mut name = database.as_os_str().to_owned();
         name.push(".unjournaled");
         let spool = Self { path: name.into() };
@@ -185,6 +187,20 @@ mod tests {
         let id = StopId::new(at, &[n; 10]);
         let stop = Stop { id, target, at, reason, operator: None, revision: None, lift: None };
         Unnumbered { stop, event: Event::new(at, Kind::RevocationStopped, Outcome::Done), ended: false }
+    }
+
+    /// A configuration that names the database by a link, and later by itself, loses no stop.
+    #[test]
+    fn what_is_kept_is_found_by_every_path_to_the_database() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (database, link) = (folder.path().join("hallpass.db"), folder.path().join("link.db"));
+        fs::write(&database, "").unwrap();
+        std::os::unix::fs::symlink(&database, &link).unwrap();
+        let (spool, _) = Spool::open(&link).unwrap();
+        spool.replace(&[waiting(1)], true).unwrap();
+        for path in [&database, &link] {
+            assert_eq!(Spool::open(path).unwrap().1, [waiting(1)]);
+        }
     }
 
     #[test]
