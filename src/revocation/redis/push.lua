@@ -47,6 +47,7 @@ end
 
 redis.call('XLEN', log) -- fails here, before any write, if it is no stream
 local changes = {}
+local given = {} -- field → the standing that this part gives it
 local waiting = {} -- field → the stop without a number that it will hold, or false
 for i = 10, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
@@ -67,6 +68,7 @@ for i = 10, #ARGV, 2 do
   else
     local new, new_stop = standing(value)
     local old, old_stop = nil, nil
+    stored = given[field] or stored
     if stored then
       old, old_stop = standing(stored)
       if not old then
@@ -79,6 +81,7 @@ for i = 10, #ARGV, 2 do
     -- Of two of one number the one that stops, of two that stop the later id: as the domain merges them.
     if not old or new > old or (new == old and new_stop > old_stop) then
       changes[#changes + 1] = { field, value, false }
+      given[field] = value
     end
   end
 end

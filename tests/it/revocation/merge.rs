@@ -33,7 +33,7 @@ fn redis_merges_as_the_domain_does() {
     let script = redis::Script::new(include_str!("../../../src/revocation/redis/push.lua"));
     let mut connection = server.client();
     let zero = "0".repeat(64);
-    let mut push = move |field: &str, value: &str| -> (i64, String) {
+    let mut push = move |field: &str, values: &[Standing]| -> (i64, String) {
         let state: Option<String> =
             redis::cmd("HGET").arg(STOPS).arg("state").query(&mut connection).unwrap();
         let base = state.as_deref().map_or("-".to_owned(), |state| {
@@ -42,7 +42,10 @@ fn redis_merges_as_the_domain_does() {
         });
         let mut call = script.prepare_invoke();
         call.key(STOPS).key(LOG).arg("last").arg(ORIGIN).arg("life.1").arg(base).arg(0);
-        call.arg(0).arg(&zero).arg(0).arg("on").arg(field).arg(value);
+        call.arg(0).arg(&zero).arg(0).arg("on");
+        for value in values {
+            call.arg(field).arg(written(*value));
+        }
         call.invoke(&mut connection).unwrap()
     };
     let next = std::cell::Cell::new(0u32);
@@ -53,13 +56,18 @@ fn redis_merges_as_the_domain_does() {
             next.set(next.get() + 1);
             let target = Target::Agent(format!("agent-{}", next.get()).parse().unwrap()).to_string();
             let mut expected = history[0];
-            for one in history {
-                expected = expected.merge(one);
-                let (done, _) = push.borrow_mut()(&target, &written(one));
+            // All of it in one part, for another target.
+            let at_once = format!("{target}-at-once");
+            push.borrow_mut()(&at_once, &history);
+            for one in &history {
+                expected = expected.merge(*one);
+                let (done, _) = push.borrow_mut()(&target, &[*one]);
                 prop_assert_eq!(done, 1);
                 let stored: String = server.command(&["HGET", STOPS, &target]);
                 prop_assert_eq!(stored, written(expected));
             }
+            let stored: String = server.command(&["HGET", STOPS, &at_once]);
+            prop_assert_eq!(stored, written(expected));
             Ok(())
         })
         .unwrap();
