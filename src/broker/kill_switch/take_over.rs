@@ -39,8 +39,15 @@ impl KillSwitch {
             if !copies.is_empty() {
                 return Err(RevocationError::Copies(copies));
             }
-            self.adopt(&theirs, &ours).await?;
+            let stops = self.adopt(&theirs, &ours).await?;
             *taken_over = Some(seen);
+            tracing::error!(
+                redis = %theirs.revision(),
+                store = %ours.revision(),
+                stops,
+                "THE STORE WAS RESTORED FROM AN OLDER COPY: the stops that Redis remembers are taken over, and every token \
+                 that was issued before is dead; agents get new ones by themselves",
+            );
         }
         self.revocation.push_over(self, theirs.point()).await?;
         self.set_behind(false);
@@ -57,8 +64,14 @@ impl KillSwitch {
         }
         let mut theirs = Book::clone(&ours);
         theirs.complete_to(Point { revision: as_of, ..ours.point() });
-        if let Err(error) = self.adopt(&theirs, &ours).await {
-            tracing::error!(%error, "what the store lost cannot be taken over");
+        match self.adopt(&theirs, &ours).await {
+            Ok(_) => tracing::error!(
+                token = %as_of,
+                store = %ours.revision(),
+                "THE STORE WAS RESTORED FROM AN OLDER COPY: a token knows of changes that it lost, and every token that was \
+                 issued before is dead; agents get new ones by themselves; stop again whomever you stopped since that copy",
+            ),
+            Err(error) => tracing::error!(%error, "what the store lost cannot be taken over"),
         }
     }
 
@@ -79,16 +92,12 @@ impl KillSwitch {
         Ok(())
     }
 
-    async fn adopt(&self, theirs: &Book, ours: &Book) -> Result<(), RevocationError> {
+    /// Gives how many stops it had lost.
+    async fn adopt(&self, theirs: &Book, ours: &Book) -> Result<usize, RevocationError> {
         let adoption = adoption(theirs, ours, self.clock.now());
-        tracing::error!(
-            redis = %theirs.revision(),
-            store = %ours.revision(),
-            stops = adoption.stops.len(),
-            "THE STORE WAS RESTORED FROM AN OLDER COPY: the stops that Redis remembers are taken over, and every token that \
-             was issued before is dead; agents get new ones by themselves",
-        );
-        self.store.adopt(adoption).await.map_err(unreadable)
+        let lost = adoption.stops.len();
+        self.store.adopt(adoption).await.map_err(unreadable)?;
+        Ok(lost)
     }
 }
 

@@ -118,7 +118,8 @@ impl Redis {
         if theirs.origin != self.origin {
             return Err(self.other_store(&theirs.origin));
         }
-        if matches!(how, How::Over(_)) {
+        // Where it stands somewhere else by now, what was changed meanwhile has to be taken over first.
+        if how == How::Over(theirs.point) {
             return Ok(Revision::ZERO);
         }
         let Point { revision, mark } = theirs.point;
