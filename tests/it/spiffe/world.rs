@@ -144,15 +144,15 @@ impl Chain {
 }
 
 /// The same until a source of keys that was failing has been asked again beside the calls: while it is known to
-/// fail, no caller waits for it.
+/// fail, no caller waits for it. A fetch that hangs is given up after five seconds, and another begins then.
 pub(super) async fn ask_patiently(app: &TestApp, client: &reqwest::Client) -> Answer {
-    for _ in 0..100 {
+    for _ in 0..150 {
         let answer = ask(app, client, &[]).await;
         if !matches!(answer.reason().as_str(), "issuer_unavailable" | "signature_invalid") {
             return answer;
         }
         app.hands.push(3);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     panic!("the keys were never had again");
 }
