@@ -2,7 +2,8 @@
 //!
 //! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill_switch`, `revoke`), what
 //! verifiers ask (`inspect`), what auditors and operators read (`read`, `export`), dry runs (`explain`),
-//! what a start owes the log (`start`), and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command line call it and never a store.
+//! what a start owes the log (`start`), and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command
+//! line call it and never a store.
 
 mod clock_watch;
 mod decisions;

@@ -42,7 +42,8 @@ const AT_ONCE: usize = 512;
 /// everybody else. Enough that a fleet behind one address fills the journal's batches.
 const AT_ONCE_OF_A_SOURCE: usize = AT_ONCE / 4 * 3;
 
-/// So many sources are remembered before those without a request are forgotten.
+/// So many sources are remembered, or twice as many as had a request the last time, before those without one are
+/// forgotten: looking through them costs little a request, however many there are.
 const FEW_SOURCES: usize = 1024;
 
 /// The turns of a listener's requests.
@@ -50,7 +51,14 @@ const FEW_SOURCES: usize = 1024;
 pub(super) struct Turns {
     all: Arc<Semaphore>,
     /// The shares of sources, each kept by the requests that have or want a turn of it.
-    shares: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
+    shares: Arc<Mutex<Shares>>,
+}
+
+#[derive(Debug, Default)]
+struct Shares {
+    by_source: HashMap<IpAddr, Weak<Semaphore>>,
+    /// How many had a request when the others were last forgotten.
+    left: usize,
 }
 
 impl Default for Turns {
@@ -62,14 +70,15 @@ impl Default for Turns {
 impl Turns {
     fn share(&self, source: IpAddr) -> Arc<Semaphore> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get(&source).and_then(Weak::upgrade) {
+        if let Some(share) = shares.by_source.get(&source).and_then(Weak::upgrade) {
             return share;
         }
-        if shares.len() >= FEW_SOURCES {
-            shares.retain(|_, share| share.strong_count() > 0);
+        if shares.by_source.len() >= FEW_SOURCES.max(2 * shares.left) {
+            shares.by_source.retain(|_, share| share.strong_count() > 0);
+            shares.left = shares.by_source.len();
         }
         let share = Arc::new(Semaphore::new(AT_ONCE_OF_A_SOURCE));
-        shares.insert(source, Arc::downgrade(&share));
+        shares.by_source.insert(source, Arc::downgrade(&share));
         share
     }
 }
@@ -241,7 +250,7 @@ mod tests {
         for n in 0..=FEW_SOURCES as u32 {
             turn(&std::net::Ipv4Addr::from_bits(n).to_string()).take().await;
         }
-        assert!(turns.shares.lock().unwrap().len() < 10, "the quiet ones are forgotten");
+        assert!(turns.shares.lock().unwrap().by_source.len() < 10, "the quiet ones are forgotten");
     }
 
     #[tokio::test]

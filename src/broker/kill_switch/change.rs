@@ -99,7 +99,7 @@ impl KillSwitch {
             Ok(Ok(Ok(stop))) => Entry::Recorded(stop),
             Ok(ended) => {
                 let error = ended.unwrap_or(Err(StoreError::Closed)).err();
-                tracing::error!(?error, %target, "a stop without the store: audit pending");
+                tracing::error!(?error, %target, "the store cannot be written: the stop takes effect without it, audit pending");
                 if self.unjournaled.add(change) { Entry::Waits } else { Entry::Refused }
             }
             Err(_) => {
