@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Ambient, keys, tasks};
-use crate::broker::{Broker, KillSwitch, Parts};
+use crate::broker::{Broker, KillSwitch, NewKey, Parts};
 use crate::config::Config;
 use crate::domain::time::Clock;
 use crate::http::public;
@@ -16,6 +16,7 @@ use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Registry;
 use crate::revocation::Revocation;
 use crate::store::{Spool, Store};
+use crate::token::KeyRing;
 
 /// What the start waits for store and Redis to be compared. A broker that has to go on without issues nothing until then.
 const FIRST_COMPARISON: Duration = Duration::from_secs(1);
@@ -32,11 +33,11 @@ pub(super) async fn start(
     config: &Config,
     registry: Registry,
     store: &Store,
+    (keys, waiting): (KeyRing, Vec<NewKey>),
     ambient: Ambient,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
     let spool = Spool::open(&config.store.path)?;
-    let (keys, waiting) = keys::open(config, store, &ambient).await?;
     let log = keys::log_verifier(config, store, &keys, ambient.clock.now()).await?;
     let revocation = revocation(config, &log.id(), &ambient.clock).await?;
     let kill_switch =

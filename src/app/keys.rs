@@ -18,6 +18,7 @@ use crate::domain::checkpoint::VerifierKey;
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::random::Random;
+use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
 use crate::files::{self, Unreadable};
 use crate::http::settings::{Operator, Role};
@@ -32,14 +33,21 @@ const MAX_SECRET: usize = 4096;
 
 /// Opens the signing keys of `store`. New ones are durable, with their events, before anything is signed; those that the
 /// store cannot take now are given too, for the broker to keep before it issues anything.
+///
+/// Keys that cannot be opened end the start, unless they are `given_up`: then they are dropped, each with its event.
 pub(super) async fn open(
     config: &Config,
     store: &Store,
     ambient: &Ambient,
+    given_up: bool,
 ) -> anyhow::Result<(KeyRing, Vec<NewKey>)> {
-    let sealing = key_encryption_key(&config.key_encryption_key, &ambient.random)?;
     let records = store.keys().await?;
+    if !given_up {
+        refuse_if_lost(&config.key_encryption_key, records.len())?;
+    }
+    let sealing = key_encryption_key(&config.key_encryption_key, &ambient.random)?;
     let now = ambient.clock.now();
+    let records = if given_up { drop_lost(store, records, &sealing, now).await? } else { records };
     let (ring, made) = KeyRing::open(config.token.clone(), sealing, records, ambient.random.clone(), now)
         .context("the signing keys in the store")?;
     let mut waiting = Vec::new();
@@ -82,6 +90,40 @@ pub fn checkpoint_key(config: &Config, reader: &Reader) -> anyhow::Result<Option
     };
     let sealing = KeyEncryptionKey::from_text(text.trim()).context("the key-encryption key")?;
     Ok(token::checkpoint_key(&reader.keys()?, &sealing)?)
+}
+
+/// A new key-encryption key could not open what another one sealed.
+fn refuse_if_lost(source: &KeyEncryptionKeySource, sealed: usize) -> anyhow::Result<()> {
+    let KeyEncryptionKeySource::DefaultFile(path) = source else { return Ok(()) };
+    if sealed > 0 && !path.try_exists().with_context(|| path.display().to_string())? {
+        bail!(
+            "{} is missing, and the {sealed} signing keys in the store are sealed by it: put the file back from a backup; \
+             where it is lost, `hallpass serve --new-signing-keys` goes on with new signing keys, and every token that was \
+             issued before is refused",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Drops the keys that `sealing` cannot open, and gives the others. The log goes on.
+async fn drop_lost(
+    store: &Store,
+    records: Vec<SealedKey>,
+    sealing: &KeyEncryptionKey,
+    now: Timestamp,
+) -> anyhow::Result<Vec<SealedKey>> {
+    let (kept, lost): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| sealing.opens(record));
+    if lost.is_empty() {
+        tracing::warn!("every signing key can be opened: --new-signing-keys has nothing to drop");
+    }
+    for SealedKey { kid, algorithm, .. } in lost {
+        let detail = format!("{algorithm} {kid} is dropped: the key that sealed it was given up as lost");
+        tracing::warn!(%kid, "a signing key is dropped: the key that sealed it was given up as lost");
+        let event = Event { detail: Some(detail), ..Event::new(now, Kind::KeyRotated, Outcome::Done) };
+        store.remove_key(&kid, event).await.context("the signing keys that are lost")?;
+    }
+    Ok(kept)
 }
 
 /// The key that seals the signing keys; made at first use where it is the default file.

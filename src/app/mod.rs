@@ -4,6 +4,7 @@ mod ambient;
 mod broker;
 mod certificates;
 mod descriptors;
+mod given_up;
 mod keys;
 mod listeners;
 #[cfg(feature = "otlp")]
@@ -26,11 +27,12 @@ use crate::http::listener::register_metrics as register_room;
 use crate::http::tls::register_metrics as register_tls;
 use crate::http::{Callers, Reachable};
 use crate::registry::Watcher;
-use crate::store::Store;
+use crate::store::{Missing, Store};
 use crate::telemetry::{Metrics, register_log_metrics};
 
 pub use ambient::Ambient;
 use certificates::Certificates;
+pub use given_up::GivenUp;
 pub use keys::checkpoint_key;
 use listeners::Listeners;
 pub use telemetry::Telemetry;
@@ -55,15 +57,29 @@ impl App {
     /// Starts the broker, on threads of its own, and serves. Returns when both listeners are bound and tokens can be
     /// issued, or the store [cannot be written](Self::waits_for_store).
     pub async fn start(checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
+        Self::start_without(GivenUp::default(), checked, ambient).await
+    }
+
+    /// The same, and goes on without what the operator has given up.
+    pub async fn start_without(
+        given_up: GivenUp,
+        checked: Checked,
+        ambient: Ambient,
+    ) -> anyhow::Result<Self> {
         let threads = Threads::start().context("the threads of the broker")?;
-        let starting = Self::start_on(threads.public().clone(), checked, ambient);
+        let starting = Self::start_on(threads.public().clone(), given_up, checked, ambient);
         let started = threads.admin().spawn(starting).await;
         let app = started.context("the start of the broker")??;
         Ok(Self { threads: Some(threads), ..app })
     }
 
     /// Runs on the admin runtime, which everything belongs to but the public listener.
-    async fn start_on(threads: Handle, checked: Checked, ambient: Ambient) -> anyhow::Result<Self> {
+    async fn start_on(
+        threads: Handle,
+        given_up: GivenUp,
+        checked: Checked,
+        ambient: Ambient,
+    ) -> anyhow::Result<Self> {
         let Checked { config, registry, .. } = checked;
         let listeners = Listeners::bind(&threads, &config).await?;
         let callers = Arc::new(callers(&config, &ambient)?);
@@ -73,10 +89,11 @@ impl App {
         let is_shared = ambient.store.is_some();
         let store = match ambient.store.clone() {
             Some(store) => store,
-            None => Store::open(&config.store).await?,
+            None => open_store(&config, given_up).await?,
         };
+        let keys = keys::open(&config, &store, &ambient, given_up.signing_keys).await?;
         let broker::Started { broker, follower } =
-            broker::start(&config, registry, &store, ambient, &stopping).await?;
+            broker::start(&config, registry, &store, keys, ambient, &stopping).await?;
         let gate = Arc::new(Reachable {
             broker: Arc::clone(&broker),
             callers,
@@ -125,6 +142,11 @@ impl App {
         );
         Ok(())
     }
+}
+
+async fn open_store(config: &Config, given_up: GivenUp) -> anyhow::Result<Store> {
+    let missing = if given_up.store { Missing::MakeAnew } else { Missing::Refuse };
+    Ok(Store::open_or(&config.store, missing).await?)
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {

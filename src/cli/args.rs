@@ -19,6 +19,12 @@ pub struct ConfigArgs {
 /// `hallpass serve`
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
+    /// Begin with an empty store where the one that was here is lost. A store that is there is used as it is
+    #[arg(long)]
+    pub new_store: bool,
+    /// Drop the signing keys that the key-encryption key cannot open, and make new ones
+    #[arg(long)]
+    pub new_signing_keys: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }

@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{Ambient, App, Telemetry};
+use crate::app::{Ambient, App, GivenUp, Telemetry};
 use crate::cli::args::ServeArgs;
 use crate::cli::check::checked;
 use crate::cli::{Failure, Host, Outcome};
@@ -12,6 +12,7 @@ use crate::cli::{Failure, Host, Outcome};
 pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
     let checked = checked(&args.config.config, host)?;
     let ambient = Ambient { clock: host.clock.clone(), random: host.random.clone(), store: None };
+    let given_up = GivenUp { store: args.new_store, signing_keys: args.new_signing_keys };
     // It waits for the order to stop alone, and sends spans: the broker has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
@@ -23,7 +24,7 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         // Asked for first, so that an order to stop during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let app = App::start(checked, ambient).await?;
+        let app = App::start_without(given_up, checked, ambient).await?;
         let (public, admin) = (app.public, app.admin);
         if app.waits_for_store() {
             tracing::error!(%public, %admin, "listening, but not ready: the store cannot be written");

@@ -22,8 +22,9 @@ pub enum StoreError {
     #[error("{} was written by a newer hallpass (schema {found}, this one knows {known})", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
     /// The database is gone, and with it every stop and event.
-    #[error("{} is gone, but {} is here, which was made beside it: put the database back; or, to begin anew without its \
-             stops and events, move every file of that name away", .database.display(), .beside.display())]
+    #[error("{} is missing or empty, but {} is there, which was made beside it: restore a backup of the store \
+             (`hallpass restore FILE`), or put the file back; where all of it is lost, `hallpass serve --new-store` \
+             begins with an empty one, without its stops and events", .database.display(), .beside.display())]
     Lost { database: PathBuf, beside: PathBuf },
     /// Whoever only reads cannot bring it to the schema of this version.
     #[error("{} is of an earlier hallpass (schema {found}, this one has {known}): start the broker once, which \

@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use error::StoreError;
-pub use settings::StoreSettings;
+pub use settings::{Missing, StoreSettings};
 pub use spool::{MAX_ENDS, Spool, Unnumbered};
 pub use sqlite::{Activity, Reach, Reader, verify};
 pub use verify::{Difference, Differences, Verified, VerifyError};
@@ -58,10 +58,19 @@ impl Store {
     ///
     /// # Errors
     /// `Locked` while another broker writes to it, `Newer` or `Foreign` for a file that is not of this
-    /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest; `Unavailable` for a new
-    /// database that cannot be made. One that is there and cannot be written is opened with a [fault](Self::fault).
+    /// version, `Damaged` where the ends of the log contradict each other, `Lost` for one that is gone while what was made
+    /// beside it is there, `File` for the rest; `Unavailable` for a new database that cannot be made. One that is there
+    /// and cannot be written is opened with a [fault](Self::fault).
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        Ok(Self::Sqlite(Sqlite::open(settings).await?))
+        Self::open_or(settings, Missing::Refuse).await
+    }
+
+    /// The same, and says what to do where the database is gone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_or(settings: &StoreSettings, missing: Missing) -> Result<Self, StoreError> {
+        Ok(Self::Sqlite(Sqlite::open(settings, missing).await?))
     }
 
     async fn write(&self, write: Write) -> Result<Written, StoreError> {

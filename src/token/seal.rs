@@ -62,6 +62,11 @@ impl KeyEncryptionKey {
         URL_SAFE_NO_PAD.encode(self.0).into()
     }
 
+    /// Whether it is the key that sealed `record`.
+    pub fn opens(&self, record: &SealedKey) -> bool {
+        self.unseal(record).is_some()
+    }
+
     fn cipher(&self) -> LessSafeKey {
         LessSafeKey::new(
             UnboundKey::new(&AES_256_GCM, &self.0).expect("32 bytes are the length of an AES-256 key"),

@@ -23,6 +23,7 @@ mod layout;
 mod limits;
 mod log_lines;
 mod log_of_stops;
+mod lost;
 mod nodes;
 mod openapi;
 mod operators;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::store::error::StoreError;
+use crate::store::settings::Missing;
 
 /// The database of one writer. The lock is given up when this is dropped.
 #[derive(Debug)]
@@ -54,14 +55,21 @@ impl Files {
     /// Makes what is missing (folders 0700, files 0600) and takes the lock.
     ///
     /// # Errors
-    /// `Locked` while another process, or another store in this one, writes to the same file.
-    pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
+    /// `Locked` while another process, or another store in this one, writes to the same file; `Lost` for a database that
+    /// is gone, unless a new one may take its place.
+    pub(super) fn claim(path: &Path, missing: Missing) -> Result<Self, StoreError> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder, "make"))?;
-        refuse_if_lost(path)?;
+        if let Some(beside) = left_of_lost(path) {
+            if missing == Missing::Refuse {
+                return Err(StoreError::Lost { database: path.to_owned(), beside });
+            }
+            tracing::warn!(store = %path.display(), "a new store is made in place of one that is lost");
+            set_log_aside(path)?;
+        }
         let created = private().create_new(true).open(path);
         match created {
             // Else a power cut could lose the name of a log that events were already promised to be in.
@@ -100,16 +108,27 @@ impl Files {
     }
 }
 
-/// A database that is gone while what was made beside it is still there was lost, and with it every stop: an empty one
-/// in its place would free whoever is stopped.
-fn refuse_if_lost(path: &Path) -> Result<(), StoreError> {
-    if path.symlink_metadata().is_ok() {
-        return Ok(());
+/// What is left of a store whose database is gone or empty. An empty one in its place would free whoever is stopped.
+fn left_of_lost(path: &Path) -> Option<PathBuf> {
+    let is_gone = path.symlink_metadata().is_err();
+    let is_empty = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0);
+    if !is_gone && !is_empty {
+        return None;
     }
-    let left = [".key", ".lock", ".unjournaled"].map(|suffix| beside(path, suffix));
-    match left.into_iter().find(|file| file.exists()) {
-        Some(beside) => Err(StoreError::Lost { database: path.to_owned(), beside }),
-        None => Ok(()),
+    // A first start that was interrupted leaves an empty file and its lock. Everything else is made later.
+    let lock = is_gone.then_some(".lock");
+    let left = [".key", ".unjournaled", ".unjournaled.reserve", "-wal"].into_iter().chain(lock);
+    let names = [Some(path.to_owned()), fs::canonicalize(path).ok()];
+    let mut left = left.flat_map(|suffix| names.iter().flatten().map(move |name| beside(name, suffix)));
+    left.find(|file| file.exists())
+}
+
+/// Keeps the write-ahead log of a lost database: SQLite would remove it, and it may hold the last events.
+fn set_log_aside(path: &Path) -> Result<(), StoreError> {
+    let log = beside(path, "-wal");
+    match fs::rename(&log, beside(path, "-wal.lost")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&log, "set aside")(error)),
+        _ => Ok(()),
     }
 }
 

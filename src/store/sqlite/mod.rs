@@ -46,7 +46,7 @@ use crate::domain::revocation::{Book, Revision, Stop, Target};
 use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::settings::StoreSettings;
+use crate::store::settings::{Missing, StoreSettings};
 use crate::store::write::{Head, Recorded, Write, Written};
 use batch::Job;
 use pool::Pool;
@@ -75,12 +75,13 @@ impl Sqlite {
     ///
     /// # Errors
     /// `Locked` while another broker writes to it, `Newer` or `Foreign` for a file that is not of this
-    /// version, `Damaged` where the ends of the log contradict each other, `File` for the rest; `Unavailable` for a new
+    /// version, `Damaged` where the ends of the log contradict each other, `Lost` for one that is gone and must not be
+    /// made anew, `File` for the rest; `Unavailable` for a new
     /// database that cannot be made. One that is there and cannot be written is opened with a [fault](Self::fault).
-    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+    pub async fn open(settings: &StoreSettings, missing: Missing) -> Result<Self, StoreError> {
         let path = settings.path.clone();
         let opening = tokio::task::spawn_blocking(move || {
-            let writer = Writer::open(&path)?;
+            let writer = Writer::open(&path, missing)?;
             let (published, pool) = (writer.published(), writer.pool());
             let (queue, waiting) = sync_channel(QUEUE);
             let thread = std::thread::Builder::new()

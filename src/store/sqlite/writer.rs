@@ -24,6 +24,7 @@ use super::schema;
 use super::tip::Tip;
 use super::wal::{Wal, checkpoint};
 use crate::store::error::StoreError;
+use crate::store::settings::Missing;
 use crate::store::write::Written;
 
 /// At most so many writes share a commit, so that the first of them does not wait for a crowd.
@@ -76,8 +77,8 @@ impl Writer {
     /// # Errors
     /// When the files cannot be made, are held by another writer, or contradict themselves. A database that is there and
     /// cannot be written is read all the same: its stops must hold, and new ones be taken.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut files = Files::claim(path)?;
+    pub(super) fn open(path: &Path, missing: Missing) -> Result<Self, StoreError> {
+        let mut files = Files::claim(path, missing)?;
         let (connection, tip, published) = match open_database(&files.database) {
             Ok((connection, tip)) => {
                 files.note_wal();

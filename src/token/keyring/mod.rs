@@ -34,7 +34,7 @@ pub enum KeyError {
     #[error(
         "the signing key {kid} cannot be unsealed: it was sealed under another key-encryption key, or its \
          record was changed; give the key that this store was made with (`store.key_encryption_key_file` or \
-         the environment)"
+         the environment); where that key is lost, `hallpass serve --new-signing-keys` goes on with new signing keys"
     )]
     Unseal { kid: String },
     #[error("the record of the signing key {kid} does not hold the key that it names; restore the store")]

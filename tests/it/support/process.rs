@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) log: &'static str,
     /// What the shell does before it becomes the broker, such as `trap '' XFSZ`.
     pub(crate) before: String,
+    /// More flags of `serve`.
+    pub(crate) flags: &'static str,
     /// Where standard error goes, instead of [`Process::log`].
     pub(crate) stderr: Option<PathBuf>,
 }
@@ -43,6 +45,7 @@ impl Default for Plan {
             more: String::new(),
             log: "info",
             before: String::new(),
+            flags: "",
             stderr: None,
         }
     }
@@ -115,7 +118,7 @@ impl Process {
     /// Starts it without waiting.
     pub(crate) fn spawn(&mut self) {
         let mut command = Command::new("bash");
-        let script = format!("{}\nexec \"$0\" serve --config \"$1\"", self.plan.before);
+        let script = format!("{}\nexec \"$0\" serve --config \"$1\" {}", self.plan.before, self.plan.flags);
         command.args(["-c", &script, env!("CARGO_BIN_EXE_hallpass")]).arg(self.file("hallpass.toml"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HALLPASS_") {
@@ -149,6 +152,33 @@ impl Process {
     pub(crate) fn reach(&mut self, public: String, admin: String) {
         (self.public, self.admin) = (public, admin);
         self.operator = fs::read_to_string(self.file("operator.key")).unwrap().trim().to_owned();
+    }
+
+    /// Adds these flags to `serve` from the next start on.
+    pub(crate) fn flags(&mut self, flags: &'static str) {
+        self.plan.flags = flags;
+    }
+
+    /// In order, with the exit code 0.
+    pub(crate) fn end(&mut self) {
+        self.terminate();
+        assert_eq!(self.wait().code(), Some(0), "{}", self.log());
+    }
+
+    /// Starts it, and gives what it says when it refuses to.
+    pub(crate) fn refused(&mut self) -> String {
+        let before = self.log().len();
+        self.spawn();
+        assert_eq!(self.wait().code(), Some(1), "{}", self.log());
+        self.log()[before..].to_owned()
+    }
+
+    /// Whether it says that the token is good.
+    pub(crate) async fn active(&self, token: &str) -> bool {
+        let asked = self.http.post(format!("{}/oauth/introspect", self.public)).bearer_auth(&self.operator);
+        let asked = asked.header("content-type", "application/x-www-form-urlencoded");
+        let answer = read(asked.body(format!("token={token}"))).await;
+        answer.json()["active"].as_bool().unwrap_or_else(|| panic!("{}", answer.text))
     }
 
     /// Uses another `revocation.url` from the next start on.
