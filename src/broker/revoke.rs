@@ -197,7 +197,7 @@ impl Broker {
         };
         let event = Event { agent, owner, ..self.event(Kind::RevocationLifted, Outcome::Done, Some(call)) };
         match self.kill_switch.lift(id, lift, event).await? {
-            (store::Lifted::Already(stop), _) => Ok(Lifted::Before(stop)),
+            (store::LiftOutcome::Already(stop), _) => Ok(Lifted::Before(stop)),
             (_, Some(change)) => Ok(Lifted::Done(change)),
             (_, None) => Err(KillError::UnknownStop(id)),
         }

@@ -28,7 +28,7 @@ pub(super) struct Issuers {
     issuers: Vec<Issuer>,
     clock: Clock,
     /// By the SHA-256 of the whole proof. A hit spares the signature and nothing else.
-    verified: Cache<Digest, Arc<Verified>, ByBytes>,
+    verified: Cache<Digest, Arc<VerifiedProof>, ByBytes>,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Issuer {
 
 /// A proof whose signature was verified.
 #[derive(Debug)]
-struct Verified {
+struct VerifiedProof {
     /// The index of its issuer.
     issuer: usize,
     /// Of the key set that verified it.
@@ -52,8 +52,8 @@ struct Verified {
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-impl Weighter<Digest, Arc<Verified>> for ByBytes {
-    fn weight(&self, _: &Digest, proof: &Arc<Verified>) -> u64 {
+impl Weighter<Digest, Arc<VerifiedProof>> for ByBytes {
+    fn weight(&self, _: &Digest, proof: &Arc<VerifiedProof>) -> u64 {
         proof.bytes
     }
 }
@@ -92,7 +92,7 @@ impl Issuers {
         Ok(Arc::clone(&proof.identity))
     }
 
-    async fn verify(&self, token: &str) -> Result<Verified, ProofError> {
+    async fn verify(&self, token: &str) -> Result<VerifiedProof, ProofError> {
         let jws = Unverified::parse(token)?;
         let (index, issuer) = self.issuer_of(&jws)?;
         if !issuer.settings.algorithms.contains(&jws.header.algorithm) {
@@ -139,7 +139,7 @@ impl Issuers {
         snapshot: &Snapshot,
         jws: Unverified<'_>,
         token_bytes: usize,
-    ) -> Result<Verified, ProofError> {
+    ) -> Result<VerifiedProof, ProofError> {
         let algorithm = jws.header.algorithm;
         let candidates = candidates(&snapshot.keys, &jws)?;
         let claims = jws.verified(|message, signature| {
@@ -152,7 +152,7 @@ impl Issuers {
             expires: accepted.dates.expires,
             claims: accepted.strings,
         };
-        Ok(Verified {
+        Ok(VerifiedProof {
             issuer: index,
             generation: snapshot.generation,
             dates: accepted.dates,

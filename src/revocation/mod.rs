@@ -30,7 +30,7 @@ pub use self::memory::Memory;
 pub use self::redis::Redis;
 use self::redis::push::How;
 use self::settings::{Backend, RevocationSettings};
-pub use self::source::{Source, Unnumbered};
+pub use self::source::{Source, UnnumberedStop};
 use crate::domain::digest::Digest;
 use crate::domain::id::{AgentId, BrokerName, StopId};
 use crate::domain::revocation::{Book, Levels, Point, Revision, Target};
@@ -114,7 +114,7 @@ impl Revocation {
     pub async fn push(&self, source: &impl Source) -> Result<Applied, RevocationError> {
         match self {
             Self::Memory(memory) => Ok(memory.applied(source).await),
-            Self::Redis(redis) => redis.push(source, How::Lazily).await,
+            Self::Redis(redis) => redis.push(source, How::IfNeeded).await,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::revocation::RevocationError;
 
 /// A stop that the store could not number yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unnumbered {
+pub struct UnnumberedStop {
     pub id: StopId,
     pub target: Target,
 }
@@ -26,10 +26,13 @@ pub trait Source: Send + Sync {
     ) -> impl Future<Output = Result<Option<Digest>, RevocationError>> + Send;
 
     /// The stops of this node that have no number yet.
-    fn unnumbered(&self) -> Vec<Unnumbered>;
+    fn unnumbered(&self) -> Vec<UnnumberedStop>;
 
     /// Whether the store has numbered this stop meanwhile, whichever node took it.
-    fn is_numbered(&self, stop: &Unnumbered) -> impl Future<Output = Result<bool, RevocationError>> + Send;
+    fn is_numbered(
+        &self,
+        stop: &UnnumberedStop,
+    ) -> impl Future<Output = Result<bool, RevocationError>> + Send;
 
     /// Which opening of the store this is. Nodes that share a store share it; a copy of the store has another.
     fn instance(&self) -> String {
@@ -45,7 +48,7 @@ pub trait Source: Send + Sync {
     fn is_level(&self) {}
 
     /// Nobody has numbered this stop for long: whoever took it is gone. Numbers it.
-    fn claim(&self, _stop: &Unnumbered) -> impl Future<Output = Result<(), RevocationError>> + Send {
+    fn claim(&self, _stop: &UnnumberedStop) -> impl Future<Output = Result<(), RevocationError>> + Send {
         std::future::ready(Ok(()))
     }
 

@@ -24,10 +24,10 @@ use std::sync::Arc;
 
 pub use error::StoreError;
 pub use settings::{Missing, StoreSettings};
-pub use spool::{MAX_ENDS, Spool, Unnumbered};
+pub use spool::{MAX_ENDS, Spool, WaitingChange};
 pub use sqlite::{Activity, Reach, Reader, verify};
 pub use verify::{Difference, Differences, Verified, VerifyError};
-pub use write::{Adoption, Head, Issuance, Lifted, Recorded};
+pub use write::{Adoption, Head, Issuance, LiftOutcome, Recorded};
 
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, EventFilter, Kind};
@@ -120,7 +120,7 @@ impl Store {
     ///
     /// # Errors
     /// `Busy`, `Unavailable`.
-    pub async fn lift(&self, id: StopId, lift: Lift, event: Event) -> Result<Lifted, StoreError> {
+    pub async fn lift(&self, id: StopId, lift: Lift, event: Event) -> Result<LiftOutcome, StoreError> {
         match self.write(Write::Lift { id, lift, event }).await? {
             Written::Lift(lifted) => Ok(lifted),
             other => Err(unexpected(&other)),

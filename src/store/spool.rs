@@ -36,7 +36,7 @@ fn ending(stops: &str) -> String {
 /// A stop that is in effect and has no number yet, and the event that it owes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Unnumbered {
+pub struct WaitingChange {
     pub stop: Stop,
     pub event: Event,
     /// The holder of the token ended it: it is no stop in the list of stops.
@@ -54,7 +54,7 @@ impl Spool {
     ///
     /// # Errors
     /// `File` where it cannot be read: what it holds must not be lost, so the start must not go on without it.
-    pub fn open(database: &Path) -> Result<(Self, Vec<Unnumbered>), StoreError> {
+    pub fn open(database: &Path) -> Result<(Self, Vec<WaitingChange>), StoreError> {
         // Beside the file itself, as its lock and its write-ahead log are, so that each path to it finds them.
         let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
         let mut name = database.as_os_str().to_owned();
@@ -78,7 +78,7 @@ impl Spool {
         let Some((stops, _)) = text.rsplit_once(END).filter(|(stops, end)| *end == ending(stops)) else {
             return Err(unreadable("its end is missing, or is not that of what stands above".to_owned()));
         };
-        let left: Result<Vec<Unnumbered>, _> = stops.lines().map(serde_json::from_str).collect();
+        let left: Result<Vec<WaitingChange>, _> = stops.lines().map(serde_json::from_str).collect();
         let left = left.map_err(|error| unreadable(error.to_string()))?;
         Ok((spool, left))
     }
@@ -88,7 +88,7 @@ impl Spool {
     ///
     /// # Errors
     /// `File`: what it held before still stands.
-    pub fn replace(&self, waiting: &[Unnumbered], for_stop: bool) -> Result<(), StoreError> {
+    pub fn replace(&self, waiting: &[WaitingChange], for_stop: bool) -> Result<(), StoreError> {
         let replaced = match waiting {
             [] => self.remove(),
             _ if for_stop => self.write_or_make_room(waiting),
@@ -97,7 +97,7 @@ impl Spool {
         replaced.map_err(|error| self.failed(&error))
     }
 
-    fn write_or_make_room(&self, waiting: &[Unnumbered]) -> io::Result<()> {
+    fn write_or_make_room(&self, waiting: &[WaitingChange]) -> io::Result<()> {
         match self.write(waiting) {
             // Without a reserve that could be removed, the error is that of the disk.
             Err(error) if is_full(&error) && fs::remove_file(self.beside(".reserve")).is_ok() => {
@@ -135,7 +135,7 @@ impl Spool {
         name.into()
     }
 
-    fn write(&self, waiting: &[Unnumbered]) -> io::Result<()> {
+    fn write(&self, waiting: &[WaitingChange]) -> io::Result<()> {
         let beside = self.beside(".new");
         let mut text = String::new();
         for stop in waiting {
@@ -180,13 +180,13 @@ mod tests {
     use crate::domain::id::StopId;
     use crate::domain::time::Timestamp;
 
-    fn waiting(n: u8) -> Unnumbered {
+    fn waiting(n: u8) -> WaitingChange {
         let at = Timestamp::from_seconds(1_795_000_000);
         let target = format!("agent:agent-{n}").parse().unwrap();
         let reason = "a \"reason\" with\u{2028}everything, end and all".to_owned();
         let id = StopId::new(at, &[n; 10]);
         let stop = Stop { id, target, at, reason, operator: None, revision: None, lift: None };
-        Unnumbered { stop, event: Event::new(at, Kind::RevocationStopped, Outcome::Done), ended: false }
+        WaitingChange { stop, event: Event::new(at, Kind::RevocationStopped, Outcome::Done), ended: false }
     }
 
     /// A configuration that names the database by a link, and later by itself, loses no stop.

@@ -62,7 +62,7 @@ pub(super) enum Written {
     Event(u64),
     Issuance(Issuance),
     Stop(Stop),
-    Lift(Lifted),
+    Lift(LiftOutcome),
     End(Revision),
     Done,
     Origin(String),
@@ -102,7 +102,7 @@ pub enum Issuance {
 
 /// What became of a lift.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lifted {
+pub enum LiftOutcome {
     /// The stop is over, with its lift and its event recorded.
     Now(Stop),
     /// It was lifted before, as this says; nothing was recorded.

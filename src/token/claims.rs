@@ -53,7 +53,7 @@ pub struct Actor {
 /// A token that another was handed down from: what can stop it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Parent {
+pub struct Ancestor {
     pub jti: TokenId,
     pub client_id: AgentId,
     pub owner: Owner,
@@ -96,7 +96,7 @@ pub struct Claims {
     pub act: Option<Actor>,
     /// The tokens that it was handed down from, the nearest first. A stop of any of them kills it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parents: Vec<Parent>,
+    pub parents: Vec<Ancestor>,
     /// What the token is bound to; a bearer token has none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub cnf: Option<Confirmation>,
@@ -140,7 +140,7 @@ impl Claims {
     /// The same, handed down from the token of `parent`: `sub` stays who it was, and the holder acts for it.
     pub fn handed_down(self, parent: &Claims) -> Self {
         let mut parents = Vec::with_capacity(1 + parent.parents.len());
-        parents.push(Parent {
+        parents.push(Ancestor {
             jti: parent.jti,
             client_id: parent.client_id.clone(),
             owner: parent.owner.clone(),

@@ -43,7 +43,7 @@ const CACHE_ITEMS: usize = 4096;
 /// Tokens that one generation of the keys has verified lately, by the SHA-256 of each: a resource server asks for
 /// the same token again and again. A hit spares the signature and the reading. What changes with time is
 /// judged anew, and the next generation of keys begins with none.
-pub(super) struct Verified(Cache<Digest, Arc<Remembered>, ByBytes>);
+pub(super) struct VerifiedTokens(Cache<Digest, Arc<Remembered>, ByBytes>);
 
 struct Remembered {
     claims: Arc<Claims>,
@@ -60,7 +60,7 @@ impl Weighter<Digest, Arc<Remembered>> for ByBytes {
     }
 }
 
-impl Verified {
+impl VerifiedTokens {
     pub(super) fn new() -> Self {
         Self(Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes))
     }

@@ -13,7 +13,7 @@ use hallpass::domain::id::StopId;
 use hallpass::domain::revocation::{Book, Holder, Levels, Point, Revision, Standing, Target};
 use hallpass::domain::time::{Clock, Timestamp};
 use hallpass::revocation::settings::{Backend, RevocationSettings};
-use hallpass::revocation::{Revocation, RevocationError, Source, Unnumbered};
+use hallpass::revocation::{Revocation, RevocationError, Source, UnnumberedStop};
 use hallpass::token::KeyEncryptionKey;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -146,11 +146,11 @@ impl Source for OneStop {
         Ok((revision == self.0.revision()).then_some(self.0.point().mark))
     }
 
-    fn unnumbered(&self) -> Vec<Unnumbered> {
+    fn unnumbered(&self) -> Vec<UnnumberedStop> {
         Vec::new()
     }
 
-    async fn is_numbered(&self, _: &Unnumbered) -> Result<bool, RevocationError> {
+    async fn is_numbered(&self, _: &UnnumberedStop) -> Result<bool, RevocationError> {
         Ok(true)
     }
 

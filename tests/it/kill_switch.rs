@@ -7,7 +7,7 @@ use hallpass::domain::digest::Digest;
 use hallpass::domain::id::StopId;
 use hallpass::domain::revocation::{Book, Revision, Target};
 use hallpass::revocation::settings::{Backend as RevocationBackend, RevocationSettings};
-use hallpass::revocation::{Revocation, RevocationError, Source, Unnumbered};
+use hallpass::revocation::{Revocation, RevocationError, Source, UnnumberedStop};
 use serde_json::{Value, json};
 
 use crate::support::broker::{BOTH, Backend, TestApp, decode};
@@ -312,7 +312,7 @@ async fn a_stop_of_another_broker_overtakes_a_slow_commit() {
 /// Another node of the same store, which cannot write to it just now: its stop has no number yet.
 struct OtherNode {
     revocation: Revocation,
-    stop: Unnumbered,
+    stop: UnnumberedStop,
 }
 
 impl OtherNode {
@@ -327,7 +327,7 @@ impl OtherNode {
         let revocation =
             Revocation::connect(&settings, "broker-b".parse().unwrap(), origin, clock).await.unwrap();
         let target = Target::Agent("payments-refactorer".parse().unwrap());
-        let stop = Unnumbered { id: StopId::new(app.hands.now(), &[7; 10]), target };
+        let stop = UnnumberedStop { id: StopId::new(app.hands.now(), &[7; 10]), target };
         Self { revocation, stop }
     }
 }
@@ -341,11 +341,11 @@ impl Source for OtherNode {
         Ok(None)
     }
 
-    fn unnumbered(&self) -> Vec<Unnumbered> {
+    fn unnumbered(&self) -> Vec<UnnumberedStop> {
         vec![self.stop.clone()]
     }
 
-    async fn is_numbered(&self, _: &Unnumbered) -> Result<bool, RevocationError> {
+    async fn is_numbered(&self, _: &UnnumberedStop) -> Result<bool, RevocationError> {
         Ok(false)
     }
 

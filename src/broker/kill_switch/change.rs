@@ -12,7 +12,7 @@ use crate::domain::id::{BrokerName, StopId, TokenId};
 use crate::domain::revocation::{Lift, Stop, Target, Verdict};
 use crate::domain::time::Timestamp;
 use crate::revocation::{Confirmations, RevocationError};
-use crate::store::{Lifted, StoreError, Unnumbered};
+use crate::store::{LiftOutcome, StoreError, WaitingChange};
 
 /// How long a change waits for other nodes to say that they have seen it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -74,7 +74,7 @@ impl KillSwitch {
     /// Stops the target of `stop`. From the moment this returns no token is issued to it, and its tokens are dead.
     pub(in crate::broker) async fn stop(self: &Arc<Self>, stop: Stop, event: Event) -> Change {
         let id = stop.id;
-        let change = Unnumbered { stop: stop.clone(), event, ended: false };
+        let change = WaitingChange { stop: stop.clone(), event, ended: false };
         if let Entry::Recorded(recorded) = self.record_or_add(change).await {
             let already_stopped = recorded.id != id;
             return Change { already_stopped, ..self.spread(recorded, Audited::Recorded).await };
@@ -91,7 +91,7 @@ impl KillSwitch {
     }
 
     /// Records a change in the store. Where the store fails or stalls, the change is added to those that wait for it.
-    async fn record_or_add(self: &Arc<Self>, change: Unnumbered) -> Entry {
+    async fn record_or_add(self: &Arc<Self>, change: WaitingChange) -> Entry {
         let (id, target) = (change.stop.id, change.stop.target.clone());
         let (switch, copy) = (Arc::clone(self), change.clone());
         let mut write = tokio::spawn(async move { switch.record(copy).await }.in_current_span());
@@ -122,7 +122,7 @@ impl KillSwitch {
 
     /// Writes a change to the store, and gives the stop that holds by it. A stop whose id the store has is not recorded
     /// again, nor is the end of a token that has ended.
-    async fn record(&self, Unnumbered { stop, event, ended }: Unnumbered) -> Result<Stop, StoreError> {
+    async fn record(&self, WaitingChange { stop, event, ended }: WaitingChange) -> Result<Stop, StoreError> {
         match (&stop.target, ended) {
             (Target::Token(token), true) => self.store.end(*token, event).await.map(|_| stop),
             _ => self.store.stop(stop, event).await,
@@ -135,13 +135,13 @@ impl KillSwitch {
         id: StopId,
         lift: Lift,
         event: Event,
-    ) -> Result<(Lifted, Option<Change>), StoreError> {
+    ) -> Result<(LiftOutcome, Option<Change>), StoreError> {
         // A stop that the store has not heard of cannot be lifted in it.
         self.unjournaled.wait_for_landings().await;
         self.journal_waiting().await;
         let lifted = self.store.lift(id, lift, event).await?;
         let change = match &lifted {
-            Lifted::Now(stop) => Some(self.spread(stop.clone(), Audited::Recorded).await),
+            LiftOutcome::Now(stop) => Some(self.spread(stop.clone(), Audited::Recorded).await),
             _ => None,
         };
         Ok((lifted, change))
@@ -158,7 +158,7 @@ impl KillSwitch {
             revision: None,
             lift: None,
         };
-        let recorded = self.record_or_add(Unnumbered { stop, event, ended: true }).await;
+        let recorded = self.record_or_add(WaitingChange { stop, event, ended: true }).await;
         let ended = match recorded {
             Entry::Refused => return Ended::Refused,
             Entry::Waits if self.keep(id).await == Audited::Volatile => Ended::Volatile,
@@ -291,7 +291,7 @@ impl KillSwitch {
     }
 
     /// Gives one stop that waits its number; none where the store still cannot.
-    async fn journal(&self, waiting: Unnumbered) -> Option<(Target, StopId)> {
+    async fn journal(&self, waiting: WaitingChange) -> Option<(Target, StopId)> {
         let (id, target) = (waiting.stop.id, waiting.stop.target.clone());
         match self.record(waiting).await {
             Ok(_) => {

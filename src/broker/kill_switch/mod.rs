@@ -25,7 +25,7 @@ use crate::domain::reason::Reason;
 use crate::domain::revocation::{Book, Levels, Point, Revision, Target, Verdict};
 use crate::domain::time::Clock;
 use crate::revocation::{Revocation, RevocationError, Source};
-use crate::store::{Spool, Store, Unnumbered};
+use crate::store::{Spool, Store, WaitingChange};
 
 /// What a stop waits until a store that lost stops has them again.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(4);
@@ -48,7 +48,7 @@ impl KillSwitch {
     pub fn new(
         store: Store,
         revocation: Arc<Revocation>,
-        (spool, left): (Spool, Vec<Unnumbered>),
+        (spool, left): (Spool, Vec<WaitingChange>),
         clock: Clock,
     ) -> Self {
         let unjournaled = Unjournaled::new(spool, left);
@@ -211,11 +211,11 @@ impl Source for KillSwitch {
         self.store.mark(revision).await.map_err(unreadable)
     }
 
-    fn unnumbered(&self) -> Vec<crate::revocation::Unnumbered> {
+    fn unnumbered(&self) -> Vec<crate::revocation::UnnumberedStop> {
         self.unjournaled.targets()
     }
 
-    async fn is_numbered(&self, stop: &crate::revocation::Unnumbered) -> Result<bool, RevocationError> {
+    async fn is_numbered(&self, stop: &crate::revocation::UnnumberedStop) -> Result<bool, RevocationError> {
         if let Target::Token(token) = stop.target
             && self.store.seen().has_ended(token)
         {
@@ -236,7 +236,7 @@ impl Source for KillSwitch {
         self.set_behind(false);
     }
 
-    async fn claim(&self, stop: &crate::revocation::Unnumbered) -> Result<(), RevocationError> {
+    async fn claim(&self, stop: &crate::revocation::UnnumberedStop) -> Result<(), RevocationError> {
         self.claim_abandoned(stop).await
     }
 

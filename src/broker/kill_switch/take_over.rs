@@ -78,7 +78,7 @@ impl KillSwitch {
     /// Numbers a stop whose node is gone, with the event that it owed.
     pub(super) async fn claim_abandoned(
         &self,
-        stop: &crate::revocation::Unnumbered,
+        stop: &crate::revocation::UnnumberedStop,
     ) -> Result<(), RevocationError> {
         let now = self.clock.now();
         let reason =

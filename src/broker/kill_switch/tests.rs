@@ -13,7 +13,7 @@ use crate::domain::revocation::{Lift, Revision, Stop, Target, Verdict};
 use crate::domain::time::{Clock, Timestamp};
 use crate::revocation::Revocation;
 use crate::revocation::settings::{Backend, RevocationSettings};
-use crate::store::{Lifted, Spool, Store, StoreSettings};
+use crate::store::{LiftOutcome, Spool, Store, StoreSettings};
 
 fn at() -> Timestamp {
     Timestamp::from_seconds(1_795_000_000)
@@ -112,7 +112,7 @@ async fn a_token_ends_though_the_store_stalls_and_a_lift_waits_for_its_stop() {
         drop(stall);
     };
     let (lifted, ()) = tokio::join!(lifting, go);
-    assert!(matches!(lifted.unwrap().0, Lifted::Now(_)));
+    assert!(matches!(lifted.unwrap().0, LiftOutcome::Now(_)));
     assert!(!is_stopped(&switch, &change.stop.target), "the lift holds at once");
     until_none_waits(&switch).await;
     assert!(store.seen().has_ended(token));

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Book, Stop};
-use crate::store::{MAX_ENDS, Spool, StoreError, Unnumbered};
+use crate::store::{MAX_ENDS, Spool, StoreError, WaitingChange};
 
 /// How long a stop waits for the file, which is on the disk of the store and may stall like it.
 const FILE_PATIENCE: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ pub(super) struct Unjournaled {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    stops: Vec<Unnumbered>,
+    stops: Vec<WaitingChange>,
     /// What `stops` say.
     book: Arc<Book>,
     /// Those that the file holds.
@@ -38,7 +38,7 @@ fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
 }
 
 impl Unjournaled {
-    pub(super) fn new(spool: Spool, left: Vec<Unnumbered>) -> Self {
+    pub(super) fn new(spool: Spool, left: Vec<WaitingChange>) -> Self {
         let written = left.iter().map(|stop| stop.stop.id).collect();
         let mut waiting = Waiting { written, ..Waiting::default() };
         left.into_iter().for_each(|stop| waiting.add(stop));
@@ -56,7 +56,7 @@ impl Unjournaled {
 
     /// Takes a stop in, which is in effect from here on. Only [`Unjournaled::keep`] makes it outlive this process. False
     /// for the end of a token where as many wait as may: it is not taken.
-    pub(super) fn add(&self, stop: Unnumbered) -> bool {
+    pub(super) fn add(&self, stop: WaitingChange) -> bool {
         let mut waiting = self.lock();
         let has_room = !stop.ended || waiting.ends() < MAX_ENDS;
         if has_room {
@@ -66,7 +66,7 @@ impl Unjournaled {
     }
 
     /// The same for a stop that the store is still writing: nobody else journals it before it has landed.
-    pub(super) fn add_in_flight(&self, stop: Unnumbered) -> bool {
+    pub(super) fn add_in_flight(&self, stop: WaitingChange) -> bool {
         let id = stop.stop.id;
         self.in_flight.send_modify(|ids| {
             ids.insert(id);
@@ -133,7 +133,7 @@ impl Unjournaled {
     }
 
     /// Those that somebody has to journal: the store is writing none of them.
-    pub(super) fn to_journal(&self) -> Vec<Unnumbered> {
+    pub(super) fn to_journal(&self) -> Vec<WaitingChange> {
         let mut stops = self.lock().stops.clone();
         let in_flight = self.in_flight.borrow();
         stops.retain(|stop| !in_flight.contains(&stop.stop.id));
@@ -145,9 +145,9 @@ impl Unjournaled {
         self.lock().stops.iter().find(|waiting| waiting.stop.id == id).map(|waiting| waiting.stop.clone())
     }
 
-    pub(super) fn targets(&self) -> Vec<crate::revocation::Unnumbered> {
+    pub(super) fn targets(&self) -> Vec<crate::revocation::UnnumberedStop> {
         let waiting = self.lock();
-        let one = |stop: &Unnumbered| crate::revocation::Unnumbered {
+        let one = |stop: &WaitingChange| crate::revocation::UnnumberedStop {
             id: stop.stop.id,
             target: stop.stop.target.clone(),
         };
@@ -169,7 +169,7 @@ impl Unjournaled {
 }
 
 impl Waiting {
-    fn add(&mut self, stop: Unnumbered) {
+    fn add(&mut self, stop: WaitingChange) {
         // Of several stops of one target the first is numbered, and is the one that can be lifted.
         if self.book.unnumbered_of(&stop.stop.target).is_none() {
             let mut book = Book::clone(&self.book);
@@ -184,7 +184,7 @@ impl Waiting {
     }
 
     /// All, and whether a stop of an operator is among those that the file lacks.
-    fn to_write(&self) -> (Vec<Unnumbered>, bool) {
+    fn to_write(&self) -> (Vec<WaitingChange>, bool) {
         let lacks_stop = self.stops.iter().any(|stop| !stop.ended && !self.written.contains(&stop.stop.id));
         (self.stops.clone(), lacks_stop)
     }

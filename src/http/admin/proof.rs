@@ -32,7 +32,7 @@ pub(super) struct Asked {
 
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Proof {
+pub(super) enum LogProof {
     Inclusion(Inclusion),
     Consistency(Consistency),
 }
@@ -61,26 +61,26 @@ pub(super) struct Consistency {
 
 /// A proof of inclusion (`seq` and `size`) or of consistency (`first` and `second`), in lower-case hex.
 #[utoipa::path(get, path = "/v1/audit/proof", params(Asked),
-    responses((status = 200, body = Proof)))]
+    responses((status = 200, body = LogProof)))]
 pub(super) async fn proof(
     _: AnyRole,
     State(gate): State<Gate>,
     Current(call): Current,
     Parameters(asked): Parameters<Asked>,
     _: Reading,
-) -> Result<Json<Proof>, Problem> {
+) -> Result<Json<LogProof>, Problem> {
     let broker = &gate.broker;
     let proof = match asked {
         Asked { seq: Some(seq), size: Some(size), first: None, second: None } => {
             let found = broker.inclusion(seq, size).await;
             let found = found.map_err(|error| refused(call, &error, "0 < seq ≤ size", broker.log_size()))?;
-            Proof::Inclusion(Inclusion { seq, size, leaf: found.leaf, proof: found.proof })
+            LogProof::Inclusion(Inclusion { seq, size, leaf: found.leaf, proof: found.proof })
         }
         Asked { seq: None, size: None, first: Some(first), second: Some(second) } => {
             let proof = broker.consistency(first, second).await;
             let proof =
                 proof.map_err(|error| refused(call, &error, "0 < first ≤ second", broker.log_size()))?;
-            Proof::Consistency(Consistency { first, second, proof })
+            LogProof::Consistency(Consistency { first, second, proof })
         }
         _ => return Err(Problem::invalid(call, "give `seq` and `size`, or `first` and `second`")),
     };

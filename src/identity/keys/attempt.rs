@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Document, Published};
+use super::{Document, PublishedKeys};
 use crate::domain::time::Timestamp;
 use crate::identity::fetch::FetchError;
 
@@ -22,7 +22,7 @@ pub(super) enum Cause {
 }
 
 /// A running fetch. When it ends, however it ends, another may start.
-pub(super) struct Fetch<D: Document>(pub(super) Arc<Published<D>>);
+pub(super) struct Fetch<D: Document>(pub(super) Arc<PublishedKeys<D>>);
 
 impl<D: Document> Fetch<D> {
     pub(super) async fn run(self) {

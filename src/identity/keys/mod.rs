@@ -65,11 +65,11 @@ pub struct IssuerStatus {
 }
 
 /// The keys of one issuer.
-pub(super) type IssuerKeys = Published<KeySet>;
+pub(super) type IssuerKeys = PublishedKeys<KeySet>;
 
 /// What one issuer publishes.
 #[derive(Debug)]
-pub(super) struct Published<D> {
+pub(super) struct PublishedKeys<D> {
     name: IssuerName,
     source: Source,
     pace: Pace,
@@ -82,7 +82,7 @@ pub(super) struct Published<D> {
     waiters: Semaphore,
 }
 
-impl<D: Document> Published<D> {
+impl<D: Document> PublishedKeys<D> {
     /// Reads a file at once, so that a mistake in it stops the start; contacts nobody.
     pub(super) fn new(
         name: &IssuerName,

@@ -41,7 +41,7 @@ struct Authority {
 }
 
 #[derive(Deserialize)]
-struct Published {
+struct BundleDocument {
     keys: Vec<Value>,
     spiffe_sequence: Option<u64>,
     spiffe_refresh_hint: Option<u64>,
@@ -64,7 +64,7 @@ impl Document for Bundle {
     /// Reads a bundle. An element that cannot be used, or whose `use` is not known, is left out and the others
     /// serve (§4.2.2).
     fn parse(document: &[u8]) -> Result<Self, BadJwks> {
-        let published: Published = serde_json::from_slice(document).map_err(|_| BadJwks::NotASet)?;
+        let published: BundleDocument = serde_json::from_slice(document).map_err(|_| BadJwks::NotASet)?;
         if published.keys.len() > MAX_KEYS {
             return Err(BadJwks::TooMany);
         }

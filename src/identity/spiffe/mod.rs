@@ -3,7 +3,7 @@
 //! A SPIFFE ID names its trust domain, and that domain's [`bundle`] alone vouches for it: two domains never
 //! vouch for each other's workloads, whatever keys or names they share. [`certificate`] holds an X.509-SVID to
 //! its standard; a JWT-SVID goes the way of every JWT, through [`jws`](super::jws) and
-//! [`claims`](super::claims). Bundles are kept as issuers' keys are, by [`Published`].
+//! [`claims`](super::claims). Bundles are kept as issuers' keys are, by [`PublishedKeys`].
 
 mod bundle;
 mod certificate;
@@ -23,7 +23,7 @@ use crate::identity::claims;
 use crate::identity::error::{AuthenticatorError, NoKeys, ProofError};
 use crate::identity::fetch::Source;
 use crate::identity::jws::Unverified;
-use crate::identity::keys::{IssuerStatus, Newer, Published, Snapshot};
+use crate::identity::keys::{IssuerStatus, Newer, PublishedKeys, Snapshot};
 use crate::identity::oidc::candidates;
 use crate::identity::settings::{ProofAlgorithm, TrustDomainSettings};
 use bundle::Bundle;
@@ -48,7 +48,7 @@ pub(super) struct TrustDomains {
 #[derive(Debug)]
 struct Domain {
     name: IssuerName,
-    bundle: Arc<Published<Bundle>>,
+    bundle: Arc<PublishedKeys<Bundle>>,
 }
 
 impl TrustDomains {
@@ -56,7 +56,7 @@ impl TrustDomains {
     pub(super) fn new(settings: &[TrustDomainSettings], clock: Clock) -> Result<Self, AuthenticatorError> {
         let domain = |settings: &TrustDomainSettings| {
             let source = Source::of_bundle(settings)?;
-            let bundle = Published::new(&settings.name, source, settings.stale_keys, clock.clone())?;
+            let bundle = PublishedKeys::new(&settings.name, source, settings.stale_keys, clock.clone())?;
             Ok(Domain { name: settings.name.clone(), bundle })
         };
         Ok(Self { domains: settings.iter().map(domain).collect::<Result<_, _>>()?, clock })

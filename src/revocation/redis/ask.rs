@@ -17,21 +17,21 @@ use crate::revocation::RevocationError;
 /// The round that is open for questions, and the turn to send one.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
-    open: Mutex<Option<Arc<Round>>>,
+    open: Mutex<Option<Arc<Question>>>,
     turn: tokio::sync::Mutex<()>,
 }
 
 /// Whether the view holds all that the authority does, asked once for everyone in it.
-type Round = OnceCell<Result<bool, RevocationError>>;
+type Question = OnceCell<Result<bool, RevocationError>>;
 
 impl Asking {
-    fn join(&self) -> Arc<Round> {
+    fn join(&self) -> Arc<Question> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(open.get_or_insert_default())
     }
 
     /// From now on nobody joins `round`.
-    fn close(&self, round: &Arc<Round>) {
+    fn close(&self, round: &Arc<Question>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_some_and(|open| Arc::ptr_eq(open, round)) {
             *open = None;

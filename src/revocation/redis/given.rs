@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::id::StopId;
-use crate::revocation::Unnumbered;
+use crate::revocation::UnnumberedStop;
 
 /// Counts for one life of the authority, which forgets them when another begins.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ struct Life {
 
 impl Given {
     /// The authority took these in this life; of others nobody asks any more.
-    pub(super) fn note(&self, life: &Arc<str>, stops: &[Unnumbered]) {
+    pub(super) fn note(&self, life: &Arc<str>, stops: &[UnnumberedStop]) {
         let stops = stops.iter().map(|stop| stop.id).collect();
         self.set(Some(Life { name: Arc::clone(life), stops }));
     }
@@ -29,7 +29,7 @@ impl Given {
     }
 
     /// Those of `stops` that the authority took in this life.
-    pub(super) fn among(&self, stops: &[Unnumbered], life: &str) -> HashSet<StopId> {
+    pub(super) fn among(&self, stops: &[UnnumberedStop], life: &str) -> HashSet<StopId> {
         let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(given) = given.as_ref().filter(|given| *given.name == *life) else { return HashSet::new() };
         stops.iter().map(|stop| stop.id).filter(|id| given.stops.contains(id)).collect()

@@ -10,7 +10,7 @@ use super::wire::{Item, LOG, STATE, STOPS, State};
 use super::{Redis, meaning};
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Book, Point, Revision, Standing, Target};
-use crate::revocation::{Applied, RevocationError, Source, Unnumbered};
+use crate::revocation::{Applied, RevocationError, Source, UnnumberedStop};
 
 /// What a part of a push, or a part of a load, may take.
 pub(super) const PATIENT: Duration = Duration::from_secs(2);
@@ -23,9 +23,9 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::revocation) enum How {
     /// Unless another push of this node has done it meanwhile.
-    Lazily,
+    IfNeeded,
     /// In any case, behind the authority's own revision.
-    Surely,
+    InAnyCase,
     /// From the very first change, over the history up to this point, which the source has taken over.
     Over(Point),
 }
@@ -54,7 +54,7 @@ impl Redis {
             sent,
         };
         if let Some(state) = self.reached()
-            && (how == How::Lazily && settled.is_empty() && self.trusted(&session).is_ok())
+            && (how == How::IfNeeded && settled.is_empty() && self.trusted(&session).is_ok())
             && owes_none(&state)
             && state.point.revision >= wanted
             // The log may have told of another history, which has the number too.
@@ -215,14 +215,14 @@ impl Redis {
 
     /// Those of this node's stops without a number that the authority of this life may lack. It keeps one for each target:
     /// where another node's was kept and is gone, which the view has heard, this node's is given again.
-    pub(super) fn not_given(&self, mut own: Vec<Unnumbered>, life: &str) -> Vec<Unnumbered> {
+    pub(super) fn not_given(&self, mut own: Vec<UnnumberedStop>, life: &str) -> Vec<UnnumberedStop> {
         let (given, view) = (self.given.among(&own, life), self.view.book());
         own.retain(|stop| !given.contains(&stop.id) || view.unnumbered_of(&stop.target).is_none());
         own
     }
 
     /// This node's stops without a number. An authority that began anew has lost those of other nodes too.
-    fn unnumbered_items(&self, own: &[Unnumbered], theirs: Option<&State>) -> Vec<Item> {
+    fn unnumbered_items(&self, own: &[UnnumberedStop], theirs: Option<&State>) -> Vec<Item> {
         let anew =
             theirs.is_none_or(|theirs| self.followed().is_some_and(|before| before.life != theirs.life));
         let view = self.view.book();

@@ -40,7 +40,7 @@ pub struct Reach {
 
 /// The parts of an issuance that say what covers its token.
 #[derive(Deserialize)]
-struct Issued {
+struct IssuedRow {
     agent: AgentId,
     owner: Owner,
     workload: Workload,
@@ -50,7 +50,7 @@ struct Issued {
     parent: Option<TokenId>,
 }
 
-impl Issued {
+impl IssuedRow {
     /// What covers the token; `None` where the issuance of one above it is not in the log.
     fn levels(
         self,
@@ -93,7 +93,7 @@ fn live_tokens(
     let mut parents = HashMap::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_str().unwrap_or_default();
-        if let Some(levels) = parse::<Issued>(bytes)?.levels(connection, &mut parents)?
+        if let Some(levels) = parse::<IssuedRow>(bytes)?.levels(connection, &mut parents)?
             && !Verdict::of(&levels, &known).is_dead()
         {
             each(bytes, &levels)?;
@@ -113,7 +113,7 @@ fn chain(
         return Ok(levels.clone());
     }
     let levels = match events::issuance(connection, token)? {
-        Some(event) => parse::<Issued>(&event.bytes)?.levels(connection, known)?,
+        Some(event) => parse::<IssuedRow>(&event.bytes)?.levels(connection, known)?,
         None => None,
     };
     known.insert(token, levels.clone());

@@ -16,7 +16,7 @@ use crate::domain::merkle::{TILE_HEIGHT, leaf_hash};
 use crate::domain::receipt::Receipt;
 use crate::domain::revocation::{Levels, Lift, Point, Revision, Stop, Target, Verdict};
 use crate::domain::signing::{KeyRecord, SealedKey};
-use crate::store::write::{Adoption, Issuance, Lifted, Write, Written};
+use crate::store::write::{Adoption, Issuance, LiftOutcome, Write, Written};
 
 /// A write as the writer takes it: what can be made by the caller's task is made.
 pub(super) enum Job {
@@ -255,10 +255,10 @@ impl<'a> Batch<'a> {
         Ok(stop)
     }
 
-    fn lift(&mut self, id: StopId, mut lift: Lift, mut event: Event) -> rusqlite::Result<Lifted> {
-        let Some(mut stop) = stops::by_id(&self.transaction, id)? else { return Ok(Lifted::Unknown) };
+    fn lift(&mut self, id: StopId, mut lift: Lift, mut event: Event) -> rusqlite::Result<LiftOutcome> {
+        let Some(mut stop) = stops::by_id(&self.transaction, id)? else { return Ok(LiftOutcome::Unknown) };
         if stop.lift.is_some() {
-            return Ok(Lifted::Already(stop));
+            return Ok(LiftOutcome::Already(stop));
         }
         event.kind = Kind::RevocationLifted;
         event.at = lift.at;
@@ -274,7 +274,7 @@ impl<'a> Batch<'a> {
         })?;
         stop.lift = Some(lift);
         self.tip.book.note_stop(&stop);
-        Ok(Lifted::Now(stop))
+        Ok(LiftOutcome::Now(stop))
     }
 
     fn end(&mut self, token: TokenId, mut event: Event) -> rusqlite::Result<Revision> {

@@ -114,7 +114,7 @@ impl Writer {
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
         let mut batch: Vec<Task> = Vec::with_capacity(MAX_BATCH);
         let mut open = true;
-        let mut company = 0;
+        let mut last_batch = 0;
         while open {
             match queue.recv_timeout(IDLE) {
                 Ok(Message::Write(task)) => batch.push(*task),
@@ -124,7 +124,7 @@ impl Writer {
                     continue;
                 }
             }
-            if company >= BUSY_BATCH {
+            if last_batch >= BUSY_BATCH {
                 std::thread::sleep(GATHER);
             }
             while batch.len() < MAX_BATCH {
@@ -137,7 +137,7 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            company = batch.len();
+            last_batch = batch.len();
             self.serve(&mut batch);
         }
         self.finish();

@@ -24,7 +24,7 @@ use crate::token::key::{self, Key, OperatorKey};
 use crate::token::rotation::{self, Schedule};
 use crate::token::seal::KeyEncryptionKey;
 use crate::token::settings::TokenSettings;
-use crate::token::verify::{MAX_TOKEN_LENGTH, TokenError, Verified, in_force};
+use crate::token::verify::{MAX_TOKEN_LENGTH, TokenError, VerifiedTokens, in_force};
 pub use sealed::checkpoint_key;
 use sealed::{open_checkpoint, open_key, seal};
 
@@ -81,7 +81,7 @@ struct Keys {
     keys: Vec<Arc<Key>>,
     jwks: Arc<str>,
     /// By these keys.
-    verified: Verified,
+    verified: VerifiedTokens,
     /// The key that the caller was last told of as signing.
     told: Option<String>,
 }
@@ -92,7 +92,7 @@ impl Keys {
         keys.dedup_by(|a, b| a.kid == b.kid);
         let jwks: Vec<&str> = keys.iter().map(|key| key.jwk.as_str()).collect();
         let jwks = format!(r#"{{"keys":[{}]}}"#, jwks.join(","));
-        Self { keys, jwks: jwks.into(), verified: Verified::new(), told }
+        Self { keys, jwks: jwks.into(), verified: VerifiedTokens::new(), told }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use hallpass::domain::digest::Digest;
 use hallpass::domain::revocation::{Point, Standing};
-use hallpass::revocation::{Source, Unnumbered};
+use hallpass::revocation::{Source, UnnumberedStop};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -123,7 +123,7 @@ pub(super) fn new_id() -> StopId {
 pub(super) struct OfNode {
     pub(super) store: Durable,
     revocation: Arc<Revocation>,
-    unnumbered: Arc<Mutex<Vec<Unnumbered>>>,
+    unnumbered: Arc<Mutex<Vec<UnnumberedStop>>>,
     /// The disk is full: nothing gets a number.
     down: Arc<AtomicBool>,
 }
@@ -140,11 +140,11 @@ impl Source for OfNode {
         Ok(self.store.0.marks.lock().unwrap().get(&revision).copied())
     }
 
-    fn unnumbered(&self) -> Vec<Unnumbered> {
+    fn unnumbered(&self) -> Vec<UnnumberedStop> {
         self.unnumbered.lock().unwrap().clone()
     }
 
-    async fn is_numbered(&self, stop: &Unnumbered) -> Result<bool, RevocationError> {
+    async fn is_numbered(&self, stop: &UnnumberedStop) -> Result<bool, RevocationError> {
         if self.down.load(Ordering::SeqCst) {
             return Err(RevocationError::Source("the disk is full".to_owned()));
         }
@@ -241,7 +241,7 @@ impl Node {
         target: &Target,
     ) -> (StopId, Result<Applied, RevocationError>) {
         let id = new_id();
-        self.source.unnumbered.lock().unwrap().push(Unnumbered { id, target: target.clone() });
+        self.source.unnumbered.lock().unwrap().push(UnnumberedStop { id, target: target.clone() });
         (id, self.push().await.map(Applied::without_number))
     }
 

@@ -9,7 +9,7 @@ use crate::domain::id::StopId;
 use crate::domain::revocation::Book;
 use crate::revocation::redis::Redis;
 use crate::revocation::redis::push::How;
-use crate::revocation::{RevocationError, Source, Unnumbered};
+use crate::revocation::{RevocationError, Source, UnnumberedStop};
 
 /// A stop that has had no number for so long has lost the node that took it.
 const ABANDONED: Duration = Duration::from_secs(10);
@@ -42,13 +42,13 @@ impl Redis {
     pub(super) async fn note_left_behind(
         &self,
         known: &Book,
-        own: &[Unnumbered],
+        own: &[UnnumberedStop],
         source: &impl Source,
     ) -> bool {
         let own: HashSet<StopId> = own.iter().map(|stop| stop.id).collect();
         let mut found = false;
         for (target, id) in known.unnumbered().filter(|(_, id)| !own.contains(id)).take(BATCH) {
-            let stop = Unnumbered { id: *id, target: target.clone() };
+            let stop = UnnumberedStop { id: *id, target: target.clone() };
             match source.is_numbered(&stop).await {
                 Ok(true) => self.note_numbered(stop.target, stop.id),
                 Ok(false) => {
@@ -64,7 +64,7 @@ impl Redis {
     }
 
     /// A stop that nobody has numbered for a while was taken by a process that is gone, with the file that it kept.
-    async fn claim_if_abandoned(&self, stop: &Unnumbered, source: &impl Source) {
+    async fn claim_if_abandoned(&self, stop: &UnnumberedStop, source: &impl Source) {
         let since = {
             let mut seen = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
@@ -79,7 +79,7 @@ impl Redis {
     }
 
     pub(super) async fn push_or_take_over(&self, source: &impl Source) -> Result<(), RevocationError> {
-        match self.push(source, How::Surely).await {
+        match self.push(source, How::InAnyCase).await {
             Err(err @ RevocationError::Ahead { .. }) => {
                 tracing::error!(%err, "taking over what Redis remembers");
                 source.take_over().await

@@ -35,7 +35,7 @@ struct Place {
 
 /// What a round found.
 #[derive(Debug, PartialEq, Eq)]
-enum Round {
+enum Found {
     Followed,
     /// Writes are missing, or the authority forgot.
     Gap,
@@ -94,14 +94,14 @@ impl Redis {
     ) -> Result<Infallible, RevocationError> {
         loop {
             match self.round(connection, place, source, block).await? {
-                Round::Followed => {
+                Found::Followed => {
                     self.set_trouble(None);
                     self.keep_level(place, source).await?;
                     if source.must_compare() {
                         *place = self.catch_up(connection, source).await?;
                     }
                 }
-                Round::Gap => *place = self.catch_up(connection, source).await?,
+                Found::Gap => *place = self.catch_up(connection, source).await?,
             }
         }
     }

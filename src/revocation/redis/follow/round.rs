@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::StreamReadReply;
 use redis::{FromRedisValue, Value};
 
-use super::{Place, Round};
+use super::{Found, Place};
 use crate::revocation::redis::Redis;
 use crate::revocation::redis::roster::Report;
 use crate::revocation::redis::wire::{Entry, LOG, SEEN, STATE, STOPS, State};
@@ -29,7 +29,7 @@ impl Redis {
         place: &mut Place,
         source: &impl Source,
         block: Duration,
-    ) -> Result<Round, RevocationError> {
+    ) -> Result<Found, RevocationError> {
         let asked = SinceStart::now();
         let report = Report::of(asked.beat(), self.view.book().revision(), &place.state, source.instance());
         let mut pipe = redis::pipe();
@@ -54,20 +54,20 @@ impl Redis {
         let nothing_read = entries.is_empty();
         let round = self.read(place, entries.into_iter().map(|entry| (entry.id, entry.map)))?;
         self.set_followed(&place.state);
-        if round == Round::Gap {
-            return Ok(Round::Gap);
+        if round == Found::Gap {
+            return Ok(Found::Gap);
         }
-        let Some(now) = state.and_then(|text| State::parse(&text)) else { return Ok(Round::Gap) };
+        let Some(now) = state.and_then(|text| State::parse(&text)) else { return Ok(Found::Gap) };
         if now == place.state {
             place.behind = false;
             self.view.is_up_to_date_since(asked);
-            return Ok(Round::Followed);
+            return Ok(Found::Followed);
         }
         // A write came after the log was read; if it is not in the log then, the log lost it.
         let lost = place.behind && nothing_read;
         place.behind = nothing_read;
         let ahead = now.may_follow(&place.state) && now.serial > place.state.serial;
-        Ok(if ahead && !lost { Round::Followed } else { Round::Gap })
+        Ok(if ahead && !lost { Found::Followed } else { Found::Gap })
     }
 
     /// Applies entries for as long as each is the next.
@@ -75,7 +75,7 @@ impl Redis {
         &self,
         place: &mut Place,
         entries: impl Iterator<Item = (String, HashMap<String, Value>)>,
-    ) -> Result<Round, RevocationError> {
+    ) -> Result<Found, RevocationError> {
         for (id, fields) in entries {
             let fields = fields
                 .into_iter()
@@ -98,14 +98,14 @@ impl Redis {
                         }
                     });
                     if !next {
-                        return Ok(Round::Gap);
+                        return Ok(Found::Gap);
                     }
                     place.state = state;
                 }
             }
             place.entry = id;
         }
-        Ok(Round::Followed)
+        Ok(Found::Followed)
     }
 
     pub(super) fn set_followed(&self, state: &State) {

@@ -21,7 +21,7 @@ use crate::domain::id::RequestId;
 use crate::domain::identity::Workload;
 use crate::domain::permission::GrantedPermission;
 use crate::domain::revocation::{Holder, Levels, Lift, Revision, Verdict};
-use crate::store::{Difference, Issuance, Lifted, Store, Verified, VerifyError, record};
+use crate::store::{Difference, Issuance, LiftOutcome, Store, Verified, VerifyError, record};
 
 const START: i64 = 1_795_000_000_000;
 

@@ -165,7 +165,7 @@ async fn the_log_of_an_earlier_hallpass_is_replayed_whole() {
     assert_eq!(store.seen().verdict(&asked(2)).stopped, Some(Target::Agent(agent(2))));
     assert!(store.seen().has_ended(token(7)));
     // What was stopped then is lifted now, and the next start knows what is in force.
-    assert!(matches!(store.lift(id(2), lift_at(9), lifted()).await.unwrap(), Lifted::Now(_)));
+    assert!(matches!(store.lift(id(2), lift_at(9), lifted()).await.unwrap(), LiftOutcome::Now(_)));
     store.close().await;
     place.verify().unwrap();
     let store = place.open().await;

@@ -35,7 +35,7 @@ async fn stopping_again_gives_the_stop_that_is() {
     assert_eq!(store.stops(false).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(store.seen_head().size, 2);
     // The same stop once more, as after an answer that was lost, is no new one even when it was lifted.
-    assert!(matches!(store.lift(first.id, lift_at(20), lifted()).await.unwrap(), Lifted::Now(_)));
+    assert!(matches!(store.lift(first.id, lift_at(20), lifted()).await.unwrap(), LiftOutcome::Now(_)));
     let again = store.stop(first.clone(), stopped(30)).await.unwrap();
     assert_eq!(again.lift, Some(Lift { revision: Revision::new(2), ..lift_at(20) }));
     assert_eq!(store.seen_head().size, 3);
@@ -55,20 +55,22 @@ async fn changes_are_numbered_in_the_order_of_the_log() {
     let target = Target::Agent(agent(1));
     let first = store.stop(stop_of(1, target.clone(), 1_000), stopped(1_000)).await.unwrap();
     // A clock that was set back lifts after the stop all the same, and says the time that it has.
-    let Lifted::Now(first) = store.lift(first.id, lift_at(400), lifted()).await.unwrap() else { panic!() };
+    let LiftOutcome::Now(first) = store.lift(first.id, lift_at(400), lifted()).await.unwrap() else {
+        panic!()
+    };
     assert_eq!(first.lift, Some(Lift { revision: Revision::new(2), ..lift_at(400) }));
     assert_eq!(store.seen().verdict(&asked(1)).stopped, None);
     let second = store.stop(stop_of(2, target.clone(), 900), stopped(900)).await.unwrap();
     assert_eq!((second.at, second.revision), (at(900), Some(Revision::new(3))));
     assert_eq!(store.seen().verdict(&asked(1)).stopped, Some(target.clone()));
     let other = store.stop(stop_of(3, Target::Agent(agent(2)), 900), stopped(900)).await.unwrap();
-    let Lifted::Now(second) = store.lift(second.id, lift_at(2_000), lifted()).await.unwrap() else {
+    let LiftOutcome::Now(second) = store.lift(second.id, lift_at(2_000), lifted()).await.unwrap() else {
         panic!()
     };
     let already = store.lift(second.id, lift_at(3_000), lifted()).await.unwrap();
-    assert_eq!(already, Lifted::Already(second.clone()));
+    assert_eq!(already, LiftOutcome::Already(second.clone()));
     let unknown = StopId::new(at(0), &bytes(77));
-    assert_eq!(store.lift(unknown, lift_at(3_000), lifted()).await.unwrap(), Lifted::Unknown);
+    assert_eq!(store.lift(unknown, lift_at(3_000), lifted()).await.unwrap(), LiftOutcome::Unknown);
     assert_eq!(store.stops(false).await.unwrap(), [other.clone(), second, first]);
     assert_eq!(store.stops(true).await.unwrap(), [other]);
     let events = store.events(&EventFilter::default(), 10, None).await.unwrap();
@@ -157,7 +159,7 @@ async fn a_lost_history_is_taken_over() {
     let store = place.open().await;
     assert_eq!((store.seen().revision(), store.seen().floor()), (Revision::new(103), Revision::new(101)));
     let lifted = store.lift(ours.id, lift_at(10), lifted()).await.unwrap();
-    assert!(matches!(lifted, Lifted::Now(stop) if stop.revision == Some(Revision::new(103))));
+    assert!(matches!(lifted, LiftOutcome::Now(stop) if stop.revision == Some(Revision::new(103))));
     store.close().await;
     place.verify().unwrap();
 }
