@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::document::{Document, Field, Located, Mistakes, Place, Table, show_duration};
+use crate::document::{Document, FLAW_REMEDY, Field, Located, Mistakes, Place, Table, show_duration};
 use crate::domain::agent::{Agent, IdentityRule};
 use crate::domain::diagnostic::is_deceptive;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
@@ -99,7 +99,11 @@ impl FromStr for Requirement {
 }
 
 fn purpose(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<String>> {
-    let purpose = field.required().text()?;
+    let purpose = field.required().prose()?;
+    if purpose.value.trim() != purpose.value {
+        mistakes.add(&purpose.place, "has white space around it", FLAW_REMEDY);
+        return None;
+    }
     if purpose.value.chars().any(is_deceptive) {
         mistakes.add(
             &purpose.place,

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::document::{Fault, Mistakes, decode, nearest, read_bytes};
+use crate::domain::diagnostic::Diagnostic;
 use crate::domain::digest::Digest;
 use crate::domain::id::AgentId;
 
@@ -85,6 +86,21 @@ impl Snapshot {
         }
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether it could be listed and holds no agent file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.faults.is_empty()
+    }
+
+    /// That no agent file is left of those that were there.
+    pub(super) fn fallen_empty(&self) -> Diagnostic {
+        let remedy = "mount it again; if no agent should be registered any more, restart the broker";
+        Fault::new("holds no agent file any more; is its volume mounted?", remedy).at(self.dir.clone())
+    }
+
     /// What is wrong with the folder as such.
     pub(super) fn report(&self, mistakes: &Mistakes) {
         for (path, fault) in &self.faults {
@@ -155,7 +171,8 @@ fn names(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
 
 enum Kind {
     Agent,
-    /// Hidden files (Kubernetes keeps its own in a mounted folder), editors' backups, and prose.
+    /// Hidden files (Kubernetes keeps its own in a mounted folder), editors' backups, prose, and what ext4 makes at
+    /// the root of a volume.
     Ignored,
     Stranger,
 }
@@ -166,7 +183,7 @@ fn is_agent(name: &str) -> bool {
 
 fn kind(name: &str) -> Kind {
     let backup = name.ends_with('~') || (name.starts_with('#') && name.ends_with('#'));
-    if name.starts_with('.') || backup || name.ends_with(".md") {
+    if name.starts_with('.') || backup || name.ends_with(".md") || name == "lost+found" {
         Kind::Ignored
     } else if name.ends_with(".toml") {
         Kind::Agent

@@ -24,7 +24,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::document::{Document, Located, Mistakes, nearest};
+use crate::document::{Document, Located, Mistakes, Place, nearest};
 use crate::domain::agent::Agent;
 use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::guardrails::Guardrails;
@@ -84,6 +84,11 @@ impl Rules {
         clash::report(&identities, &mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes.into_sorted());
+        }
+        if snapshot.is_empty() {
+            let place = Place { file: snapshot.dir().into(), line: None, key: String::new() };
+            let remedy = "write <agent id>.toml for each agent, or mount the volume that holds them";
+            mistakes.warn(&place, "holds no agent file, so nobody gets a token", remedy);
         }
         let registry = Registry::new(agents, snapshot.revision().into());
         Ok(Registry { warnings: mistakes.into_warnings(), ..registry })

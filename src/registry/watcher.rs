@@ -17,6 +17,8 @@ pub struct Watcher {
     look: Look,
     /// The content that was last accepted or rejected; none where the folder is past it already.
     judged: Option<Digest>,
+    /// Whether the revision that serves has an agent.
+    populated: bool,
     state: State,
 }
 
@@ -38,7 +40,7 @@ impl Watcher {
         let look = Look::at(&dir);
         let snapshot = Snapshot::read(&dir);
         let judged = (*snapshot.revision() == **served.revision()).then(|| snapshot.fingerprint());
-        Self { dir, rules, look, judged, state: State::Unsettled }
+        Self { dir, rules, look, judged, populated: served.agents().len() > 0, state: State::Unsettled }
     }
 
     pub fn dir(&self) -> &Path {
@@ -67,6 +69,14 @@ impl Watcher {
             return None;
         }
         self.judged = content;
-        Some(self.rules.judge(&snapshot))
+        // An unmounted volume looks like a folder from which every agent was taken.
+        if self.populated && snapshot.is_empty() {
+            return Some(Err(vec![snapshot.fallen_empty()]));
+        }
+        let judged = self.rules.judge(&snapshot);
+        if let Ok(registry) = &judged {
+            self.populated = registry.agents().len() > 0;
+        }
+        Some(judged)
     }
 }

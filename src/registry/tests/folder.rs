@@ -41,6 +41,7 @@ fn what_does_not_belong_in_the_folder_is_told_and_what_may_be_there_is_not() {
         ("README.md", "x"),
     ]);
     fs::create_dir(dir.path().join("..2026_11_23")).unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
     rules().load(dir.path()).unwrap();
 
     for (name, text) in [("b.tml", "x"), ("c.TOML", "x"), ("notes.txt", "x"), ("Big Name.toml", &good(2))] {
@@ -80,7 +81,12 @@ fn a_folder_that_is_not_there_is_told() {
 #[test]
 fn an_empty_folder_registers_nobody() {
     let dir = folder(&[]);
-    assert_eq!(rules().load(dir.path()).unwrap().agents().len(), 0);
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    let registry = rules().load(dir.path()).unwrap();
+    assert_eq!(registry.agents().len(), 0);
+    let told: Vec<String> = registry.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("warning: holds no agent file, so nobody gets a token; "), "{told:?}");
 }
 
 #[test]

@@ -119,3 +119,27 @@ fn a_folder_that_vanishes_is_a_bad_revision_until_it_is_back() {
     fs::rename(&aside, dir.path()).unwrap();
     assert_eq!(looks(&mut watcher).unwrap().unwrap().agents().len(), 1);
 }
+
+#[test]
+fn a_folder_that_falls_empty_is_a_bad_revision_until_an_agent_is_back() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD)]);
+    fs::remove_file(dir.path().join("a.toml")).unwrap();
+    let mistakes = looks(&mut watcher).unwrap().unwrap_err();
+    assert_eq!(mistakes.len(), 1);
+    assert!(mistakes[0].problem.contains("is its volume mounted?"), "{mistakes:?}");
+    assert!(looks(&mut watcher).is_none(), "told once");
+    // So does the empty root of a volume that was just made.
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    assert!(looks(&mut watcher).is_none());
+    fs::write(dir.path().join("b.toml"), good(2)).unwrap();
+    assert_eq!(looks(&mut watcher).unwrap().unwrap().agents().len(), 1);
+}
+
+#[test]
+fn an_empty_folder_at_the_start_may_stay_so_and_takes_its_first_agent() {
+    let (dir, mut watcher) = watched(&[]);
+    fs::write(dir.path().join(".seen"), "x").unwrap();
+    assert!(looks(&mut watcher).is_none());
+    fs::write(dir.path().join("a.toml"), GOOD).unwrap();
+    assert_eq!(looks(&mut watcher).unwrap().unwrap().agents().len(), 1);
+}
