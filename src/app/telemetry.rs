@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anyhow::Context;
 use tokio::runtime::Handle;
 
-use crate::telemetry::{Log, start_logging};
+use crate::telemetry::{Log, LogFilter, start_logging};
 
 const LOG: &str = "cannot start the log";
 
@@ -22,13 +22,14 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts it for the broker called `instance`. Spans go to the collector that `environment` names, if it names one.
+    /// Starts it for the broker called `instance`, and logs what `filter` lets through. Spans go to the collector that `environment` names, if it names one.
     ///
     /// # Errors
     /// When that is no address that hallpass sends to, or the log cannot be started.
     #[cfg(feature = "otlp")]
     pub fn start(
         environment: &dyn Fn(&str) -> Option<OsString>,
+        filter: &LogFilter,
         instance: &str,
         runtime: &Handle,
     ) -> anyhow::Result<Self> {
@@ -36,7 +37,8 @@ impl Telemetry {
             Some((name, url)) => Some(super::otlp::export(name, &url, instance, runtime)?),
             None => None,
         };
-        let log = start_logging(export.as_ref().map(crate::telemetry::otlp::Export::spans)).context(LOG)?;
+        let log =
+            start_logging(filter, export.as_ref().map(crate::telemetry::otlp::Export::spans)).context(LOG)?;
         Ok(Self { log, export })
     }
 
@@ -47,10 +49,11 @@ impl Telemetry {
     #[cfg(not(feature = "otlp"))]
     pub fn start(
         environment: &dyn Fn(&str) -> Option<OsString>,
+        filter: &LogFilter,
         _instance: &str,
         _runtime: &Handle,
     ) -> anyhow::Result<Self> {
-        let log = start_logging(None).context(LOG)?;
+        let log = start_logging(filter, None).context(LOG)?;
         if let Some((name, _)) = endpoint(environment) {
             tracing::warn!(
                 "{name} is set, and this hallpass was built without the feature otlp: no spans are exported"

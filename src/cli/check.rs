@@ -1,6 +1,7 @@
 //! `hallpass check-config`: every mistake of the configuration and the agent files, and what is weaker in
 //! them than it need be, offline.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::cli::args::CheckArgs;
@@ -87,10 +88,10 @@ fn read(path: &Path, host: &Host<'_>) -> Result<Checked, Vec<Diagnostic>> {
     if mistakes.is_empty() { Ok(checked) } else { Err(mistakes) }
 }
 
-/// The variables that may override keys. What is not UTF-8 cannot be one.
+/// The variables that may override keys. Bytes that are not UTF-8 become a character that every reader of a value refuses.
 pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
-    let text = |text: std::ffi::OsString| text.into_string().ok();
-    std::env::vars_os().filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 /// Says each mistake on a line of its own, beside the output: nobody asked this command for them.

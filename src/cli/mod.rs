@@ -33,6 +33,7 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod variables;
 
 use std::ffi::OsString;
 
@@ -172,7 +173,9 @@ Examples:
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host<'_>) -> u8 {
     let parsed = Cli::command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
     let outcome = match parsed {
-        Ok(cli) => dispatch(cli.command, host).and_then(|()| Ok(host.out.flush()?)),
+        Ok(cli) => variables::check(host)
+            .and_then(|()| dispatch(cli.command, host))
+            .and_then(|()| Ok(host.out.flush()?)),
         Err(error) => return say(&error, host),
     };
     match outcome {

@@ -16,7 +16,12 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
     // It waits for the order to stop alone, and sends spans: the broker has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
-    let telemetry = Telemetry::start(host.env, checked.config.broker_name.as_str(), runtime.handle())?;
+    let telemetry = Telemetry::start(
+        host.env,
+        &checked.config.log,
+        checked.config.broker_name.as_str(),
+        runtime.handle(),
+    )?;
     for warning in &checked.warnings {
         tracing::warn!(%warning, "configuration");
     }

@@ -6,30 +6,16 @@ use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-/// Whether a character acts on a terminal or hides text instead of being text: the controls (C0,
-/// DEL, C1), the marks that turn or hide text (UAX #9, zero-width), and the line separators.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
-}
+use crate::domain::diagnostic::must_be_escaped;
 
-/// `text` on one line, with every character that could act on a terminal written as `\u{1b}`.
+/// `text` on one line, with every character that could act on a terminal, or be taken for another, written as `\u{1b}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if !text.contains(must_be_escaped) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if is_unsafe(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+        if must_be_escaped(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
     }
     Cow::Owned(shown)
 }
@@ -42,12 +28,12 @@ pub fn json_line(raw: &str, terminal: bool) -> Cow<'_, str> {
         true => Cow::Owned(raw.replace(['\n', '\r'], " ")),
         false => Cow::Borrowed(raw),
     };
-    if !terminal || !line.contains(is_unsafe) {
+    if !terminal || !line.contains(must_be_escaped) {
         return line;
     }
     let mut shown = String::with_capacity(line.len() + 8);
     for c in line.chars() {
-        if is_unsafe(c) {
+        if must_be_escaped(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 // Writing to a String cannot fail.
                 let _ = write!(shown, "\\u{unit:04x}");
@@ -121,7 +107,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_unsafe_gets_through(text in any::<String>()) {
-            prop_assert!(!safe(&text).contains(is_unsafe));
+            prop_assert!(!safe(&text).contains(must_be_escaped));
         }
 
         /// A terminal sees the same value, and no terminal sees the same bytes.
@@ -129,7 +115,7 @@ mod tests {
         fn json_keeps_its_value(text in any::<String>()) {
             let raw = serde_json::to_string(&serde_json::json!([text])).unwrap();
             let shown = json_line(&raw, true).into_owned();
-            prop_assert!(!shown.contains(is_unsafe));
+            prop_assert!(!shown.contains(must_be_escaped));
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), serde_json::json!([text]));
             prop_assert_eq!(json_line(&raw, false).into_owned(), raw);
         }

@@ -1,10 +1,9 @@
 //! The variables that are hallpass's own: overrides of the configuration, and options of its commands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
-use crate::document::{ENVIRONMENT, Mistakes, nearest};
-use crate::domain::diagnostic::Diagnostic;
+use crate::document::{ENVIRONMENT, Mistakes, Place, nearest};
 
 const PREFIX: &str = "HALLPASS_";
 
@@ -17,7 +16,6 @@ pub const COMMAND_LINE_VARIABLES: &[&str] = &[
     "HALLPASS_TOKEN_FILE",
     "HALLPASS_TOKEN",
     "HALLPASS_TOKEN_EXPIRES_AT",
-    "HALLPASS_LOG",
     "HALLPASS_IDENTITY_TOKEN",
     "HALLPASS_IDENTITY_TOKEN_FILE",
     "HALLPASS_KEY_FILE",
@@ -30,20 +28,73 @@ pub(super) fn ours(environment: impl IntoIterator<Item = (String, String)>) -> B
     environment.into_iter().filter(|(name, _)| is_ours(name)).collect()
 }
 
-/// Tells of every variable that is set and that nothing reads: a typo must not weaken a limit in silence.
+/// Tells of every variable that is set and that nothing reads: a typo must not weaken a limit in silence. One that is no
+/// key's by its shape and near to no name that is read is somebody else's, such as a script's: a warning.
 pub(super) fn report_unknown(set: &BTreeMap<String, String>, known: &BTreeSet<String>, mistakes: &Mistakes) {
-    for variable in set.keys().filter(|variable| !known.contains(*variable)) {
+    let stray = set.iter().filter(|(variable, _)| !known.contains(*variable));
+    for (variable, _) in stray.filter(|(variable, value)| !is_service_link(variable, value)) {
         let candidates = known.iter().map(String::as_str).chain(COMMAND_LINE_VARIABLES.iter().copied());
-        let remedy = match nearest(variable, candidates) {
-            Some(near) => format!("did you mean {near}?"),
-            None => "unset it; a key `b` of [a] is HALLPASS_A__B".to_owned(),
-        };
-        mistakes.push(Diagnostic {
-            file: PathBuf::from(ENVIRONMENT),
-            line: None,
-            key: variable.clone(),
-            problem: "no key answers to this variable".to_owned(),
-            remedy,
-        });
+        let near = nearest(variable, candidates);
+        let place = Place { file: Path::new(ENVIRONMENT).into(), line: None, key: variable.clone() };
+        match near {
+            Some(near) => {
+                mistakes.add(&place, "no key answers to this variable", format!("did you mean {near}?"));
+            }
+            None if variable.contains("__") => {
+                let remedy = "unset it; a key `b` of [a] is HALLPASS_A__B";
+                mistakes.add(&place, "no key answers to this variable", remedy);
+            }
+            None => mistakes.warn(
+                &place,
+                "hallpass does not read this variable",
+                "unset it if you meant a key: `b` of [a] is HALLPASS_A__B",
+            ),
+        }
+    }
+}
+
+/// Whether Kubernetes, or Docker for a link, sets this variable for a Service whose name begins with `hallpass`:
+/// `HALLPASS_SERVICE_HOST`, `HALLPASS_SERVICE_PORT_HTTP`, `HALLPASS_ADMIN_PORT_8701_TCP_ADDR`.
+fn is_service_link(variable: &str, value: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_port = |rest: &str| match rest.split('_').collect::<Vec<_>>()[..] {
+        [port, "TCP" | "UDP" | "SCTP"] => is_number(port),
+        [port, "TCP" | "UDP" | "SCTP", "PROTO" | "PORT" | "ADDR"] => is_number(port),
+        _ => false,
+    };
+    variable.ends_with("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || (variable.ends_with("_PORT") && value.contains("://"))
+        || variable.match_indices("_PORT_").any(|(at, sign)| is_port(&variable[at + sign.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_is_known_by_its_shape() {
+        for (variable, value) in [
+            ("HALLPASS_SERVICE_HOST", "10.0.0.1"),
+            ("HALLPASS_SERVICE_PORT", "8700"),
+            ("HALLPASS_SERVICE_PORT_HTTPS", "8700"),
+            ("HALLPASS_PORT", "tcp://10.0.0.1:8700"),
+            ("HALLPASS_PORT_8700_TCP", "tcp://10.0.0.1:8700"),
+            ("HALLPASS_PORT_8700_TCP_PROTO", "tcp"),
+            ("HALLPASS_PORT_8700_TCP_PORT", "8700"),
+            ("HALLPASS_PORT_8700_TCP_ADDR", "10.0.0.1"),
+            ("HALLPASS_ADMIN_SERVICE_HOST", "10.0.0.1"),
+            ("HALLPASS_ADMIN_PORT_53_UDP_ADDR", "10.0.0.1"),
+        ] {
+            assert!(is_service_link(variable, value), "{variable}");
+        }
+        for (variable, value) in [
+            ("HALLPASS_PORT", "8700"),
+            ("HALLPASS_STORE__URL", "sqlite://x"),
+            ("HALLPASS_SERVER__PORT", "8700"),
+            ("HALLPASS_PORT_HTTP_TCP", "x"),
+        ] {
+            assert!(!is_service_link(variable, value), "{variable}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::document::{Field, Located, Mistakes, Place};
+use crate::document::{Field, Located, Mistakes, Place, unexpanded};
 use crate::files;
 
 /// More than any key, password or certificate chain.
@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// The path of a file that can be read now.
 pub(super) fn readable(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
-    is_readable(&path(field)?, mistakes)
+    is_readable(&path(field, mistakes)?, mistakes)
 }
 
 /// The same path, where its file can be read now.
@@ -23,15 +23,24 @@ pub(super) fn is_readable(path: &Located<PathBuf>, mistakes: &Mistakes) -> Optio
 }
 
 /// The path of a file, which need not be there.
-pub(super) fn path(field: Field<'_>) -> Option<Located<PathBuf>> {
+pub(super) fn path(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
     let text = field.text()?;
-    let value = text.place.resolve(&text.value);
-    Some(Located { value, place: text.place })
+    named(&text.value, &text.place, mistakes)
+}
+
+/// The path that was written as `text`, from where `place` is. What a shell would replace in it is a mistake, because
+/// another file or folder would be made.
+pub(super) fn named(text: &str, place: &Place, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
+    if let Some(problem) = unexpanded(text) {
+        mistakes.add(place, problem, "write the path itself, relative to this file or absolute");
+        return None;
+    }
+    Some(Located { value: place.resolve(text), place: place.clone() })
 }
 
 /// A secret from a file, without the line break that editors add.
 pub(super) fn secret(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<SecretString>> {
-    let path = path(field)?;
+    let path = path(field, mistakes)?;
     let read = files::read_regular(&path.value, MAX_BYTES).and_then(|bytes| files::password(&bytes));
     match read {
         Ok(value) => Some(Located { value, place: path.place }),

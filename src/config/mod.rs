@@ -37,6 +37,7 @@ use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
 use crate::registry::{Registry, Rules};
 use crate::revocation::settings::RevocationSettings;
 use crate::store::settings::StoreSettings;
+use crate::telemetry::LogFilter;
 use crate::token::settings::TokenSettings;
 
 pub use environment::COMMAND_LINE_VARIABLES;
@@ -61,6 +62,8 @@ pub struct Config {
     pub issuers: Vec<IssuerSettings>,
     pub trust_domains: Vec<TrustDomainSettings>,
     pub broker_name: BrokerName,
+    /// How much is logged.
+    pub log: LogFilter,
 }
 
 /// Where the key that seals the signing keys comes from.
@@ -195,7 +198,7 @@ impl Draft {
         let (limits, public_limits) = limits::limits(&root, mistakes);
         let issuers = issuer::read(&root, mistakes);
         let trust_domains = trust_domain::read(&root, &issuers.settings, mistakes);
-        let registry_path = registry_path(&root);
+        let registry_path = registry_path(&root, mistakes);
         let guardrails = Guardrails { ttl: token.ttl.unwrap_or(guardrails.max_ttl), ..guardrails };
         let rules = Rules {
             guardrails: guardrails.clone(),
@@ -220,6 +223,7 @@ impl Draft {
                 issuers: issuers.settings,
                 trust_domains: trust_domains.settings,
                 broker_name: listeners.broker_name?,
+                log: listeners.log?,
             })
         })();
         Self {
@@ -232,10 +236,10 @@ impl Draft {
     }
 }
 
-fn registry_path(root: &Table<'_>) -> Option<PathBuf> {
+fn registry_path(root: &Table<'_>, mistakes: &Mistakes) -> Option<PathBuf> {
     let path = root.section("registry").key("path", "\"agents\"");
     let path = path.or("agents".to_owned(), |field| field.text())?;
-    Some(path.place.resolve(&path.value))
+    Some(files::named(&path.value, &path.place, mistakes)?.value)
 }
 
 /// The names of `[[issuer]]` and whose they are, where each could be read.

@@ -11,6 +11,7 @@ use crate::domain::digest::Digest;
 use crate::domain::id::{BrokerName, OperatorName};
 use crate::domain::permission::Origin;
 use crate::http::settings::{AdminSettings, Operator, ResourceServer, Role, ServerSettings, TlsSettings};
+use crate::telemetry::LogFilter;
 
 /// The operator whose key hallpass makes itself.
 const LOCAL_OPERATOR: &str = "local";
@@ -22,11 +23,14 @@ pub(super) struct Listeners {
     pub(super) admin: Option<AdminSettings>,
     pub(super) resource_servers: Vec<ResourceServer>,
     pub(super) broker_name: Option<BrokerName>,
+    pub(super) log: Option<LogFilter>,
 }
 
 pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
     let section = root.section("server");
     let broker_name = broker_name(section.key("name", "\"broker-1\""));
+    let log = section.key_by("log", "\"info\"", "HALLPASS_LOG");
+    let log = log.or(LogFilter::default(), |field| field.parse()).map(|log| log.value);
     let listen = address(section.key("listen", "\"127.0.0.1:8700\""), 8700);
     let server = server(&section, listen.as_ref(), mistakes);
     let mut taken = Taken::new(mistakes);
@@ -34,7 +38,7 @@ pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Listeners {
     let resource_servers = root.list_of_tables("resource_server");
     let resource_servers =
         resource_servers.iter().filter_map(|table| resource_server(table, &mut taken)).collect();
-    Listeners { server, admin, resource_servers, broker_name }
+    Listeners { server, admin, resource_servers, broker_name, log }
 }
 
 fn broker_name(field: Field<'_>) -> Option<BrokerName> {
@@ -101,7 +105,7 @@ fn local_key_file(
     mistakes: &Mistakes,
 ) -> Option<Located<PathBuf>> {
     let field = section.key("local_operator_key_file", "\"../data/operator.key\"");
-    let file = field.is_present().then(|| files::path(field)).flatten()?;
+    let file = field.is_present().then(|| files::path(field, mistakes)).flatten()?;
     if listen.is_some_and(|listen| !listen.value.ip().is_loopback()) {
         let remedy = "write [[admin.operator]] for each operator, or listen on 127.0.0.1";
         mistakes.add(&file.place, "is for an admin listener on this machine alone", remedy);

@@ -72,7 +72,7 @@ fn database(url: &Located<String>, mistakes: &Mistakes) -> Option<PathBuf> {
     if path.contains(['?', '#']) || path == ":memory:" {
         return refuse("must be a file and nothing more: no options, and not memory", remedy);
     }
-    let file = url.place.resolve(path);
+    let file = files::named(path, &url.place, mistakes)?.value;
     if path.is_empty() || path.ends_with('/') || file.is_dir() {
         return refuse("names a folder", remedy);
     }

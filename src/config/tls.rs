@@ -62,10 +62,10 @@ pub(super) fn read(
 
 fn client_cas(field: Field<'_>, mistakes: &Mistakes) -> Option<Vec<Located<PathBuf>>> {
     let list = field.filled_list::<String>()?;
-    let files = list.value.into_iter().map(|text| {
-        let value = text.place.resolve(&text.value);
-        files::is_readable(&Located { value, place: text.place }, mistakes)
-    });
+    let files = list
+        .value
+        .into_iter()
+        .map(|text| files::is_readable(&files::named(&text.value, &text.place, mistakes)?, mistakes));
     files.collect()
 }
 

@@ -171,7 +171,9 @@ mod tests {
         fs::write(&file, toml).unwrap();
         let checked = crate::config::check(&file, []).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let prefix = format!("{}/", dir.path().display());
-        checked.warnings.iter().map(|warning| warning.to_string().replace(&prefix, "")).collect()
+        let told = checked.warnings.iter().map(|warning| warning.to_string().replace(&prefix, ""));
+        // That nobody is registered is no matter of these tests.
+        told.filter(|line| !line.starts_with("agents: ")).collect()
     }
 
     const KEY: &str = "hpo_vG5lC9kQ0dYxS1nJ7r-2mWbPzT8aKfUe4hXo3iLqMtE\n";

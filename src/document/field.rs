@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Document, Located, Mistakes, Place, parse_duration, show_duration};
+use super::{Document, FLAW_REMEDY, Located, Mistakes, Place, flaw, hidden, parse_duration, show_duration};
 
 #[derive(Clone, Copy)]
 pub(super) enum Raw<'a> {
@@ -63,8 +63,22 @@ impl<'a> Field<'a> {
         self
     }
 
-    /// A string that is not empty.
+    /// A string that is not empty, with no white space around it and no control character in it. One that looks like
+    /// another text is warned of.
     pub fn text(self) -> Option<Located<String>> {
+        let (mistakes, text) = (self.mistakes, self.prose()?);
+        if let Some(problem) = flaw(&text.value) {
+            mistakes.add(&text.place, problem, FLAW_REMEDY);
+            return None;
+        }
+        if let Some(problem) = hidden(&text.value) {
+            mistakes.warn(&text.place, problem, "write it as whoever sends the value does, byte for byte");
+        }
+        Some(text)
+    }
+
+    /// A string that is not empty and that nothing is compared with.
+    pub fn prose(self) -> Option<Located<String>> {
         let text = match self.raw? {
             Raw::Text(text) => text,
             Raw::Toml(value) => match value.get_ref().as_str() {
@@ -113,7 +127,10 @@ impl<'a> Field<'a> {
     /// A whole number from 0 to 4,294,967,295.
     pub fn number(self) -> Option<Located<u32>> {
         let number = match self.raw? {
-            Raw::Text(text) => text.parse().ok(),
+            Raw::Text(text) => match flaw(text) {
+                Some(problem) => return self.flawed(problem),
+                None => text.parse().ok(),
+            },
             Raw::Toml(value) => match value.get_ref().as_integer() {
                 Some(integer) => u32::from_str_radix(integer.as_str(), integer.radix()).ok(),
                 None => return self.wrong_type("a whole number", value),
@@ -128,7 +145,10 @@ impl<'a> Field<'a> {
     /// `true` or `false`.
     pub fn boolean(self) -> Option<Located<bool>> {
         let boolean = match self.raw? {
-            Raw::Text(text) => text.parse().ok(),
+            Raw::Text(text) => match flaw(text) {
+                Some(problem) => return self.flawed(problem),
+                None => text.parse().ok(),
+            },
             Raw::Toml(value) => match value.get_ref().as_bool() {
                 Some(boolean) => Some(boolean),
                 None => return self.wrong_type("true or false", value),
@@ -195,6 +215,11 @@ impl<'a> Field<'a> {
 
     fn located<T>(self, value: T) -> Located<T> {
         Located { value, place: self.place }
+    }
+
+    fn flawed<T>(self, problem: String) -> Option<T> {
+        self.mistakes.add(&self.place, problem, FLAW_REMEDY);
+        None
     }
 
     pub(super) fn wrong<T>(self, problem: &str) -> Option<T> {

@@ -14,6 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod written;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub use span::{parse_duration, show_duration};
 pub use spelling::{is_near, nearest};
 pub use table::Table;
 pub use text::{Fault, MAX_FILE_BYTES, decode, read_bytes, read_text};
+pub use written::{FLAW_REMEDY, flaw, hidden, unexpanded};
 
 /// One slip can unsettle the lines after it, and nobody reads further than this.
 const MAX_SYNTAX_MISTAKES: usize = 20;

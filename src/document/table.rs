@@ -11,6 +11,7 @@ use super::Document;
 use super::field::{Field, Raw};
 use super::mistake::{ENVIRONMENT, Located, Mistakes, Place};
 use super::spelling::nearest;
+use super::written::{FLAW_REMEDY, flaw, hidden};
 
 /// One table of a document: its keys are asked for by name, and what was not asked for is unknown.
 pub struct Table<'a> {
@@ -72,8 +73,16 @@ impl<'a> Table<'a> {
 
     /// The value of `key`, of which `example` is one in TOML. A scalar's variable overrides it.
     pub fn key(&self, key: &'static str, example: &'static str) -> Field<'a> {
+        self.key_with(key, example, self.variable(key))
+    }
+
+    /// As [`Table::key`], of a key that answers to `variable` and not to the one of its name.
+    pub fn key_by(&self, key: &'static str, example: &'static str, variable: &str) -> Field<'a> {
+        self.key_with(key, example, Some(variable.to_owned()))
+    }
+
+    fn key_with(&self, key: &'static str, example: &'static str, variable: Option<String>) -> Field<'a> {
         let (entry, place) = self.ask(key);
-        let variable = self.variable(key);
         let mut raw = entry.map(Raw::Toml);
         if let Some(variable) = &variable {
             self.document.known_variables.borrow_mut().insert(variable.clone());
@@ -104,6 +113,10 @@ impl<'a> Table<'a> {
         let place = Place { file: Path::new(ENVIRONMENT).into(), line: None, key: variable };
         if value.trim().is_empty() {
             self.mistakes.add(&place, "is empty", "set it to the secret, or unset it");
+            return None;
+        }
+        if let Some(problem) = flaw(value) {
+            self.mistakes.add(&place, problem, FLAW_REMEDY);
             return None;
         }
         Some(Located { value, place })
@@ -161,6 +174,17 @@ impl<'a> Table<'a> {
     pub fn fields(&self, example: &'static str) -> Vec<Field<'a>> {
         self.open.set(true);
         let Some(entries) = self.entries else { return Vec::new() };
+        for key in entries.keys() {
+            let place = self.place_of(key);
+            match (flaw(key.get_ref()), hidden(key.get_ref())) {
+                (Some(problem), _) => self.mistakes.add(&place, format!("the key {problem}"), FLAW_REMEDY),
+                (None, Some(problem)) => {
+                    let remedy = "write it as whoever sends the value does, byte for byte";
+                    self.mistakes.warn(&place, format!("the key {problem}"), remedy);
+                }
+                (None, None) => {}
+            }
+        }
         let fields = entries.iter().map(|(key, value)| Field {
             document: self.document,
             mistakes: self.mistakes,

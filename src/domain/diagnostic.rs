@@ -46,28 +46,57 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Text with every character escaped that would move the cursor or turn the direction of writing. Names of
+/// Text with every character escaped that acts on a terminal or that a reader would take for another. Names of
 /// files and keys come from whoever proposed the change, and are read in terminals and CI logs.
 struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
-            if is_deceptive(c) { write!(f, "{}", c.escape_unicode())? } else { f.write_char(c)? }
+            if must_be_escaped(c) { write!(f, "{}", c.escape_unicode())? } else { f.write_char(c)? }
         }
         Ok(())
     }
 }
 
-/// Whether a character shows as something else than itself: controls, and what turns or hides writing.
+/// Whether a character acts on a terminal or hides text instead of being text: controls (C0, DEL, C1), what turns or
+/// hides writing (UAX #9, zero width), and what separates lines.
 pub fn is_deceptive(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// Whether a reader could take text with this character for another text: besides [`is_deceptive`], white space that is
+/// no plain space, and marks that are put on the letter before them (`e\u{301}` looks like `é`).
+pub fn must_be_escaped(c: char) -> bool {
+    is_deceptive(c) || (c.is_whitespace() && c != ' ') || matches!(c, '\u{300}'..='\u{36f}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_that_looks_like_another_is_escaped() {
+        let shown = Plain("cafe\u{301}\u{a0}b\u{200b}c caf\u{e9}").to_string();
+        assert_eq!(shown, "cafe\\u{301}\\u{a0}b\\u{200b}c café");
+    }
 
     #[test]
     fn a_mistake_is_one_line_whatever_is_in_it() {

@@ -9,5 +9,7 @@ mod metrics;
 pub mod otlp;
 pub mod span;
 
-pub use logging::{Log, Spans, register_metrics as register_log_metrics, start as start_logging};
+pub use logging::{
+    Log, LogFilter, Spans, register_metrics as register_log_metrics, set_log_filter, start as start_logging,
+};
 pub use metrics::Metrics;

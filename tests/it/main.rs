@@ -26,6 +26,7 @@ mod log_of_stops;
 mod lost;
 mod nodes;
 mod openapi;
+mod operator_slips;
 mod operators;
 mod otlp;
 mod outage;

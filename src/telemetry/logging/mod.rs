@@ -2,8 +2,9 @@
 //!
 //! What hallpass logs it words itself, without secrets. What its dependencies log is theirs to word, and
 //! at `trace` that is whole frames with tokens in them; so they are heard from `warn` on, whatever
-//! `HALLPASS_LOG` asks for. Whoever logs never waits for the reader of the log (see `queue`).
+//! the configuration asks for. Whoever logs never waits for the reader of the log (see `queue`).
 
+mod filter;
 mod queue;
 
 use std::io::{self, IsTerminal, Write};
@@ -19,11 +20,12 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
+pub use filter::LogFilter;
 use queue::Queue;
 
 use crate::telemetry::Metrics;
@@ -33,6 +35,9 @@ pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// The log is the program's, and so is the count of the lines that it lost.
 static DROPPED: OnceLock<Arc<AtomicU64>> = OnceLock::new();
+
+/// How much of it is written.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Registers how many log lines were dropped because nobody read them in time.
 pub fn register_metrics(metrics: &Metrics) {
@@ -66,13 +71,20 @@ impl Drop for Log {
     }
 }
 
-/// Starts logging at the level that `HALLPASS_LOG` gives, `info` without it. Spans go to `spans` too, whatever the
-/// level.
+/// Logs as `filter` says from now on. Does nothing before the start.
+pub fn set_log_filter(filter: &LogFilter) {
+    if let Some(handle) = FILTER.get() {
+        // Fails only where the log itself is gone.
+        let _gone = handle.reload(filter.to_filter());
+    }
+}
+
+/// Starts logging as `filter` says. Spans go to `spans` too, whatever that is.
 ///
 /// # Errors
 /// When the thread that writes cannot be started.
-pub fn start(spans: Option<Spans>) -> io::Result<Log> {
-    let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+pub fn start(filter: &LogFilter, spans: Option<Spans>) -> io::Result<Log> {
+    let (filter, handle) = reload::Layer::new(filter.to_filter());
     let for_a_person = std::io::stderr().is_terminal();
     let queue = Queue::start(std::io::stderr(), move |dropped| lines_dropped(dropped, for_a_person))?;
     let log = layer(filter, queue.clone(), for_a_person);
@@ -81,7 +93,9 @@ pub fn start(spans: Option<Spans>) -> io::Result<Log> {
     });
     let layers: Vec<Spans> = std::iter::once(log).chain(spans).collect();
     // A second start, as in tests, leaves the first in force.
-    let _started = tracing_subscriber::registry().with(layers).try_init();
+    if tracing_subscriber::registry().with(layers).try_init().is_ok() {
+        let _first = FILTER.set(handle);
+    }
     let _first = DROPPED.set(queue.dropped());
     std::panic::set_hook(Box::new(|panic| panicked(panic.location())));
     Ok(Log(queue))
@@ -119,8 +133,9 @@ impl Write for Lines {
     }
 }
 
-fn layer<W>(filter: EnvFilter, to: W, for_a_person: bool) -> Spans
+fn layer<F, W>(filter: F, to: W, for_a_person: bool) -> Spans
 where
+    F: Filter<Registry> + Send + Sync + 'static,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let ours = filter_fn(may_be_logged).with_max_level_hint(LevelFilter::TRACE);
