@@ -22,10 +22,14 @@ fn lines_of(broker: &Process, answer: &Answer) -> Vec<Value> {
     lines.filter(|line| line["span"]["request_id"] == *request).collect()
 }
 
-/// The one line of them that has `message`.
-fn line(broker: &Process, answer: &Answer, message: &str) -> Value {
-    let lines = lines_of(broker, answer);
-    let found: Vec<&Value> = lines.iter().filter(|line| line["fields"]["message"] == message).collect();
+/// The one line of them that has `message`. The log's thread may write it after the answer is here.
+async fn line(broker: &Process, answer: &Answer, message: &str) -> Value {
+    let found = || {
+        let lines = lines_of(broker, answer).into_iter();
+        lines.filter(|line| line["fields"]["message"] == message).collect::<Vec<_>>()
+    };
+    eventually(message, || async { !found().is_empty() }).await;
+    let found = found();
     assert_eq!(found.len(), 1, "{message}: {}", broker.log());
     found[0].clone()
 }
@@ -46,7 +50,7 @@ async fn a_fault_of_the_store_is_logged_once_with_its_cause_and_the_callers_requ
         }
     };
     assert_eq!(answer.reason(), "journal_unavailable", "{answer:?}");
-    let fault = line(&broker, &answer, "no durable event, so no token");
+    let fault = line(&broker, &answer, "no durable event, so no token").await;
     let error = fault["fields"]["error"].as_str().unwrap();
     let cause = error.strip_prefix("the journal is unavailable: ").expect(error);
     assert!(cause.contains("disk"), "{fault}");
@@ -89,7 +93,7 @@ async fn a_fault_of_an_issuer_is_logged_once_with_its_cause_and_the_callers_requ
     for _ in 0..2 {
         let answer = read(broker.request(&issuer.token(claims.clone()))).await;
         assert_eq!((answer.status, answer.reason().as_str()), (503, "issuer_unavailable"), "{answer:?}");
-        let fault = line(&broker, &answer, "proof not verified");
+        let fault = line(&broker, &answer, "proof not verified").await;
         let cause = fault["fields"]["cause"].as_str().unwrap();
         assert!(cause.starts_with("forge: ") && cause.contains("status 500"), "{fault}");
         assert!(!answer.text.contains("500"), "{}", answer.text);
@@ -100,7 +104,7 @@ async fn a_fault_of_an_issuer_is_logged_once_with_its_cause_and_the_callers_requ
 async fn each_call_has_one_line_in_the_span_of_its_request() {
     let broker = Process::start();
     let refused = read(broker.request("no proof")).await;
-    let call = line(&broker, &refused, "call");
+    let call = line(&broker, &refused, "call").await;
     assert_eq!(
         (&call["fields"]["status"], &call["span"]["kind"]),
         (&json!(400), &json!("POST /oauth/token"))
@@ -110,6 +114,7 @@ async fn each_call_has_one_line_in_the_span_of_its_request() {
     let answer = broker.exchange().await;
     answer.token();
     let request = answer.header("x-request-id");
+    eventually("its line", || async { broker.log().contains(request) }).await;
     let log = broker.log();
     let issued: Vec<&str> = log.lines().filter(|line| line.contains(request)).collect();
     let [issued] = issued[..] else { panic!("{issued:?}") };
@@ -117,6 +122,7 @@ async fn each_call_has_one_line_in_the_span_of_its_request() {
     assert_eq!(issued["span"]["agent"], "payments-refactorer", "{issued}");
 
     // A path that the caller made up is not repeated.
-    broker.admin_get("/v1/canary-of-a-caller").await;
+    let unknown = broker.admin_get("/v1/canary-of-a-caller").await;
+    line(&broker, &unknown, "call").await;
     assert!(!broker.log().contains("canary-of-a-caller"));
 }
