@@ -71,6 +71,7 @@ mod tests {
             connections: NonZeroU32::new(connections),
             per_source: NonZeroU32::new(per_source),
             memory: 1,
+            idle: std::time::Duration::from_secs(75),
         };
         for descriptors in [64, 256, 1024, 4096, 20_000, MOST] {
             let Shares { public, admin } = share_of(descriptors, &limits(8192, 6144));

@@ -1,9 +1,10 @@
 //! The two listeners: their addresses, what their callers may take, and what they serve.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -11,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::descriptors;
 use crate::config::Config;
-use crate::http::listener::{self, Room};
+use crate::http::listener::{self, Manner, Room};
+use crate::http::proxies::Proxies;
 use crate::http::tls::Tls;
 use crate::http::{Reachable, admin, public};
 
@@ -21,6 +23,8 @@ pub(super) struct Listeners {
     public_room: Arc<Room>,
     admin: TcpListener,
     admin_room: Arc<Room>,
+    idle: Duration,
+    proxies: Arc<Proxies>,
 }
 
 impl Listeners {
@@ -30,7 +34,8 @@ impl Listeners {
         let (public_room, admin_room) = (Room::new(shares.public), Room::for_operators(shares.admin));
         let public = threads.spawn(bind(config.server.listen, "server.listen")).await??;
         let admin = bind(config.admin.listen, "admin.listen").await?;
-        Ok(Self { public, public_room, admin, admin_room })
+        let (idle, proxies) = (config.public_limits.idle, Arc::new(config.server.proxies.clone()));
+        Ok(Self { public, public_room, admin, admin_room, idle, proxies })
     }
 
     /// What callers of the public listener may take, and have taken.
@@ -52,22 +57,30 @@ impl Listeners {
         gate: Arc<Reachable>,
         stopping: &watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let Self { public, public_room, admin, admin_room } = self;
+        let Self { public, public_room, admin, admin_room, idle, proxies } = self;
+        let for_agents = Manner { tls: public_tls, room: public_room, idle, proxies };
+        let for_operators = Manner { tls: admin_tls, room: admin_room, idle, proxies: Arc::default() };
         let open = public::router(Arc::clone(&gate));
         vec![
-            threads.spawn(listener::serve(public, public_tls, public_room, open, stopping.clone())),
-            tokio::spawn(listener::serve(
-                admin,
-                admin_tls,
-                admin_room,
-                admin::router(gate),
-                stopping.clone(),
-            )),
+            threads.spawn(listener::serve(public, for_agents, open, stopping.clone())),
+            tokio::spawn(listener::serve(admin, for_operators, admin::router(gate), stopping.clone())),
         ]
     }
 }
 
 async fn bind(address: SocketAddr, key: &'static str) -> anyhow::Result<TcpListener> {
     let bound = listener::bind(address).await;
-    bound.with_context(|| format!("{key}: {address} cannot be bound; is another broker running?"))
+    bound.map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => "is another broker running?",
+            ErrorKind::AddrNotAvailable => {
+                "it is not an address of this host: write one that is, or 0.0.0.0 or [::] for all of them"
+            }
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need a right (CAP_NET_BIND_SERVICE): write another port"
+            }
+            _ => "see the cause",
+        };
+        anyhow::Error::new(error).context(format!("{key}: {address} cannot be bound; {remedy}"))
+    })
 }

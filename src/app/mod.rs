@@ -99,7 +99,7 @@ impl App {
             callers,
             metrics: metrics(&tls, &listeners),
             tls: tls.all(),
-            asks_certificates: tls.public.is_some(),
+            asks_certificates: tls.public.is_some() || config.server.proxies.certificate.is_some(),
         });
         let (public, admin) = listeners.addresses()?;
         let listeners = listeners.serve(&threads, tls.public, tls.admin, gate, &stopping);

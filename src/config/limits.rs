@@ -30,6 +30,9 @@ const DEFAULT_REFUSAL_EVENTS: u32 = 600;
 const DEFAULT_CONNECTIONS: u32 = 8192;
 /// More than the 5,000 agents of a fleet behind one address, and room for others beside them.
 const DEFAULT_PER_SOURCE: u32 = 6144;
+/// Over the 60 seconds after which common load balancers close their side, so that the broker never closes first.
+const DEFAULT_IDLE: Duration = Duration::from_secs(75);
+const IDLE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 const DEFAULT_MEMORY_MIB: u32 = 160;
 const LEAST_MEMORY_MIB: u32 = 16;
 const MOST_MEMORY_MIB: u32 = 65_536;
@@ -103,19 +106,22 @@ pub(super) fn limits(root: &Table<'_>, mistakes: &Mistakes) -> (Option<Limits>, 
         let problem = format!("{} is not from {LEAST_MEMORY_MIB} to {MOST_MEMORY_MIB}", memory.value);
         mistakes.add(&memory.place, problem, format!("write request_memory_mib = {DEFAULT_MEMORY_MIB}"));
     }
+    let idle = section.key("idle_connections", "\"75s\"").or(DEFAULT_IDLE, |field| field.duration(IDLE));
     let nonzero = |number: Located<u32>| NonZeroU32::new(number.value);
     let rates = tokens.zip(refusals).zip(events).map(|((tokens, refusals), events)| Limits {
         tokens_per_minute: nonzero(tokens),
         refusals_per_minute: nonzero(refusals),
         refusal_events_per_minute: nonzero(events),
     });
-    let public =
-        connections.zip(per_source).zip(memory).map(|((connections, per_source), memory)| PublicLimits {
-            connections: nonzero(connections),
-            per_source: nonzero(per_source),
-            memory: (memory.value as usize) << 20,
-        });
-    (rates, public)
+    let public = || {
+        Some(PublicLimits {
+            connections: nonzero(connections?),
+            per_source: nonzero(per_source?),
+            memory: (memory?.value as usize) << 20,
+            idle: idle?.value,
+        })
+    };
+    (rates, public())
 }
 
 struct TierName(Tier);

@@ -10,6 +10,7 @@ mod environment;
 mod files;
 mod issuer;
 mod limits;
+mod proxies;
 mod server;
 mod storage;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::weak::{self, Others};
-use crate::config::{files, tls};
+use crate::config::{files, proxies, tls};
 use crate::document::{Field, Located, Mistakes, Place, Table};
 use crate::domain::digest::Digest;
 use crate::domain::id::{BrokerName, OperatorName};
@@ -53,9 +53,10 @@ fn server(
     let tls = tls::read(section, tls::Clients::MayCome, mistakes);
     let has_tls = !matches!(tls, Some(None));
     let public_url = public_url(section.key("public_url", PUBLIC_URL), listen, has_tls, mistakes)?;
+    let proxies = proxies::read(section, mistakes);
     let called = Some(public_url.host().to_owned());
     let tls = tls?.map(|tls| TlsSettings { called, ..tls });
-    Some(ServerSettings { listen: listen?.value, public_url, tls })
+    Some(ServerSettings { listen: listen?.value, public_url, tls, proxies: proxies? })
 }
 
 /// `public` is where the public listener is.

@@ -93,6 +93,9 @@ reasons! {
     BodyInvalid = "body_invalid", InvalidRequest, "the body is not an application/x-www-form-urlencoded form in UTF-8";
     TooLarge = "too_large", InvalidRequest, "the token is over 16 KiB or the body over 64 KiB";
 
+    HeadTooLarge = "head_too_large", InvalidRequest, "the request's head is over 32 KiB or has more than 64 fields";
+    RequestMalformed = "request_malformed", InvalidRequest, "what was sent is no HTTP request";
+    TlsRequired = "tls_required", InvalidRequest, "this port speaks TLS: ask with https://";
     PathUnknown = "path_unknown", InvalidRequest, "there is nothing at this path";
     MethodNotAllowed = "method_not_allowed", InvalidRequest, "this path is for other methods: Allow lists them";
 

@@ -30,9 +30,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Of a request for which there is no memory: the listener puts it there.
+/// Of a request that no handler gets, such as one for which there is no memory: the listener puts it there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Crowded;
+pub(super) struct Unserved(pub(super) Reason);
 
 /// Requests that the broker works at at once. Fewer than the journal can queue, so that no flood of them can fill its
 /// queue; whoever waits for its turn does so in order.
@@ -167,13 +167,15 @@ where
         if let Some(turn) = turn.clone() {
             request.extensions_mut().insert(turn);
         }
-        let crowded = request.extensions().get::<Crowded>().is_some();
-        let answering = (!crowded).then(|| span.in_scope(|| self.inner.call(request)));
+        let answering = match request.extensions().get::<Unserved>() {
+            Some(Unserved(reason)) => Err(*reason),
+            None => Ok(span.in_scope(|| self.inner.call(request))),
+        };
         let fault = *fault;
         let answer = async move {
             let mut response = match answering {
-                Some(answering) => answered(answering).await.unwrap_or_else(|| fault(call, Reason::Internal)),
-                None => fault(call, Reason::Overloaded),
+                Ok(answering) => answered(answering).await.unwrap_or_else(|| fault(call, Reason::Internal)),
+                Err(reason) => fault(call, reason),
             };
             drop(turn);
             if let Ok(id) = HeaderValue::try_from(call.request.to_string()) {

@@ -11,6 +11,7 @@ mod call;
 pub mod listener;
 mod oauth_error;
 mod problem;
+pub mod proxies;
 pub mod public;
 mod readiness;
 pub mod settings;

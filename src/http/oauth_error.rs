@@ -39,6 +39,7 @@ impl Refused {
     fn status(&self) -> StatusCode {
         match self.error {
             _ if self.denied.reason == Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            _ if self.denied.reason == Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             _ if self.denied.reason == Reason::PathUnknown => StatusCode::NOT_FOUND,
             _ if self.denied.reason == Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             OAuthError::InvalidClient => StatusCode::UNAUTHORIZED,

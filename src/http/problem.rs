@@ -53,6 +53,7 @@ impl Problem {
     pub(super) fn denied(call: Call, denied: &Denied) -> Self {
         let status = match denied.reason {
             Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::Overloaded | Reason::JournalUnavailable | Reason::RevocationUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::digest::Digest;
 use crate::domain::id::OperatorName;
 use crate::domain::permission::Origin;
+use crate::http::proxies::Proxies;
 
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -18,6 +20,7 @@ pub struct ServerSettings {
     pub public_url: Origin,
     /// `None` where a proxy ends TLS.
     pub tls: Option<TlsSettings>,
+    pub proxies: Proxies,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +52,8 @@ pub struct PublicLimits {
     pub per_source: Option<NonZeroU32>,
     /// Bytes.
     pub memory: usize,
+    /// A connection of either listener that waits for its next request is closed after this time.
+    pub idle: Duration,
 }
 
 /// The PEM files that a listener serves TLS with.

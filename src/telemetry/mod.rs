@@ -7,9 +7,11 @@ mod logging;
 mod metrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+mod seldom;
 pub mod span;
 
 pub use logging::{
     Log, LogFilter, Spans, register_metrics as register_log_metrics, set_log_filter, start as start_logging,
 };
 pub use metrics::Metrics;
+pub use seldom::Seldom;

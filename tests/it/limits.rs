@@ -54,7 +54,8 @@ async fn dribbled(broker: &Process, head: &[u8]) -> (String, Duration) {
 /// All at once, for each takes as long as the broker's patience: 10 s for a body, 15 s for a head.
 #[tokio::test]
 async fn who_is_slow_is_cut_off() {
-    let broker = Process::start();
+    let more = "[limits]\nidle_connections = \"16s\"\n".to_owned();
+    let broker = Process::with(Plan { more, ..Plan::default() });
     let head = format!("POST /oauth/token HTTP/1.1\r\nhost: x\r\n{FORM}content-length: 1000\r\n\r\n");
     let (silent, undecided, head_only, slow_head, slow_body, stalled_body, kept_alive, h2) = tokio::join!(
         told(&broker, b""),

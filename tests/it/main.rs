@@ -21,6 +21,7 @@ mod kill_switch;
 mod laws;
 mod layout;
 mod limits;
+mod listeners;
 mod log_lines;
 mod log_of_stops;
 mod lost;

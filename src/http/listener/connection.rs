@@ -4,10 +4,13 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -21,36 +24,99 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::Patience;
-use super::activity::Activity;
+use super::activity::{Activity, Due};
 use super::counted::{Answered, Asked, Metered, Tally, Underway};
-use super::room::Seat;
-use crate::http::call::{Crowded, Peer};
-use crate::http::tls::{ClientChain, Tls};
+use super::greeting::{self, Speaks};
+use super::room::{Room, Seat};
+use super::spoken::Spoken;
+use crate::domain::reason::Reason;
+use crate::http::call::{Peer, Unserved};
+use crate::http::proxies::Proxies;
+use crate::http::tls::{ClientChain, HANDSHAKE_PATIENCE, Tls};
+use crate::telemetry::Seldom;
 
 /// What every connection of a listener shares.
 pub(super) struct Server {
     pub(super) http: auto::Builder<TokioExecutor>,
     pub(super) tls: Option<Arc<Tls>>,
+    pub(super) room: Arc<Room>,
+    pub(super) proxies: Arc<Proxies>,
     pub(super) router: Router,
     pub(super) patience: Patience,
     pub(super) stopping: watch::Receiver<bool>,
+    /// Lines about clients that speak another protocol.
+    pub(super) strange: Seldom,
+}
+
+/// Whose requests come over a connection.
+struct From {
+    peer: IpAddr,
+    chain: Option<ClientChain>,
+    /// Why none of them is served.
+    unserved: Option<Reason>,
 }
 
 impl Server {
     /// Serves `stream` to its end, which comes early where others need its seat.
-    pub(super) async fn serve(&self, stream: TcpStream, peer: IpAddr, seat: Seat) {
+    pub(super) async fn serve(&self, mut stream: TcpStream, mut peer: IpAddr, mut seat: Seat) {
+        if self.proxies.announces(peer) {
+            let announced = tokio::select! {
+                biased;
+                () = seat.ended() => return,
+                announced = self.first(self.patience.header, greeting::announced(&mut stream)) => announced,
+            };
+            match announced {
+                Some(Ok(caller)) => peer = caller.unwrap_or(peer),
+                Some(Err(error)) => return self.tell(|others| {
+                    tracing::warn!(%peer, %error, others, "a trusted proxy's connection was closed: set up the PROXY protocol there, or server.forwarded here");
+                }),
+                None => return,
+            }
+            // From here on it counts for the caller. The old seat is given back last, so that no other gets in between.
+            let Some(own) = self.room.take(peer) else { return };
+            seat = own;
+        }
         let tally = Tally::new(seat, self.tls.is_some());
-        let stream = Metered { stream, tally: Arc::clone(&tally) };
         let served = async {
-            match &self.tls {
-                None => self.converse(stream, peer, None, &tally).await,
-                Some(tls) => self.converse_securely(tls, stream, peer, &tally).await,
+            let wait = self.tls.as_ref().map_or(self.patience.header, |_| HANDSHAKE_PATIENCE);
+            let Some(Ok(speaks)) = self.first(wait, greeting::speaks(&stream)).await else { return };
+            let stream = Metered { stream, tally: Arc::clone(&tally) };
+            let from = |unserved| From { peer, chain: None, unserved };
+            match (&self.tls, speaks) {
+                (None, Speaks::Tls) => self.tell(|others| {
+                    tracing::warn!(%peer, others, "a client began TLS on a listener without TLS, and was closed: it asks https:// instead of http://, or [server] tls is missing");
+                }),
+                (None, _) => self.converse(stream, from(None), &tally).await,
+                (Some(_), Speaks::Http) => {
+                    self.tell(|others| {
+                        tracing::warn!(%peer, others, "a client spoke plain http to a listener with TLS: it asks http:// instead of https://");
+                    });
+                    self.converse(stream, from(Some(Reason::TlsRequired)), &tally).await;
+                }
+                (Some(tls), _) => self.converse_securely(tls, stream, peer, &tally).await,
             }
         };
         tokio::select! {
             biased;
             () = tally.seat.ended() => tracing::debug!(%peer, "closed to make room for others"),
             () = served => {}
+        }
+    }
+
+    /// What comes first on a connection; `None` when it does not come in time, or when the order to stop does.
+    async fn first<T>(&self, time: Duration, coming: impl Future<Output = T>) -> Option<T> {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            biased;
+            came = tokio::time::timeout(time, coming) => came.ok(),
+            _ = stopping.wait_for(|stop| *stop) => None,
+        }
+    }
+
+    /// Writes a line about a strange client, if one is due.
+    fn tell(&self, line: impl FnOnce(u64)) {
+        if let Some(others) = self.strange.due() {
+            line(others);
         }
     }
 
@@ -63,7 +129,7 @@ impl Server {
         match shaken {
             Ok((stream, chain)) => {
                 tally.shook_hands();
-                self.converse(stream, peer, chain, tally).await;
+                self.converse(stream, From { peer, chain, unserved: None }, tally).await;
             }
             Err(error) => tracing::debug!(%peer, %error, "TLS handshake"),
         }
@@ -73,49 +139,57 @@ impl Server {
     fn answer(
         &self,
         request: hyper::Request<Incoming>,
-        peer: IpAddr,
-        chain: Option<&ClientChain>,
+        from: &From,
         tally: &Arc<Tally>,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + use<> {
-        activity.note();
+        let http2 = request.version() == Version::HTTP_2;
+        activity.note_request(http2);
         let underway = Underway::begin(tally, &request);
-        let crowded = underway.is_err();
+        let unserved = from.unserved.or(underway.is_err().then_some(Reason::Overloaded));
         let underway = underway.unwrap_or_else(|_| Underway::uncounted(tally));
         let mut request: Request = request.map(|body| {
             if body.is_end_stream() {
                 underway.is_whole();
             }
-            if crowded {
+            if unserved.is_some() {
                 Body::empty()
             } else {
                 Body::new(Asked { body, taken: 0, underway: Arc::clone(&underway) })
             }
         });
-        if crowded {
-            request.extensions_mut().insert(Crowded);
+        if let Some(reason) = unserved {
+            request.extensions_mut().insert(Unserved(reason));
         }
-        request.extensions_mut().insert(Peer(peer));
+        let caller = self.proxies.caller(from.peer, request.headers());
+        let chain = self.proxies.chain(from.peer, request.headers()).or_else(|| from.chain.clone());
+        request.extensions_mut().insert(Peer(caller));
         if let Some(chain) = chain {
-            request.extensions_mut().insert(chain.clone());
+            request.extensions_mut().insert(chain);
         }
+        let closes = from.unserved.is_some() && !http2;
         let (answering, note) = (self.router.clone().oneshot(request), Arc::clone(activity));
         async move {
-            let answer = answering.await?;
+            let mut answer = answering.await?;
             underway.is_answered();
+            if closes {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(answer.map(|body| Answered { body, underway, note }))
         }
     }
 
     /// Serves `stream` to its end. Dropping a connection that is over time closes it.
-    async fn converse<S>(&self, stream: S, peer: IpAddr, chain: Option<ClientChain>, tally: &Arc<Tally>)
+    async fn converse<S>(&self, stream: S, from: From, tally: &Arc<Tally>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::new());
+        let peer = from.peer;
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
-            self.answer(request, peer, chain.as_ref(), tally, &activity)
+            self.answer(request, &from, tally, &activity)
         });
+        let stream = Spoken::new(stream, peer, &self.router, tally, &activity);
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         // Polled when it has news and not with the connection, which is polled some times for each request.
         let mut beside = FuturesUnordered::<BoxFuture<'_, Beside>>::new();
@@ -135,16 +209,17 @@ impl Server {
                 }
                 Some(news) = beside.next() => news,
             };
-            match (news, activity.idle()) {
-                (Beside::Stop, _) => {}
-                (Beside::Due, _) if ending => return,
-                // Not one whole head of a request, for which HTTP/1.1 alone has a time-out.
-                (Beside::Due, None) => return,
-                (Beside::Due, Some(idle)) if idle < self.patience.stall => {
-                    beside.push(due(self.patience.stall - idle));
-                    continue;
-                }
-                (Beside::Due, Some(_)) => tracing::debug!(%peer, "nothing came or went on a connection"),
+            match news {
+                Beside::Stop => {}
+                Beside::Due if ending => return,
+                Beside::Due => match activity.due(&self.patience, tally.has_requests()) {
+                    Due::Later(time) => {
+                        beside.push(due(time));
+                        continue;
+                    }
+                    Due::Idle => tracing::debug!(%peer, "nothing came or went on a connection"),
+                    Due::NoHead => return,
+                },
             }
             ending = true;
             connection.as_mut().graceful_shutdown();

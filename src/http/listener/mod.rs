@@ -6,12 +6,14 @@
 mod activity;
 mod connection;
 mod counted;
+mod greeting;
 mod metrics;
 mod room;
+mod spoken;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,9 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use crate::http::proxies::Proxies;
 use crate::http::tls::Tls;
+use crate::telemetry::Seldom;
 use connection::Server;
 pub use metrics::register as register_metrics;
 pub(in crate::http) use room::Full;
@@ -41,13 +45,17 @@ const MAX_HEADERS: usize = 64;
 pub(in crate::http) const MAX_BODY: usize = 64 * 1024;
 /// After a failed accept, such as «too many open files».
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two lines about what strangers or a lack of file descriptors can cause again and again.
+const LINES: Duration = Duration::from_secs(60);
 
 /// How long a connection is waited for. The handshake of TLS has its own time before this.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
-    /// For the head of a request to arrive, and for an idle connection of HTTP/1.1.
+    /// For the head of a request to arrive, from its first byte on; the first one from the connection's begin on.
     header: Duration,
-    /// Without a request that arrives or a piece of an answer that is taken: longer than any handler needs.
+    /// Between two requests.
+    idle: Duration,
+    /// For a request without a piece of its answer that is taken: longer than any handler needs.
     /// Ends clients that stop reading, whether they do so in TCP or in HTTP/2.
     stall: Duration,
     /// After the order to stop, for requests in flight.
@@ -55,11 +63,10 @@ struct Patience {
 }
 
 impl Patience {
-    const USUAL: Self = Self {
-        header: Duration::from_secs(15),
-        stall: Duration::from_secs(60),
-        grace: Duration::from_secs(10),
-    };
+    fn usual(idle: Duration) -> Self {
+        let [header, stall, grace] = [15, 60, 10].map(Duration::from_secs);
+        Self { header, idle, stall, grace }
+    }
 }
 
 /// Binds `address` on the runtime that is to serve it.
@@ -73,36 +80,45 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `router` until `shutdown` is true and what was in flight is answered; over TLS where `tls` is given.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    room: Arc<Room>,
-    router: Router,
-    shutdown: watch::Receiver<bool>,
-) {
-    serve_with(Patience::USUAL, listener, tls, room, router, shutdown).await;
+/// What a listener serves with.
+#[derive(Debug)]
+pub struct Manner {
+    /// None: plain http.
+    pub tls: Option<Arc<Tls>>,
+    pub room: Arc<Room>,
+    /// A connection without a request is closed after this time.
+    pub idle: Duration,
+    pub proxies: Arc<Proxies>,
+}
+
+/// Serves `router` until `shutdown` is true and what was in flight is answered.
+pub async fn serve(listener: TcpListener, manner: Manner, router: Router, shutdown: watch::Receiver<bool>) {
+    serve_with(Patience::usual(manner.idle), listener, manner, router, shutdown).await;
 }
 
 async fn serve_with(
     patience: Patience,
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    room: Arc<Room>,
+    manner: Manner,
     router: Router,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let server = Arc::new(Server { http: http(patience), tls, router, patience, stopping: shutdown.clone() });
+    let Manner { tls, room, proxies, .. } = manner;
+    let (stopping, strange) = (shutdown.clone(), Seldom::every(LINES));
+    let server = Server { http: http(patience), tls, room, proxies, router, patience, stopping, strange };
+    let (server, refused) = (Arc::new(server), Seldom::every(LINES));
+    let room = &server.room;
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, room, &refused) => accepted,
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
         let Some((stream, peer)) = accepted else { continue };
         // Without a seat the connection is closed.
-        let Some(seat) = room.take(peer.ip()) else { continue };
+        let seat = if server.proxies.trusts(peer) { Some(room.take_shared(peer)) } else { room.take(peer) };
+        let Some(seat) = seat else { continue };
         let server = Arc::clone(&server);
-        tokio::spawn(async move { server.serve(stream, peer.ip(), seat).await });
+        tokio::spawn(async move { server.serve(stream, peer, seat).await });
     }
     drop(listener);
     // Each connection ends itself within the grace; the second is for the last of them.
@@ -111,17 +127,20 @@ async fn serve_with(
     }
 }
 
-async fn accept(listener: &TcpListener, room: &Room) -> Option<(TcpStream, SocketAddr)> {
+/// The next connection and the address it comes from, which is IPv4 where the caller's is.
+async fn accept(listener: &TcpListener, room: &Room, refused: &Seldom) -> Option<(TcpStream, IpAddr)> {
     room.vacancy().await;
     match listener.accept().await {
         Ok((stream, peer)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY");
             }
-            Some((stream, peer))
+            Some((stream, peer.ip().to_canonical()))
         }
         Err(error) => {
-            tracing::warn!(%error, "accept");
+            if let Some(others) = refused.due() {
+                tracing::warn!(%error, others, "a connection cannot be accepted; «too many open files» asks for a higher `ulimit -n`");
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
@@ -134,7 +153,8 @@ fn http(patience: Patience) -> auto::Builder<TokioExecutor> {
         .http1()
         // Without a timer the time-out does nothing.
         .timer(TokioTimer::new())
-        .header_read_timeout(patience.header)
+        // See `Activity`: an idle connection waits longer than one that has begun a head.
+        .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD);
     server

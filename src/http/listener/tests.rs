@@ -14,6 +14,7 @@ use crate::http::settings::Bounds;
 
 const SHORT: Patience = Patience {
     header: Duration::from_millis(300),
+    idle: Duration::from_millis(1500),
     stall: Duration::from_millis(700),
     grace: Duration::from_millis(500),
 };
@@ -62,7 +63,8 @@ async fn bench() -> Bench {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let served = tokio::spawn(serve_with(SHORT, listener, None, room, router, stopping));
+    let manner = Manner { tls: None, room, idle: SHORT.idle, proxies: Arc::default() };
+    let served = tokio::spawn(serve_with(SHORT, listener, manner, router, stopping));
     Bench { address, let_go, stop, served }
 }
 
@@ -176,7 +178,22 @@ async fn a_connection_in_use_stays_open_as_long_as_it_is() {
         assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "after {:?}", begun.elapsed());
         tokio::time::sleep(SHORT.header / 3).await;
     }
-    assert!(open_for(stream).await < SHORT.header + Duration::from_secs(1));
+    assert!(open_for(stream).await < SHORT.idle + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn an_idle_connection_waits_longer_than_one_that_has_begun_a_head() {
+    let bench = bench().await;
+    let after_an_answer = async |then: &[u8]| {
+        let mut stream = bench.connect(&request("/")).await;
+        let mut answer = [0; 1024];
+        let _ = stream.read(&mut answer).await.unwrap();
+        stream.write_all(then).await.unwrap();
+        open_for(stream).await
+    };
+    let (idle, begun) = tokio::join!(after_an_answer(b""), after_an_answer(b"GET / HT"));
+    assert!(idle >= SHORT.idle - SHORT.header && idle < SHORT.idle + Duration::from_secs(1), "{idle:?}");
+    assert!(begun >= SHORT.header / 2 && begun < SHORT.idle - SHORT.header, "{begun:?}");
 }
 
 #[tokio::test]

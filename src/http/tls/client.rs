@@ -17,7 +17,7 @@ use rustls::{
 const MAX_CHAIN: usize = 10;
 
 /// The certificates that the client of this connection sent, its own first; in each request's extensions, and
-/// missing where it sent none.
+/// missing where it sent none. A trusted proxy may have been shown them instead (`server.client_certificate_header`).
 ///
 /// # Danger
 /// The client has shown that it holds the private key of the first certificate, and **nothing else is known**.

@@ -37,7 +37,7 @@ pub use metrics::register as register_metrics;
 pub use watch::Watch;
 
 /// Without a byte from the client, a handshake is ended.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// For a whole handshake. Long, for when thousands begin at once, most of them wait for this machine.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long before its end a certificate is called old.
@@ -67,7 +67,7 @@ struct Serving {
 /// A connection that never came to speak.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
-    #[error("nothing came for {PATIENCE:?}, or the handshake took longer than {LONGEST:?}")]
+    #[error("nothing came for {HANDSHAKE_PATIENCE:?}, or the handshake took longer than {LONGEST:?}")]
     Slow,
     #[error(transparent)]
     Failed(#[from] std::io::Error),
@@ -126,7 +126,7 @@ impl Tls {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.serving.load().config));
         let mut accepting = pin!(acceptor.accept(stream));
         let begun = Instant::now();
-        let mut wait = PATIENCE;
+        let mut wait = HANDSHAKE_PATIENCE;
         let stream = loop {
             tokio::select! {
                 // What has arrived is read before anybody is called slow.
@@ -134,7 +134,7 @@ impl Tls {
                 done = &mut accepting => break done?,
                 () = tokio::time::sleep(wait) => {}
             }
-            wait = PATIENCE.saturating_sub(quiet());
+            wait = HANDSHAKE_PATIENCE.saturating_sub(quiet());
             if wait.is_zero() || begun.elapsed() >= LONGEST {
                 return Err(HandshakeError::Slow);
             }

@@ -26,6 +26,7 @@ fn status(reason: Reason) -> &'static str {
         OAuthError::TemporarilyUnavailable => "503",
         OAuthError::ServerError => "500",
         _ if reason == Reason::TooLarge => "413",
+        _ if reason == Reason::HeadTooLarge => "431",
         _ if reason == Reason::PathUnknown => "404",
         _ if reason == Reason::MethodNotAllowed => "405",
         _ => "400",

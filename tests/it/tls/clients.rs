@@ -1,11 +1,12 @@
 //! Certificates of clients: what is asked, what is taken, and that none of it is trusted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Extension;
 use axum::routing::get;
 use axum::{Router, http::StatusCode};
-use hallpass::http::listener::{self, Room};
+use hallpass::http::listener::{self, Manner, Room};
 use hallpass::http::settings::{Bounds, ClientCertificates, TlsSettings};
 use hallpass::http::tls::{ClientChain, Tls};
 use rustls::ALL_VERSIONS;
@@ -26,7 +27,8 @@ async fn mirror(files: &Files, clients: ClientCertificates) -> (String, watch::S
     let router = Router::new().route("/", get(show));
     let (stop, stopping) = watch::channel(false);
     let room = Room::new(Bounds { connections: 100, per_source: 100, memory: 64 << 20 });
-    tokio::spawn(listener::serve(listener, Some(tls), room, router, stopping));
+    let manner = Manner { tls: Some(tls), room, idle: Duration::from_secs(75), proxies: Arc::default() };
+    tokio::spawn(listener::serve(listener, manner, router, stopping));
     (address, stop)
 }
 

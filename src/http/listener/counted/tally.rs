@@ -105,6 +105,11 @@ impl Tally {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a request is underway.
+    pub(in crate::http::listener) fn has_requests(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn taken_from_buffers(&self) {
         self.arrived.store(0, Ordering::Relaxed);
     }

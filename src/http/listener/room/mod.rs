@@ -141,8 +141,18 @@ impl Room {
             self.shed.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        Some(self.seat(&mut taken, source, false))
+    }
+
+    /// A seat for a connection from `peer`, which speaks for many sources and has no share of its own.
+    pub(super) fn take_shared(self: &Arc<Self>, peer: IpAddr) -> Seat {
+        self.seat(&mut self.lock(), network(peer), true)
+    }
+
+    fn seat(self: &Arc<Self>, taken: &mut Taken, source: IpAddr, shared: bool) -> Seat {
         let standing = Arc::new(Standing {
             source,
+            shared,
             begun: self.begun,
             progress: AtomicU64::new(millis(self.begun)),
             ours: AtomicUsize::new(0),
@@ -156,7 +166,7 @@ impl Room {
         taken.sources.entry(source).or_default().connections += 1;
         taken.add(source, CONNECTION);
         taken.seats.insert(number, Arc::clone(&standing));
-        Some(Seat { room: Arc::clone(self), number, standing })
+        Seat { room: Arc::clone(self), number, standing }
     }
 
     /// Waits until every connection has left.

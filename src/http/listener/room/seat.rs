@@ -16,6 +16,8 @@ pub(super) const STEP: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) source: IpAddr,
+    /// It speaks for many sources, so that no source's share bounds it.
+    pub(super) shared: bool,
     pub(super) begun: Instant,
     /// When its client last did something useful; milliseconds after `begun`.
     pub(super) progress: AtomicU64,
@@ -54,13 +56,17 @@ impl Seat {
         }
         let more = needs.next_multiple_of(STEP).saturating_sub(self.standing.has.load(Ordering::Relaxed));
         let (source, room) = (self.standing.source, &self.room);
-        let own = |taken: &Taken| taken.sources.get(&source).map_or(0, |share| share.memory);
+        let shared = self.standing.shared;
+        let own = |taken: &Taken| match taken.sources.get(&source) {
+            Some(share) if !shared => share.memory,
+            _ => 0,
+        };
         let fits = |taken: &Taken| {
-            taken.memory + more <= room.bounds.memory && own(taken) + more <= room.source_memory
+            taken.memory + more <= room.bounds.memory && (shared || own(taken) + more <= room.source_memory)
         };
         if !fits(&taken) {
             // There is room again when those are gone, for whoever asks then.
-            let only = (own(&taken) + more > room.source_memory).then_some(source);
+            let only = (!shared && own(&taken) + more > room.source_memory).then_some(source);
             room.close_stalled(&mut taken, more, only);
             self.standing.needs.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Full);

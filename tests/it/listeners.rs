@@ -1,0 +1,187 @@
+//! What the listeners say to clients that speak another protocol, or speak for somebody else.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::process::{Plan, Process, eventually, exchange};
+use crate::support::tls::{Authority, Files};
+
+/// A broker with more keys in `[server]`.
+fn broker(keys: &str, plan: Plan) -> Process {
+    let mut broker = Process::prepare(plan);
+    let file = broker.file("hallpass.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("[server]\n", &format!("[server]\n{keys}\n"), 1)).unwrap();
+    broker.boot();
+    broker
+}
+
+/// Sends `bytes` and reads until the other side closes.
+async fn told(url: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    assert!(read.is_ok(), "not closed after {:?}", String::from_utf8_lossy(bytes));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Status, headers and JSON of an answer by hand.
+fn parts(answer: &str) -> (u16, String, Value) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_ascii_lowercase(), serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}")))
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_in_the_listeners_own_form() {
+    let broker = Process::start();
+    let large = format!("GET /readyz HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "a".repeat(40 << 10));
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(70 << 10));
+    let many = format!("GET /readyz HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
+    let after_one = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nno request\r\n\r\n";
+    for (bytes, status, reason) in [
+        (large.as_str(), 431, "head_too_large"),
+        (&long, 431, "head_too_large"),
+        (&many, 431, "head_too_large"),
+        ("no request\r\n\r\n", 400, "request_malformed"),
+        ("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: no number\r\n\r\n", 400, "request_malformed"),
+    ] {
+        for (listener, kind) in
+            [(&broker.public, "application/json"), (&broker.admin, "application/problem+json")]
+        {
+            let (told, head, body) = parts(&told(listener, bytes.as_bytes()).await);
+            assert_eq!((told, body["reason"].as_str()), (status, Some(reason)), "{head}");
+            assert!(head.contains(&format!("content-type: {kind}")), "{head}");
+            let id = body["request_id"].as_str().unwrap();
+            assert!(head.contains(&format!("x-request-id: {id}")), "{head}");
+            assert!(head.contains("connection: close") && head.contains("date: "), "{head}");
+        }
+    }
+    let both = told(&broker.public, after_one.as_bytes()).await;
+    assert!(both.starts_with("HTTP/1.1 200 OK") && both.contains("request_malformed"), "{both}");
+    // Each of them is a line of the log, found by the id that the caller was told.
+    eventually("lines", || async { broker.log().matches("\"status\":431").count() >= 6 }).await;
+}
+
+#[tokio::test]
+async fn http_on_a_port_with_tls_is_told_so_and_logged_once() {
+    let files = Files::of(&Authority::new().pair("127.0.0.1"));
+    let more = files.section("server") + &files.section("admin");
+    let broker = Process::with(Plan { more, ..Plan::default() });
+    let form = exchange(&broker.proof());
+    let post =
+        format!("POST /oauth/token HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{form}", form.len());
+    for _ in 0..3 {
+        for listener in [&broker.public, &broker.admin] {
+            for request in ["GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n", &post] {
+                let begun = Instant::now();
+                let (status, head, body) = parts(&told(listener, request.as_bytes()).await);
+                assert_eq!((status, body["reason"].as_str()), (400, Some("tls_required")), "{head}");
+                assert!(body.to_string().contains("https://"), "{body}");
+                assert!(head.contains("connection: close"), "{head}");
+                assert!(begun.elapsed() < Duration::from_secs(5));
+            }
+        }
+    }
+    let lines = || broker.log().matches("spoke plain http").count();
+    eventually("a line", || async { lines() == 2 }).await;
+}
+
+#[tokio::test]
+async fn tls_on_a_plain_port_is_closed_and_logged_once() {
+    let broker = Process::start();
+    for _ in 0..3 {
+        for listener in [&broker.public, &broker.admin] {
+            // A client's hello, as far as its first bytes.
+            let begun = Instant::now();
+            assert_eq!(told(listener, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await, "");
+            assert!(begun.elapsed() < Duration::from_secs(5));
+        }
+    }
+    eventually("a line", || async { broker.log().matches("began TLS on a listener without").count() == 2 })
+        .await;
+    broker.exchange().await.token();
+}
+
+/// Whom the broker took for the caller of a refused request that began with `first`.
+async fn caller(broker: &Process, first: &str, headers: &str) -> String {
+    let request = format!(
+        "{first}POST /oauth/token HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: 0\r\n\r\n"
+    );
+    let (_, _, body) = parts(&told(&broker.public, request.as_bytes()).await);
+    let id = body["request_id"].as_str().unwrap().to_owned();
+    let find = || {
+        let log = broker.log();
+        let line = log.lines().find(|line| line.contains(&id) && line.contains("\"message\":\"call\""))?;
+        let line: Value = serde_json::from_str(line).unwrap();
+        Some(line["fields"]["peer"].as_str().unwrap().to_owned())
+    };
+    eventually("the call", || async { find().is_some() }).await;
+    let event = broker
+        .events(None)
+        .into_iter()
+        .rev()
+        .find(|event| event.request.is_some_and(|request| request.to_string() == id));
+    let found = find().unwrap();
+    if let Some(peer) = event.and_then(|event| event.peer) {
+        assert_eq!(peer.to_string(), found, "the event says the same");
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_who_calls_and_nobody_else_does() {
+    let xff = "x-forwarded-for: 203.0.113.7, 192.0.2.1\r\nforwarded: for=198.51.100.1\r\n";
+    let trusting = broker("trusted_proxies = [\"127.0.0.0/8\"]", Plan::default());
+    assert_eq!(caller(&trusting, "", xff).await, "192.0.2.1");
+    assert_eq!(caller(&trusting, "", "").await, "127.0.0.1");
+    let other = broker("trusted_proxies = [\"10.0.0.0/8\"]", Plan::default());
+    assert_eq!(caller(&other, "", xff).await, "127.0.0.1");
+    // The limit of refusals counts for the caller and not for the proxy.
+    let limited = broker(
+        "trusted_proxies = [\"127.0.0.1\"]\nforwarded = \"forwarded\"",
+        Plan { more: "[limits]\nrefusals_per_minute = 1\n".to_owned(), ..Plan::default() },
+    );
+    let refused = async |address: &str| {
+        let request = limited.request("no proof").header("forwarded", format!("for={address}"));
+        crate::support::process::read(request).await.reason()
+    };
+    assert_eq!(refused("192.0.2.1").await, "proof_malformed");
+    assert_eq!(refused("192.0.2.1").await, "rate_limited");
+    assert_eq!(refused("192.0.2.2").await, "proof_malformed");
+}
+
+#[tokio::test]
+async fn the_proxy_protocol_comes_first_from_a_trusted_proxy() {
+    let keys = "trusted_proxies = [\"127.0.0.1\"]\nforwarded = \"proxy-protocol\"";
+    let trusting = broker(keys, Plan::default());
+    let v1 = "PROXY TCP4 192.0.2.1 127.0.0.1 4711 8700\r\n";
+    assert_eq!(caller(&trusting, v1, "x-forwarded-for: 203.0.113.7\r\n").await, "192.0.2.1");
+    assert_eq!(caller(&trusting, "PROXY UNKNOWN\r\n", "").await, "127.0.0.1");
+    let v2 = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\0\x01\0\x02";
+    assert_eq!(caller(&trusting, v2, "").await, "10.1.2.3");
+    // Without the header a connection is closed: it could be anybody's.
+    assert_eq!(told(&trusting.public, b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
+    eventually("a line", || async { trusting.log().contains("no header of the PROXY protocol") }).await;
+    // The header is behind nobody else's connection.
+    let plain = Process::start();
+    let answer = told(&plain.public, format!("{v1}GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_address_of_another_host_is_told_so() {
+    let plan = Plan::default();
+    let broker = Process::prepare(plan);
+    let file = broker.file("hallpass.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("127.0.0.1:0", "192.0.2.1:8700", 1)).unwrap();
+    let (_, said) = crate::support::process::hallpass(&["serve", "--config"], &file);
+    assert!(said.contains("192.0.2.1:8700") && said.contains("not an address of this host"), "{said}");
+    assert!(!said.contains("another broker"), "{said}");
+}
