@@ -1,7 +1,6 @@
 //! Delegation: the parent's token that a sub-agent's is handed down from (RFC 8693 §1.1).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
@@ -23,13 +22,11 @@ pub(super) struct Parent {
 impl Parent {
     /// What is left of the token at `now`.
     pub(super) fn inheritance(&self, now: Timestamp) -> Result<Inheritance, Denied> {
-        match self.claims.exp.saturating_sub(now.seconds()) {
-            left @ 1.. => Ok(Inheritance {
-                permissions: self.permissions.clone(),
-                lifetime: Duration::from_secs(left.unsigned_abs()),
-            }),
-            _ => Err(Reason::ParentInvalid.into()),
+        let lifetime = self.claims.exp.since(now.into());
+        if lifetime.is_zero() {
+            return Err(Reason::ParentInvalid.into());
         }
+        Ok(Inheritance { permissions: self.permissions.clone(), lifetime })
     }
 }
 

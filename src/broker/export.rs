@@ -229,7 +229,7 @@ mod tests {
     fn a_row_has_what_the_event_says() {
         let mut event = Event::new(Timestamp::from_seconds(0), Kind::TokenRefused, Outcome::Refused);
         event.reason = Some("=cmd".to_owned());
-        event.ttl = Some(60);
+        event.ttl = Some(std::time::Duration::from_secs(60).into());
         event.detail = Some("the last".to_owned());
         let mut expected = vec![""; COLUMNS.len()];
         let place = |name: &str| COLUMNS.iter().position(|column| *column == name).unwrap();

@@ -218,7 +218,7 @@ impl Broker {
             parent: parent.map(|parent| parent.jti),
             detail,
             permissions: claims.authorization_details,
-            ttl: Some(grant.ttl.as_secs()),
+            ttl: Some(grant.ttl.into()),
             as_of: Some(as_of),
             registry: Some(claims.registry),
             request: Some(call.request),

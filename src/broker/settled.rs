@@ -11,7 +11,7 @@ use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::domain::request::TokenRequest;
 use crate::domain::revocation::Levels;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{NumericDate, Timestamp};
 use crate::identity::ClientCertificate;
 use crate::token::Claims;
 
@@ -61,16 +61,14 @@ pub(super) fn chain(claims: &Claims) -> String {
 }
 
 /// `ttl`, but not beyond the second `end`; `None` where that is past.
-fn until(ttl: Duration, end: i64, now: Timestamp) -> Option<Duration> {
-    match end.saturating_sub(now.seconds()) {
-        left @ 1.. => Some(ttl.min(Duration::from_secs(left.unsigned_abs()))),
-        _ => None,
-    }
+fn until(ttl: Duration, end: NumericDate, now: Timestamp) -> Option<Duration> {
+    let left = end.since(now.into());
+    (!left.is_zero()).then(|| ttl.min(left))
 }
 
 /// A token never outlives the certificate that it is bound to.
 fn within(ttl: Duration, certificate: &ClientCertificate, now: Timestamp) -> Result<Duration, Denied> {
-    until(ttl, certificate.expires.seconds(), now).ok_or_else(|| Denied {
+    until(ttl, certificate.expires.into(), now).ok_or_else(|| Denied {
         description: Some(
             "the client certificate has expired: get a new one from the SPIFFE Workload API".into(),
         ),

@@ -12,7 +12,7 @@ use crate::domain::id::{AgentId, OperatorName, Owner, RequestId, StopId, TokenId
 use crate::domain::identity::Workload;
 use crate::domain::revocation::{Revision, Target};
 use crate::domain::signing::KeyRecord;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{NumericDate, Seconds, Timestamp};
 
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $text:literal,)* }) => {
@@ -99,9 +99,9 @@ pub struct Event {
     /// The token's `authorization_details`.
     #[serde(default, skip_serializing_if = "permissions_are_none")]
     pub permissions: Permissions,
-    /// Seconds from `at`, whose whole second is the token's `iat`, to its `exp`.
+    /// From `at`, whose whole second is the token's `iat`, to its `exp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<u64>,
+    pub ttl: Option<Seconds>,
     /// The last change of the kill switch that was known: when the token was decided its `as_of`, or when what is
     /// stopped already was stopped again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,10 +180,10 @@ impl Event {
         }
     }
 
-    /// When the issued token expires, in seconds since the epoch.
-    pub fn expires(&self) -> Option<i64> {
-        let ttl = i64::try_from(self.ttl?).ok()?;
-        (self.kind == Kind::TokenIssued).then(|| self.at.seconds().saturating_add(ttl))
+    /// When the issued token expires.
+    pub fn expires(&self) -> Option<NumericDate> {
+        let ttl = self.ttl?;
+        (self.kind == Kind::TokenIssued).then(|| NumericDate::from(self.at) + ttl)
     }
 }
 

@@ -114,10 +114,10 @@ macro_rules! uuid_id {
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid())
             }
 
-            /// When it was made, milliseconds since the epoch, as it says itself.
-            pub fn millis(&self) -> i64 {
+            /// When it was made, as it says itself.
+            pub fn made(&self) -> Timestamp {
                 // The first 48 bits, which fit.
-                (self.0.as_u128() >> 80) as i64
+                Timestamp::from_millis((self.0.as_u128() >> 80) as i64)
             }
 
             /// Random bits of it.

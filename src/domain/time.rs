@@ -12,6 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Before and after every other.
+    pub const MIN: Self = Self(i64::MIN);
+    pub const MAX: Self = Self(i64::MAX);
+
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -87,6 +91,60 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A NumericDate without a fraction (RFC 7519 §2): whole seconds since the Unix epoch, as claims have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NumericDate(i64);
+
+impl NumericDate {
+    pub const fn seconds(self) -> i64 {
+        self.0
+    }
+
+    /// The time from `earlier` to this second; zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Timestamp::from(self).since(earlier.into())
+    }
+}
+
+/// Rounds down.
+impl From<Timestamp> for NumericDate {
+    fn from(at: Timestamp) -> Self {
+        Self(at.seconds())
+    }
+}
+
+impl From<NumericDate> for Timestamp {
+    fn from(date: NumericDate) -> Self {
+        Self::from_seconds(date.0)
+    }
+}
+
+impl std::ops::Add<Seconds> for NumericDate {
+    type Output = Self;
+    fn add(self, rhs: Seconds) -> Self {
+        Self(self.0.saturating_add_unsigned(rhs.0))
+    }
+}
+
+/// A length of time in whole seconds, as `ttl` and `expires_in` have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(u64);
+
+/// Rounds down.
+impl From<Duration> for Seconds {
+    fn from(length: Duration) -> Self {
+        Self(length.as_secs())
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::identity::{VerifiedIdentity, Workload};
 use crate::domain::permission::Origin;
 use crate::domain::receipt::Receipt;
 use crate::domain::revocation::{Holder, Levels, Revision};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{NumericDate, Timestamp};
 
 /// `sub`: `agent:<id>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +74,10 @@ pub struct Claims {
     pub client_id: AgentId,
     /// The origins in the grant; an array even of one.
     pub aud: Vec<Origin>,
-    /// Whole seconds since the epoch, as are `nbf` and `exp`.
-    pub iat: i64,
-    pub nbf: i64,
+    pub iat: NumericDate,
+    pub nbf: NumericDate,
     /// The first second in which the token is dead.
-    pub exp: i64,
+    pub exp: NumericDate,
     pub jti: TokenId,
     pub owner: Owner,
     /// The last change of the kill switch that was known when the token was decided. A token without it was decided
@@ -114,8 +113,7 @@ impl Claims {
         jti: TokenId,
         now: Timestamp,
     ) -> Self {
-        let iat = now.seconds();
-        let life = i64::try_from(grant.ttl.as_secs()).unwrap_or(i64::MAX);
+        let iat = NumericDate::from(now);
         Self {
             iss: Arc::clone(issuer),
             sub: Subject(agent.id.clone()),
@@ -123,7 +121,7 @@ impl Claims {
             aud: grant.permissions.audience(),
             iat,
             nbf: iat,
-            exp: iat.saturating_add(life),
+            exp: iat + grant.ttl.into(),
             jti,
             owner: agent.owner.clone(),
             as_of: Revision::ZERO,

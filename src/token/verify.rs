@@ -1,6 +1,7 @@
 //! The check of an access token: ours, whole, and of this hour.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::domain::digest::Digest;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{NumericDate, Timestamp};
 use crate::token::claims::Claims;
 use crate::token::key::Key;
 
@@ -108,17 +109,17 @@ fn signed(keys: &[Arc<Key>], token: &str) -> Result<Claims, TokenError> {
     if claims.is_consistent() { Ok(claims) } else { Err(TokenError::Claims) }
 }
 
-/// Seconds. Another node, whose clock may be ahead, may have set `nbf`; the end of a token has no leeway.
-const LEEWAY: i64 = 5;
+/// Another node, whose clock may be ahead, may have set `nbf`; the end of a token has no leeway.
+const LEEWAY: Duration = Duration::from_secs(5);
 
 fn of_issuer(claims: &Claims, issuer: &str) -> Result<(), TokenError> {
     if *claims.iss == *issuer { Ok(()) } else { Err(TokenError::Issuer) }
 }
 
 pub(super) fn in_force(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
-    if now.seconds() >= claims.exp {
+    if NumericDate::from(now) >= claims.exp {
         Err(TokenError::Expired)
-    } else if now.seconds().saturating_add(LEEWAY) < claims.nbf {
+    } else if NumericDate::from(now + LEEWAY) < claims.nbf {
         Err(TokenError::NotYetValid)
     } else {
         Ok(())

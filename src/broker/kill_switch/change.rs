@@ -187,7 +187,7 @@ impl KillSwitch {
             _ => Stop {
                 id,
                 target: target.clone(),
-                at: Timestamp::from_millis(id.millis()),
+                at: id.made(),
                 reason: "in the store, which cannot be read now".to_owned(),
                 operator: None,
                 revision: None,

@@ -12,6 +12,7 @@ use super::{NoParameters, Parameters};
 use crate::broker::AgentStatus;
 use crate::domain::agent::IdentityRule;
 use crate::domain::permission::Permission;
+use crate::domain::time::Seconds;
 use crate::http::Gate;
 use crate::http::authorization::AnyRole;
 use crate::http::call::Current;
@@ -44,7 +45,8 @@ pub(super) struct Detail {
     summary: Summary,
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_ttl: Option<u64>,
+    #[schema(value_type = Option<u64>)]
+    max_ttl: Option<Seconds>,
     /// `sender-constrained` where each token must be bound to a key of its holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     require: Option<&'static str>,
@@ -156,7 +158,7 @@ pub(super) async fn show(
     let status = found.ok_or_else(unknown)?;
     Ok(Json(Detail {
         summary: Summary::from(&status),
-        max_ttl: status.agent.max_ttl.map(|ttl| ttl.as_secs()),
+        max_ttl: status.agent.max_ttl.map(|ttl| ttl.into()),
         require: status.agent.requirement(),
         may_delegate_to: status.agent.may_delegate_to.iter().map(ToString::to_string).collect(),
         identities: status.agent.identities.iter().map(Identity::from).collect(),

@@ -21,6 +21,7 @@ use crate::domain::permission::Tier;
 use crate::domain::reason::Reason;
 use crate::domain::request::{DetailRequest, TokenRequest};
 use crate::domain::revocation::Stop;
+use crate::domain::time::Seconds;
 use crate::http::Gate;
 use crate::http::authorization::AnyRole;
 use crate::http::call::Current;
@@ -103,7 +104,8 @@ pub(super) struct Granted {
     #[schema(value_type = Vec<Object>)]
     authorization_details: Permissions,
     /// Seconds.
-    ttl: u64,
+    #[schema(value_type = u64)]
+    ttl: Seconds,
 }
 
 /// As `POST /oauth/token` would answer.
@@ -191,7 +193,7 @@ impl From<Grant> for Granted {
     fn from(grant: Grant) -> Self {
         Self {
             scope: grant.permissions.scope().to_string(),
-            ttl: grant.ttl.as_secs(),
+            ttl: grant.ttl.into(),
             authorization_details: grant.permissions,
         }
     }

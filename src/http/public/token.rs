@@ -14,6 +14,7 @@ use crate::broker::{Call, Denied, Issued, Presented, Proof};
 use crate::domain::grant::Permissions;
 use crate::domain::reason::{OAuthError, Reason};
 use crate::domain::request::{DetailRequest, MAX_DETAILS_BYTES, TokenRequest, TooMuch};
+use crate::domain::time::Seconds;
 use crate::http::Gate;
 use crate::http::body::{Form, said};
 use crate::http::call::Current;
@@ -59,7 +60,7 @@ const KNOWN: &[(&str, bool)] = &[
 struct Answer<'a> {
     issued_token_type: &'static str,
     token_type: &'static str,
-    expires_in: u64,
+    expires_in: Seconds,
     scope: Arc<str>,
     authorization_details: &'a Permissions,
 }
@@ -124,7 +125,7 @@ fn released(issued: &Issued) -> Response {
     let answer = Answer {
         issued_token_type: ACCESS_TOKEN,
         token_type: issued.token_type,
-        expires_in: issued.grant.ttl.as_secs(),
+        expires_in: issued.grant.ttl.into(),
         scope: issued.grant.permissions.scope(),
         authorization_details: &issued.grant.permissions,
     };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -84,11 +85,11 @@ fn live_tokens(
     now: Timestamp,
     mut each: impl FnMut(&str, &Levels) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let since = (now - MAX_TOKEN_LIFETIME).millis() - 1000;
+    let since = now - MAX_TOKEN_LIFETIME - Duration::from_secs(1);
     let head = read_head(connection)?;
-    let first = blocks::edge(connection, blocks::full(head.size), since.saturating_sub(head.span.skew))?;
+    let first = blocks::edge(connection, blocks::full(head.size), since - head.span.skew)?;
     let mut statement = connection.prepare_cached(ISSUED)?;
-    let mut rows = statement.query([sql_int(blocks::first_seq(first)), since, now.seconds()])?;
+    let mut rows = statement.query([sql_int(blocks::first_seq(first)), since.millis(), now.seconds()])?;
     let known: Vec<&Book> = books.iter().map(|book| &**book).collect();
     let mut parents = HashMap::new();
     while let Some(row) = rows.next()? {

@@ -16,6 +16,7 @@ use crate::domain::merkle::{TILE_HEIGHT, leaf_hash};
 use crate::domain::receipt::Receipt;
 use crate::domain::revocation::{Levels, Lift, Point, Revision, Stop, Target, Verdict};
 use crate::domain::signing::{KeyRecord, SealedKey};
+use crate::domain::time::NumericDate;
 use crate::store::write::{Adoption, Issuance, LiftOutcome, Write, Written};
 
 /// A write as the writer takes it: what can be made by the caller's task is made.
@@ -173,7 +174,7 @@ impl<'a> Batch<'a> {
         self.insert.execute(params![
             sql_int(seq),
             &leaf.0[..],
-            row.at,
+            row.at.millis(),
             row.kind,
             row.outcome,
             row.agent.as_ref().map(|agent| agent.as_str()),
@@ -181,7 +182,7 @@ impl<'a> Batch<'a> {
             row.issuer.as_ref().map(|issuer| issuer.as_str()),
             row.token,
             row.request,
-            row.expires,
+            row.expires.map(NumericDate::seconds),
             bytes,
         ])?;
         let open = Arc::make_mut(&mut self.tip.open);

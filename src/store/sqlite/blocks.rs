@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -17,6 +18,7 @@ use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{AgentId, IssuerName, Owner, RequestId, TokenId};
 use crate::domain::merkle::TILE_HEIGHT;
 use crate::domain::revocation::Target;
+use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::record;
 
@@ -24,8 +26,8 @@ use crate::store::record;
 pub(super) const SIZE: u64 = 1 << TILE_HEIGHT;
 
 /// An id holds the millisecond in which it was made, and its event is found by that. An event that comes
-/// later than so many milliseconds after, or before, has the id as a term of its own.
-pub(super) const STRAY: i64 = 1000;
+/// later than this after, or at all before, has the id as a term of its own.
+pub(super) const STRAY: Duration = Duration::from_secs(1);
 
 pub(super) const TABLES: &str = "
 CREATE TABLE blocks(
@@ -93,8 +95,7 @@ impl fmt::Display for Term {
 /// Everything that an event is found by, but its time.
 pub(super) fn terms(event: &Event) -> Vec<Term> {
     let kind = event.kind;
-    let at = event.at.millis();
-    let stray = |made: i64| !(0..=STRAY).contains(&at.saturating_sub(made));
+    let stray = |made: Timestamp| event.at < made || event.at > made + STRAY;
     let resources = event.permissions.resources();
     let mut terms = Vec::with_capacity(6 + resources.len());
     terms.push(Term::Kind(kind));
@@ -102,8 +103,8 @@ pub(super) fn terms(event: &Event) -> Vec<Term> {
     terms.extend(event.agent.clone().map(|agent| Term::Agent(agent, kind)));
     terms.extend(event.owner.clone().map(|owner| Term::Owner(owner, kind)));
     terms.extend(resources.iter().cloned().map(Term::Resource));
-    terms.extend(event.token.filter(|id| stray(id.millis())).map(Term::Token));
-    terms.extend(event.request.filter(|id| stray(id.millis())).map(Term::Request));
+    terms.extend(event.token.filter(|id| stray(id.made())).map(Term::Token));
+    terms.extend(event.request.filter(|id| stray(id.made())).map(Term::Request));
     if matches!(kind, Kind::RevocationStopped | Kind::RevocationLifted) {
         terms.extend(event.target.clone().map(Term::Target));
     }
@@ -119,13 +120,13 @@ pub(super) fn terms(event: &Event) -> Vec<Term> {
 /// What is entered of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Entry {
-    /// The earliest and the latest `at` in it, milliseconds.
-    span: Option<(i64, i64)>,
+    /// The earliest and the latest `at` in it.
+    span: Option<(Timestamp, Timestamp)>,
     terms: HashSet<Term>,
 }
 
 impl Entry {
-    pub(super) fn note(&mut self, at: i64, terms: &[Term]) {
+    pub(super) fn note(&mut self, at: Timestamp, terms: &[Term]) {
         let (earliest, latest) = self.span.unwrap_or((at, at));
         self.span = Some((earliest.min(at), latest.max(at)));
         for term in terms {
@@ -149,7 +150,7 @@ impl Entry {
     /// Enters the block, which is full. In order, for whoever is first in a page of the index is next to
     /// whoever is second.
     pub(super) fn write(&self, connection: &Connection, block: u64) -> rusqlite::Result<()> {
-        let (earliest, latest) = self.span.unwrap_or_default();
+        let (earliest, latest) = self.span.map_or((0, 0), |(first, last)| (first.millis(), last.millis()));
         let sql = "INSERT INTO blocks(block, earliest, latest) VALUES (?1, ?2, ?3)";
         connection.prepare_cached(sql)?.execute(params![sql_int(block), earliest, latest])?;
         let mut insert = connection.prepare_cached("INSERT INTO terms(term, block) VALUES (?1, ?2)")?;
@@ -173,7 +174,7 @@ impl Entry {
             let seq = row.get::<_, i64>(0)?.unsigned_abs();
             let event = record::parse(seq, row.get_ref(1)?.as_str().unwrap_or_default())
                 .map_err(|problem| StoreError::Damaged(format!("event {seq}: {problem}")))?;
-            entry.note(event.at.millis(), &terms(&event));
+            entry.note(event.at, &terms(&event));
         }
         Ok(entry)
     }
@@ -182,7 +183,9 @@ impl Entry {
     pub(super) fn has_times_of(&self, connection: &Connection, block: u64) -> rusqlite::Result<bool> {
         let sql = "SELECT earliest, latest FROM blocks WHERE block = ?1";
         let mut statement = connection.prepare_cached(sql)?;
-        let stored = statement.query_row([sql_int(block)], |row| Ok((row.get(0)?, row.get(1)?)));
+        let stored = statement.query_row([sql_int(block)], |row| {
+            Ok((Timestamp::from_millis(row.get(0)?), Timestamp::from_millis(row.get(1)?)))
+        });
         Ok(stored.optional()? == self.span)
     }
 }
@@ -190,13 +193,13 @@ impl Entry {
 /// The first full block that is not all before the time `at`, give or take `skew`, the most by which any
 /// time in the log is before an earlier one: every event in an earlier block is before `at + skew`, every one
 /// in a later block at or after `at - skew`. Found by halving, for times are nearly in order.
-pub(super) fn edge(connection: &Connection, full: u64, at: i64) -> rusqlite::Result<u64> {
+pub(super) fn edge(connection: &Connection, full: u64, at: Timestamp) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached("SELECT latest FROM blocks WHERE block = ?1")?;
     let (mut low, mut high) = (0, full);
     while low < high {
         let middle = low + (high - low) / 2;
         let latest: Option<i64> = statement.query_row([sql_int(middle)], |row| row.get(0)).optional()?;
-        if latest.is_some_and(|latest| latest < at) {
+        if latest.is_some_and(|latest| latest < at.millis()) {
             low = middle + 1;
         } else {
             high = middle;
@@ -211,7 +214,7 @@ pub(super) enum Blocks {
     /// Those that hold this term.
     With(Term),
     /// Those between these two, both included, that hold a time at or after the first and before the second.
-    Within { first: u64, last: u64, since: i64, until: i64 },
+    Within { first: u64, last: u64, since: Timestamp, until: Timestamp },
 }
 
 impl Blocks {
@@ -231,7 +234,7 @@ impl Blocks {
                 let sql = "SELECT block FROM blocks WHERE block >= ?1 AND block <= ?2
                      AND latest >= ?3 AND earliest < ?4 ORDER BY block DESC LIMIT 1";
                 let last = (*last).min(block);
-                let bounds = params![sql_int(*first), sql_int(last), since, until];
+                let bounds = params![sql_int(*first), sql_int(last), since.millis(), until.millis()];
                 connection.prepare_cached(sql)?.query_row(bounds, read).optional()?
             }
         };

@@ -3,6 +3,7 @@
 use super::blocks::{self, Term};
 use crate::domain::event::Event;
 use crate::domain::id::{AgentId, IssuerName, Owner};
+use crate::domain::time::{NumericDate, Timestamp};
 use crate::store::record;
 
 /// An event without its `seq`.
@@ -17,7 +18,7 @@ pub(super) struct Draft {
 /// What tells the events of a block apart in a search. `audit verify` compares each with what the bytes say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Columns {
-    pub(super) at: i64,
+    pub(super) at: Timestamp,
     pub(super) kind: &'static str,
     pub(super) outcome: &'static str,
     pub(super) agent: Option<AgentId>,
@@ -26,14 +27,13 @@ pub(super) struct Columns {
     pub(super) issuer: Option<IssuerName>,
     pub(super) token: Option<String>,
     pub(super) request: Option<String>,
-    /// Seconds since the epoch.
-    pub(super) expires: Option<i64>,
+    pub(super) expires: Option<NumericDate>,
 }
 
 impl Columns {
     pub(super) fn of(event: &Event) -> Self {
         Self {
-            at: event.at.millis(),
+            at: event.at,
             kind: event.kind.as_str(),
             outcome: event.outcome.as_str(),
             agent: event.agent.clone(),

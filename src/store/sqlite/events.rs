@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -13,6 +14,7 @@ use super::tip::read_head;
 use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
 use crate::domain::revocation::Target;
+use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::head::HeadRow;
 use crate::store::record;
@@ -35,24 +37,27 @@ impl<'a> Search<'a> {
     ) -> rusqlite::Result<Self> {
         let mut conditions = Vec::new();
         // An event has its id as a term, or is of about the time that the id says.
-        let id = |term, made: i64| -> rusqlite::Result<Vec<Blocks>> {
-            Ok(vec![Blocks::With(term), within(connection, head, made, made.saturating_add(STRAY + 1))?])
+        let id = |term, made: Timestamp| -> rusqlite::Result<Vec<Blocks>> {
+            Ok(vec![
+                Blocks::With(term),
+                within(connection, head, made, made + STRAY + Duration::from_millis(1))?,
+            ])
         };
         if filter.token.is_some() {
             let mut sets = Vec::new();
             for token in &related.tokens {
-                sets.extend(id(Term::Token(*token), token.millis())?);
+                sets.extend(id(Term::Token(*token), token.made())?);
                 sets.push(Blocks::With(Term::Target(Target::Token(*token))));
             }
             conditions.push(sets);
         }
         if let Some(request) = filter.request {
-            conditions.push(id(Term::Request(request), request.millis())?);
+            conditions.push(id(Term::Request(request), request.made())?);
         }
         conditions.extend(terms(filter, related));
         if filter.since.is_some() || filter.until.is_some() {
-            let since = filter.since.map_or(i64::MIN, |since| since.millis());
-            let until = filter.until.map_or(i64::MAX, |until| until.millis());
+            let since = filter.since.unwrap_or(Timestamp::MIN);
+            let until = filter.until.unwrap_or(Timestamp::MAX);
             conditions.push(vec![within(connection, head, since, until)?]);
         }
         Ok(Self { connection, conditions })
@@ -99,11 +104,16 @@ fn with(kinds: &[Kind], term: impl Fn(Kind) -> Term, targets: &BTreeSet<Target>)
 }
 
 /// The blocks that hold a time at or after `since` and before `until`.
-fn within(connection: &Connection, head: &HeadRow, since: i64, until: i64) -> rusqlite::Result<Blocks> {
+fn within(
+    connection: &Connection,
+    head: &HeadRow,
+    since: Timestamp,
+    until: Timestamp,
+) -> rusqlite::Result<Blocks> {
     let full = blocks::full(head.size);
     let skew = head.span.skew;
-    let first = blocks::edge(connection, full, since.saturating_sub(skew))?;
-    let last = blocks::edge(connection, full, until.saturating_add(skew))?;
+    let first = blocks::edge(connection, full, since - skew)?;
+    let last = blocks::edge(connection, full, until + skew)?;
     Ok(Blocks::Within { first, last, since, until })
 }
 

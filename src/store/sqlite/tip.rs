@@ -1,6 +1,7 @@
 //! The end of the log: what the next event is appended to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -9,6 +10,7 @@ use super::replay::{Replayed, replay};
 use super::row::{digest, revision, sql_int};
 use crate::domain::merkle::Frontier;
 use crate::domain::revocation::Book;
+use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::head::{HeadRow, Span};
 use crate::store::in_force::InForce;
@@ -39,11 +41,15 @@ pub(super) fn read_head(connection: &Connection) -> Result<HeadRow, StoreError> 
     let root: Vec<u8> = row.get(1)?;
     let peaks: Vec<u8> = row.get(2)?;
     let chunks = peaks.chunks(32).map(digest);
+    let skew: i64 = row.get(4)?;
     Ok(HeadRow {
         size: u64::try_from(size).map_err(|_| damaged())?,
         root: digest(&root).ok_or_else(damaged)?,
         peaks: chunks.collect::<Option<_>>().ok_or_else(damaged)?,
-        span: Span { latest: row.get(3)?, skew: row.get(4)? },
+        span: Span {
+            latest: Timestamp::from_millis(row.get(3)?),
+            skew: Duration::from_millis(u64::try_from(skew).map_err(|_| damaged())?),
+        },
         revision: revision(row.get(5)?),
         floor: revision(row.get(6)?),
     })
@@ -96,8 +102,8 @@ impl Tip {
             sql_int(self.frontier.size()),
             &self.frontier.root().0[..],
             peaks,
-            self.span.latest,
-            self.span.skew,
+            self.span.latest.millis(),
+            i64::try_from(self.span.skew.as_millis()).unwrap_or(i64::MAX),
             sql_int(self.book.revision().number()),
             sql_int(self.book.floor().number()),
         ])?;

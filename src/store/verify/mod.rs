@@ -102,7 +102,7 @@ impl<'a, K: Kept> Walk<'a, K> {
         self.append(seq, leaf)?;
         self.stops.note(self.kept, seq, event, &mut self.differences)?;
         self.keys.note(seq, event)?;
-        self.span.note(event.at.millis());
+        self.span.note(event.at);
         self.good = seq;
         Ok(())
     }

@@ -167,7 +167,7 @@ impl KeyRing {
     /// Signs `claims` with the newest key whose time has come (RFC 9068 §2.1, RFC 7515 §5.1).
     pub fn sign(&self, claims: &Claims, now: Timestamp) -> Result<UnreleasedToken, KeyError> {
         // A key is kept for as long as this after its last signature.
-        if Timestamp::from_seconds(claims.exp) > now + MAX_TOKEN_LIFETIME {
+        if Timestamp::from(claims.exp) > now + MAX_TOKEN_LIFETIME {
             return Err(KeyError::TokenTooLong);
         }
         let keys = self.keys.load();

@@ -1,6 +1,8 @@
 //! Forgeries. Where it is possible the forger holds the right private key, so that nothing but the
 //! rule under test can refuse.
 
+use std::time::Duration;
+
 use ring::hmac;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 
@@ -93,7 +95,7 @@ fn what_was_verified_before_is_judged_anew() {
     let forge = Forge::new();
     let token = released(forge.ring.sign(&claims(), NOW));
     let token = token.expose();
-    let (expiry, before) = (Timestamp::from_seconds(claims().exp), Timestamp::from_seconds(claims().nbf - 6));
+    let (expiry, before) = (claims().exp.into(), Timestamp::from(claims().nbf) - Duration::from_secs(6));
     let ask = |issuer: &str, now| forge.ring.verify(token, issuer, now).map(Arc::unwrap_or_clone);
     for _ in 0..2 {
         assert_eq!(ask(ISSUER, expiry), Err(TokenError::Expired));

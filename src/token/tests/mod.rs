@@ -23,7 +23,7 @@ use crate::domain::permission::{GrantedPermission, ResourceKind};
 use crate::domain::random::Random;
 use crate::domain::receipt::Receipt;
 use crate::domain::signing::{KeyPurpose, SealedKey, SigningAlgorithm};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{NumericDate, Timestamp};
 
 const ISSUER: &str = "https://hallpass.acme.internal";
 const NOW: Timestamp = Timestamp::from_seconds(1_795_000_000);
@@ -106,8 +106,8 @@ fn released(token: Result<UnreleasedToken, KeyError>) -> AccessToken {
 
 /// The claims of a token that is issued at `now` and lives `life`.
 fn claims_at(now: Timestamp, life: Duration) -> Claims {
-    let iat = now.seconds();
-    Claims { iat, nbf: iat, exp: iat + life.as_secs() as i64, ..claims() }
+    let iat = now.into();
+    Claims { iat, nbf: iat, exp: iat + life.into(), ..claims() }
 }
 
 fn part(token: &str, n: usize) -> String {

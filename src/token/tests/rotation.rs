@@ -62,7 +62,7 @@ impl World {
     /// What must hold at any instant.
     fn check(&mut self) {
         let now = self.now;
-        self.alive.retain(|(_, claims)| now.seconds() < claims.exp);
+        self.alive.retain(|(_, claims)| NumericDate::from(now) < claims.exp);
         for (token, claims) in &self.alive {
             assert_eq!(self.ring.verify(token.expose(), ISSUER, now).as_deref(), Ok(claims));
         }

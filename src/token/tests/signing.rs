@@ -91,7 +91,7 @@ fn a_token_lives_from_its_second_to_its_last() {
     let ring = open(SigningAlgorithm::EdDsa);
     let token = released(ring.sign(&claims(), NOW));
     let at = |millis: i64| ring.verify(token.expose(), ISSUER, Timestamp::from_millis(millis)).map(|_| ());
-    let (iat, exp) = (claims().iat * 1_000, claims().exp * 1_000);
+    let (iat, exp) = (claims().iat.seconds() * 1_000, claims().exp.seconds() * 1_000);
     // A node whose clock is 5 s behind takes it, and no other.
     assert_eq!(at(iat - 5_001), Err(TokenError::NotYetValid));
     assert_eq!(at(iat - 5_000), Ok(()));

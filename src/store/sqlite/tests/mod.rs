@@ -12,6 +12,7 @@ mod tamper;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -120,7 +121,7 @@ fn issued(n: u64, millis: i64) -> Event {
         token: Some(token(n)),
         token_sha256: Some(Digest::of(&bytes(n))),
         permissions: permissions(n % 3).into(),
-        ttl: Some(600),
+        ttl: Some(Duration::from_secs(600).into()),
         registry: Some("sha256:00".into()),
         request: Some(request(n)),
         peer: Some("10.1.2.3".parse().unwrap()),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -208,7 +210,7 @@ async fn a_token_of_the_longest_life_is_counted_to_its_end() {
     let place = Place::new();
     let store = place.open().await;
     let life = MAX_TOKEN_LIFETIME.as_secs();
-    let event = Event { ttl: Some(life), ..issued(1, 999) };
+    let event = Event { ttl: Some(Duration::from_secs(life).into()), ..issued(1, 999) };
     store.append_issuance(event, levels(1, Revision::ZERO)).await.unwrap();
     let live = async |millis| store.reach(&Target::Everything, at(millis)).await.unwrap().tokens;
     assert_eq!(live(life as i64 * 1000 - 1).await, 1);

@@ -49,7 +49,7 @@ impl Tally {
         event: &Event,
         differences: &mut Differences,
     ) -> Result<(), StoreError> {
-        self.open.note(event.at.millis(), &blocks::terms(event));
+        self.open.note(event.at, &blocks::terms(event));
         if !seq.is_multiple_of(SIZE) {
             return Ok(());
         }

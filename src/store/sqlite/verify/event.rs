@@ -53,7 +53,7 @@ fn compare(row: &Row<'_>, columns: &Columns, mut differs: impl FnMut(&str)) -> r
         value.map_or(ValueRef::Null, |value| ValueRef::Text(value.as_bytes()))
     }
     let expected = [
-        ("at", ValueRef::Integer(columns.at)),
+        ("at", ValueRef::Integer(columns.at.millis())),
         ("kind", text(Some(columns.kind))),
         ("outcome", text(Some(columns.outcome))),
         ("agent", text(columns.agent.as_ref().map(|agent| agent.as_str()))),
@@ -61,7 +61,7 @@ fn compare(row: &Row<'_>, columns: &Columns, mut differs: impl FnMut(&str)) -> r
         ("issuer", text(columns.issuer.as_ref().map(|issuer| issuer.as_str()))),
         ("token", text(columns.token.as_deref())),
         ("request", text(columns.request.as_deref())),
-        ("expires", columns.expires.map_or(ValueRef::Null, ValueRef::Integer)),
+        ("expires", columns.expires.map_or(ValueRef::Null, |date| ValueRef::Integer(date.seconds()))),
     ];
     for (n, (name, value)) in expected.into_iter().enumerate() {
         if row.get_ref(n + 2)? != value {
