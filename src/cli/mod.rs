@@ -8,6 +8,7 @@ pub mod admin;
 pub mod agents;
 pub mod args;
 pub mod audit;
+pub mod backup;
 pub mod broker_url;
 pub mod certificate;
 pub mod check;
@@ -146,6 +147,26 @@ Examples:
     /// The audit log
     #[command(subcommand, arg_required_else_help = true)]
     Audit(audit::AuditCommand),
+    /// Makes a whole, checked copy of the store, while the broker serves too
+    #[command(after_help = "\
+Use this and not cp: what the broker writes is in a second file first, which cp leaves out.
+The copy is one file (0600), and is verified before it gets its name. The key-encryption key is not
+in it; keep that in another place.
+
+Examples:
+  hallpass backup
+  hallpass backup --to /backup/hallpass-$(date +%F).db")]
+    Backup(backup::BackupArgs),
+    /// Puts a backup in the place of the store; the broker must not run
+    #[command(after_help = "\
+The backup is verified first. The audit log goes on from it with an event that says so, and every token
+issued before is dead. With Redis, the broker takes over the stops made since the backup when it
+starts; without it, stop again whomever you stopped since.
+
+Examples:
+  hallpass restore /backup/hallpass-2026-11-28.db
+  hallpass restore --replace data/hallpass.db.backup-20261128T230000Z")]
+    Restore(backup::RestoreArgs),
     /// Makes a key pair by which an agent is registered
     #[command(after_help = "\
 An Ed25519 key as PKCS#8 PEM. Where a workload has an identity of its own (a CI job, a pod), use
@@ -220,6 +241,8 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
         Command::Lift(args) => revoke::lift(&args, host),
         Command::Revocations(args) => revoke::revocations(&args, host),
         Command::Audit(command) => audit::run(&command, host),
+        Command::Backup(args) => backup::back_up(&args, host),
+        Command::Restore(args) => backup::restore(&args, host),
         Command::Keygen(args) => keygen::run(&args, host),
         Command::Operator(command) => operator::run(&command, host),
         Command::Completions(args) => completions::run(&args, host),

@@ -19,6 +19,8 @@ pub enum StoreError {
     Closed,
     #[error("another broker writes to {}; stop it first", .0.display())]
     Locked(PathBuf),
+    #[error("{} is there already, and is never overwritten", .0.display())]
+    Taken(PathBuf),
     #[error("{} was written by a newer hallpass (schema {found}, this one knows {known})", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
     /// The database is gone, and with it every stop and event.

@@ -9,6 +9,7 @@
 //! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`, and what
 //! is recomputed of any backend is in `verify/`.
 
+mod backup;
 mod error;
 mod head;
 mod in_force;
@@ -22,6 +23,7 @@ mod write;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use backup::{Restored, back_up, restore, stamp};
 pub use error::StoreError;
 pub use settings::{Missing, StoreSettings};
 pub use spool::{MAX_ENDS, Spool, WaitingChange};

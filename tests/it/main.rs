@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic, in its support too")]
 
 mod agent_identity;
+mod backup;
 mod canary;
 mod cli_help;
 mod commands;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::local;
 use crate::cli::args::ConfigArgs;
+use crate::cli::backup::COPIED_OPEN;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::checkpoint::{self, Checkpoint, VerifierKey};
 use crate::store::{Difference, Differences, Reader, Verified, VerifyError, verify};
@@ -36,18 +37,24 @@ pub struct VerifyArgs {
 /// With all that differs, and where.
 pub(super) fn run(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome {
     let (reader, checkpoint) = what(args, host)?;
+    let was_copied_open = reader.was_copied_open().unwrap_or(false);
+    if was_copied_open {
+        host.warn(COPIED_OPEN);
+    }
     let covered = checkpoint.as_ref().map(|checkpoint| checkpoint.size);
     let verified = with_progress(&reader, checkpoint.as_ref());
     if args.json
-        && let Some(verdict) = verdict(&verified, covered)
+        && let Some(mut verdict) = verdict(&verified, covered)
     {
+        verdict["copy_of_running"] = was_copied_open.into();
         writeln!(host.out, "{verdict}")?;
     }
     let Verified { size, root } = verified.map_err(|error| failure(&error))?;
     if args.json {
         return Ok(());
     }
-    writeln!(host.out, "the audit log verifies: {size} events, root {root}")?;
+    let how_far = if was_copied_open { " as far as this copy has it" } else { "" };
+    writeln!(host.out, "the audit log verifies{how_far}: {size} events, root {root}")?;
     match covered {
         Some(covered) => writeln!(host.out, "it extends the checkpoint of {covered} events")?,
         None => host.note("without --checkpoint nobody can tell whether the whole log was written anew"),

@@ -1,5 +1,6 @@
 //! One transaction of the writer: what each kind of write does in it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
@@ -8,7 +9,7 @@ use super::blocks::{self, Blocks, Entry, Term};
 use super::draft::Draft;
 use super::row::sql_int;
 use super::tip::Tip;
-use super::{keys, schema, stops};
+use super::{keys, mark, schema, stops};
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::{StopId, TokenId};
@@ -92,6 +93,11 @@ impl<'a> Batch<'a> {
         let size = tip.frontier.size();
         let insert = connection.prepare_cached(INSERT)?;
         Ok(Self { insert, transaction, tip, size, ended: Vec::new(), adopts: false })
+    }
+
+    /// Notes in the database that this file is open.
+    pub(super) fn mark(&self, database: &Path) -> rusqlite::Result<()> {
+        mark::set(&self.transaction, database)
     }
 
     /// Makes the batch durable and gives the new end of the log.

@@ -40,12 +40,15 @@ impl Inode {
     }
 }
 
-fn failed<'a>(path: &'a Path, doing: &'a str) -> impl FnOnce(io::Error) -> StoreError + 'a {
+pub(in crate::store) fn failed<'a>(
+    path: &'a Path,
+    doing: &'a str,
+) -> impl FnOnce(io::Error) -> StoreError + 'a {
     move |error| StoreError::File { path: path.to_owned(), problem: format!("cannot {doing}: {error}") }
 }
 
 /// The path with `suffix` after its file name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(in crate::store) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -58,11 +61,7 @@ impl Files {
     /// `Locked` while another process, or another store in this one, writes to the same file; `Lost` for a database that
     /// is gone, unless a new one may take its place.
     pub(super) fn claim(path: &Path, missing: Missing) -> Result<Self, StoreError> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder, "make"))?;
+        let folder = make_folder(path)?;
         if let Some(beside) = left_of_lost(path) {
             if missing == Missing::Refuse {
                 return Err(StoreError::Lost { database: path.to_owned(), beside });
@@ -73,19 +72,13 @@ impl Files {
         let created = private().create_new(true).open(path);
         match created {
             // Else a power cut could lose the name of a log that events were already promised to be in.
-            Ok(_) => File::open(folder).and_then(|f| f.sync_all()).map_err(failed(folder, "sync"))?,
+            Ok(_) => File::open(&folder).and_then(|f| f.sync_all()).map_err(failed(&folder, "sync"))?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed(path, "make")(error)),
         }
         // Two names of one file share one lock.
         let database = fs::canonicalize(path).map_err(failed(path, "open"))?;
-        let lock_path = beside(&database, ".lock");
-        let lock = private().create(true).open(&lock_path).map_err(failed(&lock_path, "make"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(database)),
-            Err(TryLockError::Error(error)) => return Err(failed(&lock_path, "lock")(error)),
-        }
+        let lock = lock(&database)?;
         let opened = Inode::of(&database).map_err(failed(&database, "open"))?;
         let wal = beside(&database, "-wal");
         Ok(Self { wal, database, _lock: lock, opened, opened_wal: None })
@@ -105,6 +98,34 @@ impl Files {
     /// Before the database is opened again: the next write-ahead log may be another file.
     pub(super) fn forget_wal(&mut self) {
         self.opened_wal = None;
+    }
+}
+
+/// The folder of `path`, made where it is missing.
+fn make_folder(path: &Path) -> Result<PathBuf, StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder, "make"))?;
+    Ok(folder.to_owned())
+}
+
+/// The file that `path` leads to, by its own name, whether or not it is there. Its folder is made.
+pub(in crate::store) fn real_name(path: &Path) -> Result<PathBuf, StoreError> {
+    let folder = make_folder(path)?;
+    if path.symlink_metadata().is_ok() {
+        return fs::canonicalize(path).map_err(failed(path, "open"));
+    }
+    let folder = fs::canonicalize(&folder).map_err(failed(&folder, "open"))?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
+}
+
+/// The lock of whoever writes to this database, until it is dropped.
+pub(in crate::store) fn lock(database: &Path) -> Result<File, StoreError> {
+    let path = beside(database, ".lock");
+    let lock = private().create(true).open(&path).map_err(failed(&path, "make"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(database.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(&path, "lock")(error)),
     }
 }
 

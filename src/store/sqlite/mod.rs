@@ -6,11 +6,13 @@ mod activity;
 mod at_rest;
 mod batch;
 mod blocks;
+mod copy;
 mod draft;
 mod events;
 mod files;
 mod horizon;
 mod keys;
+mod mark;
 mod pool;
 mod published;
 mod reader;
@@ -36,6 +38,8 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 pub use activity::{Activity, Reach};
+pub(in crate::store) use copy::{copy_file, sync};
+pub(in crate::store) use files::{beside, failed, lock, real_name};
 pub use reader::Reader;
 pub use verify::verify;
 

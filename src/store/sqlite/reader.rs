@@ -1,12 +1,11 @@
 //! Reading a store beside the broker that serves it, or without one. Blocking.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::{events, keys, schema, stops, tree};
+use super::copy::copy;
+use super::{events, keys, mark, schema, stops, tree};
 use crate::domain::digest::Digest;
 use crate::domain::event::EventFilter;
 use crate::domain::revocation::Stop;
@@ -19,6 +18,7 @@ use crate::store::write::{Head, Recorded};
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl Reader {
@@ -29,7 +29,7 @@ impl Reader {
         if !path.exists() {
             return Err(StoreError::File { path: path.to_owned(), problem: "there is no such file".into() });
         }
-        Ok(Self { connection: schema::open_reader(path)? })
+        Ok(Self { connection: schema::open_reader(path)?, path: path.to_owned() })
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -79,15 +79,15 @@ impl Reader {
         tree::consistency_proof(&transaction, first, second)
     }
 
-    /// Writes a complete copy of the store as it is now to `path`, which must not exist: what a plain
-    /// copy of the file lacks is still in the write-ahead log.
+    /// Whether this is a plain copy of a database that a broker had open: what the broker had not moved into the file when
+    /// it was copied is missing.
+    pub fn was_copied_open(&self) -> Result<bool, StoreError> {
+        mark::is_of_another(&self.connection, &self.path)
+    }
+
+    /// Writes a whole copy of the store as it is now to `path`, a new file of its owner alone (0600). It is on disk when
+    /// this returns.
     pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
-        let failed = |problem: String| StoreError::File { path: path.to_owned(), problem };
-        let name = path.to_str().ok_or_else(|| failed("the path is not UTF-8".into()))?;
-        // SQLite fills an empty file, and this one is private from the start.
-        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        options.map_err(|error| failed(error.to_string()))?;
-        self.connection.execute("VACUUM INTO ?1", [name])?;
-        Ok(())
+        copy(&self.connection, path)
     }
 }

@@ -83,6 +83,21 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     }
 }
 
+/// A connection that reads a database to copy it, of an earlier schema too.
+pub(super) fn open_source(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::File { path: path.to_owned(), problem: "there is no such file".into() });
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    version(&connection, path)?;
+    Ok(connection)
+}
+
+/// A connection that fills an empty file.
+pub(super) fn open_empty(path: &Path) -> Result<Connection, StoreError> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;

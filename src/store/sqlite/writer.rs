@@ -20,9 +20,9 @@ use super::files::Files;
 use super::horizon::Horizon;
 use super::pool::Pool;
 use super::published::Published;
-use super::schema;
 use super::tip::Tip;
 use super::wal::{Wal, checkpoint};
+use super::{mark, schema};
 use crate::store::error::StoreError;
 use crate::store::settings::Missing;
 use crate::store::write::Written;
@@ -71,6 +71,8 @@ pub(super) struct Writer {
     published: Arc<Published>,
     pool: Arc<Pool>,
     wal: Wal,
+    /// Whether the database says that it is open.
+    is_marked: bool,
 }
 
 impl Writer {
@@ -82,6 +84,13 @@ impl Writer {
         let (connection, tip, published) = match open_database(&files.database) {
             Ok((connection, tip)) => {
                 files.note_wal();
+                if mark::is_of_another(&connection, &files.database).unwrap_or(false) {
+                    tracing::error!(
+                        store = %files.database.display(),
+                        "this is a plain copy of a database that a broker had open: the last events and stops may be \
+                         missing; `hallpass backup` makes whole copies",
+                    );
+                }
                 let published = Published::new(&tip);
                 (Some(connection), tip, published)
             }
@@ -99,7 +108,7 @@ impl Writer {
         let (published, horizon) = (Arc::new(published), Horizon::default());
         let pool = Arc::new(Pool::new(files.database.clone()));
         let wal = Wal::new(&files.database);
-        Ok(Self { files, connection, tip, horizon, published, pool, wal })
+        Ok(Self { files, connection, tip, horizon, published, pool, wal, is_marked: false })
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -158,6 +167,7 @@ impl Writer {
         }
         // Nobody waits for this any more.
         if let (Ok(()), Some(connection)) = (committed, &self.connection) {
+            self.is_marked = true;
             self.wal.committed(connection);
             self.forget_spent();
         }
@@ -178,6 +188,9 @@ impl Writer {
         let tip = self.tip.clone();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let mut transaction = Batch::begin(connection, tip)?;
+            if !self.is_marked {
+                transaction.mark(&self.files.database)?;
+            }
             for task in batch {
                 task.run(&mut transaction)?;
             }
@@ -251,6 +264,9 @@ impl Writer {
         self.pool.clear();
         self.wal.halt();
         if let Some(connection) = self.connection.take() {
+            if let Err(error) = mark::clear(&connection) {
+                tracing::warn!(%error, "the database goes on saying that a broker has it open");
+            }
             let _ = checkpoint(&connection, "TRUNCATE");
         }
         self.published.set_fault(Some(&StoreError::Closed));

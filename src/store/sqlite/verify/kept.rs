@@ -9,7 +9,7 @@ use crate::domain::signing::SealedKey;
 use crate::store::error::StoreError;
 use crate::store::head::HeadRow;
 use crate::store::sqlite::row::sql_int;
-use crate::store::sqlite::{keys, schema, stops, tip, tree};
+use crate::store::sqlite::{keys, mark, schema, stops, tip, tree};
 use crate::store::verify::Kept;
 
 /// Within one transaction, so that they are of one moment.
@@ -66,6 +66,9 @@ impl Kept for Tables<'_> {
     }
 
     fn names(&self) -> Result<Vec<(String, String)>, StoreError> {
-        Ok(schema::whole_meta(self.0)?)
+        let mut names = schema::whole_meta(self.0)?;
+        // Which file it is says nothing of the log.
+        names.retain(|(name, _)| name != mark::NAME);
+        Ok(names)
     }
 }
