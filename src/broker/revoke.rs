@@ -231,7 +231,7 @@ impl Broker {
                 Ok(Err(_)) | Err(_) => Ok((None, None)),
             },
             Target::Issuer(name) => {
-                let known = self.knows_issuer(name) || self.reaches(target).await;
+                let known = self.knows_issuer(name) || self.had_tokens(name).await;
                 known.then_some((None, None)).ok_or_else(unknown)
             }
             Target::Everything => Ok((None, None)),
@@ -249,10 +249,10 @@ impl Broker {
         found.map_or(true, |found| found.map_or(true, |events| !events.is_empty()))
     }
 
-    /// Whether an issuer that is not configured any more still has live tokens, or the store cannot tell in time.
-    async fn reaches(&self, target: &Target) -> bool {
-        let reach = tokio::time::timeout(LOOKUP, self.store.reach(target, self.now())).await;
-        reach.map_or(true, |reach| reach.map_or(true, |hit| hit.tokens > 0))
+    /// The same of an issuer that is not configured any more.
+    async fn had_tokens(&self, issuer: &IssuerName) -> bool {
+        let had = tokio::time::timeout(LOOKUP, self.store.was_issued_by(issuer)).await;
+        had.map_or(true, |had| had.unwrap_or(true))
     }
 }
 

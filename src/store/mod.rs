@@ -33,7 +33,7 @@ pub use write::{Adoption, Head, Issuance, LiftOutcome, Recorded};
 
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, EventFilter, Kind};
-use crate::domain::id::{AgentId, StopId, TokenId};
+use crate::domain::id::{AgentId, IssuerName, StopId, TokenId};
 use crate::domain::revocation::{Book, Levels, Lift, Revision, Stop, Target};
 use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
@@ -214,6 +214,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<HashMap<AgentId, Activity>, StoreError> {
         backend!(self, store => store.activity(agents, books, now).await)
+    }
+
+    /// Whether a token was ever issued by a proof of `issuer`.
+    pub async fn was_issued_by(&self, issuer: &IssuerName) -> Result<bool, StoreError> {
+        backend!(self, store => store.was_issued_by(issuer).await)
     }
 
     /// What a stop of `target` at `now` would hit.

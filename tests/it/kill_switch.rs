@@ -177,6 +177,34 @@ async fn a_clock_that_is_ahead_loses_no_stop_and_no_end() {
     }
 }
 
+/// Its tokens live on when it is taken out of the configuration, whatever the clock says of them.
+#[tokio::test]
+async fn an_issuer_that_is_not_configured_any_more_can_be_stopped() {
+    for backend in BOTH {
+        let mut app = TestApp::start(backend).await;
+        let token = app.issue().await;
+        app.shutdown().await;
+        for (file, was, is) in [
+            ("hallpass.toml", "name = \"ci\"", "name = \"ci-2\""),
+            ("agents/payments-refactorer.toml", "\"ci\"", "\"ci-2\""),
+        ] {
+            let text = std::fs::read_to_string(app.file(file)).unwrap();
+            assert!(text.contains(was), "{text}");
+            std::fs::write(app.file(file), text.replace(was, is)).unwrap();
+        }
+        app.boot().await;
+        let fresh = app.issue().await;
+        app.hands.push(7200);
+        app.revoke("issuer:ci").await;
+        app.hands.push(-7200);
+        assert!(!app.active(&token).await);
+        assert!(app.active(&fresh).await, "that of the other name");
+        let unknown = json!({"target": "issuer:ci-3", "reason": "x"});
+        assert_eq!(app.admin_post("/v1/revocations", &unknown).await.status, 404);
+        app.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn stops_outlive_the_broker_and_its_redis() {
     for backend in BOTH {

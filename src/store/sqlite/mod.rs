@@ -45,7 +45,7 @@ pub use verify::verify;
 
 use crate::domain::digest::Digest;
 use crate::domain::event::EventFilter;
-use crate::domain::id::{AgentId, StopId, TokenId};
+use crate::domain::id::{AgentId, IssuerName, StopId, TokenId};
 use crate::domain::revocation::{Book, Revision, Stop, Target};
 use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
@@ -164,6 +164,12 @@ impl Sqlite {
     ) -> Result<HashMap<AgentId, Activity>, StoreError> {
         let agents = agents.to_vec();
         self.0.pool.read(move |connection| activity::of_agents(connection, agents, &books, now)).await
+    }
+
+    /// Whether a token was ever issued by a proof of `issuer`.
+    pub async fn was_issued_by(&self, issuer: &IssuerName) -> Result<bool, StoreError> {
+        let issuer = issuer.clone();
+        self.0.pool.read(move |connection| related::was_issued_by(connection, &issuer)).await
     }
 
     /// What a stop of `target` at `now` would hit.

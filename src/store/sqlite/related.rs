@@ -9,9 +9,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::blocks::{self, Blocks, HOLDER, Term};
 use super::row::sql_int;
+use super::tip::read_head;
 use crate::domain::event::{Event, EventFilter, Kind};
 use crate::domain::id::{AgentId, IssuerName, Owner, TokenId};
 use crate::domain::revocation::Target;
+use crate::store::error::StoreError;
 use crate::store::head::HeadRow;
 
 /// So many tokens are followed from one that was handed down; the nearest generations first.
@@ -107,6 +109,13 @@ fn descendants(
         }
     }
     Ok(found)
+}
+
+/// Whether a token was ever issued by a proof of `issuer`.
+pub(super) fn was_issued_by(connection: &Connection, issuer: &IssuerName) -> Result<bool, StoreError> {
+    let head = read_head(connection)?;
+    let holders = Holders { connection, head: &head };
+    Ok(!holders.find(None, |(_, _, by)| by == issuer)?.is_empty())
 }
 
 /// An agent that was issued tokens, for its owner, by proofs of an issuer.
