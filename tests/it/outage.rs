@@ -76,14 +76,10 @@ fn limit_files(pid: u32, bytes: &str) {
     assert!(Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status().unwrap().success());
 }
 
-/// On a file system of its own where that may be mounted; the quota below fills the disk for everyone.
 #[tokio::test]
 async fn on_a_full_disk_no_token_until_there_is_space() {
     let mut broker = Process::prepare(Plan::default());
-    let Some(disk) = Disk::mount(&broker.file("data")) else {
-        println!("no file system may be mounted here; see at_its_quota_…");
-        return;
-    };
+    let Some(disk) = Disk::mount(&broker.file("data")) else { return };
     broker.boot();
     let pid = broker.pid();
     let mut tokens = vec![broker.exchange().await.token()];
