@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Ambient, keys, tasks};
-use crate::broker::{Broker, KillSwitch, NewKey, Parts};
+use crate::broker::{Broker, KillSwitch, NewKey, Parts, Rulebook};
 use crate::config::Config;
+use crate::domain::permission::Origin;
 use crate::domain::time::Clock;
 use crate::http::public;
 use crate::identity::{Authenticator, Dpop, Nonces};
@@ -47,17 +48,12 @@ pub(super) async fn start(
     let broker = Arc::new(Broker::new(Parts {
         name: config.broker_name.clone(),
         issuer: config.server.public_url.clone(),
-        issuers: config.vouchers().cloned().collect(),
-        trust_domains: config.trust_domains.len(),
-        authenticator: authenticator(config, &ambient)?,
+        rules: rulebook(config, authenticator(config, &config.server.public_url, &ambient.clock)?, registry),
         dpop: dpop(config, &ambient)?,
-        registry,
-        guardrails: config.guardrails.clone(),
         log,
         keys,
         store: store.clone(),
         kill_switch,
-        limits: config.limits,
         clock: ambient.clock,
         random: ambient.random,
     }));
@@ -65,10 +61,25 @@ pub(super) async fn start(
     Ok(Started { broker, follower })
 }
 
-fn authenticator(config: &Config, ambient: &Ambient) -> anyhow::Result<Authenticator> {
-    let issuer = config.server.public_url.clone();
-    let clock = ambient.clock.clone();
-    Ok(Authenticator::new(config.issuers.clone(), &config.trust_domains, issuer, clock)?)
+/// Who checks proofs for the broker whose tokens are of `issuer`.
+pub(super) fn authenticator(
+    config: &Config,
+    issuer: &Origin,
+    clock: &Clock,
+) -> anyhow::Result<Authenticator> {
+    Ok(Authenticator::new(config.issuers.clone(), &config.trust_domains, issuer.clone(), clock.clone())?)
+}
+
+/// What a broker decides by, and what a change of the configuration replaces.
+pub(super) fn rulebook(config: &Config, authenticator: Authenticator, registry: Registry) -> Rulebook {
+    Rulebook {
+        issuers: config.vouchers().cloned().collect(),
+        trust_domains: config.trust_domains.len(),
+        authenticator,
+        guardrails: config.guardrails.clone(),
+        limits: config.limits,
+        registry,
+    }
 }
 
 fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {

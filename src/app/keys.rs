@@ -21,6 +21,7 @@ use crate::domain::random::Random;
 use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
 use crate::files::{self, Unreadable};
+use crate::http::Callers;
 use crate::http::settings::{Operator, Role};
 use crate::store::{Reader, Store};
 use crate::token::{self, KeyEncryptionKey, KeyRing};
@@ -139,8 +140,17 @@ fn key_encryption_key(source: &KeyEncryptionKeySource, random: &Random) -> anyho
     KeyEncryptionKey::from_text(text.trim()).context("the key-encryption key")
 }
 
+/// Who may call, by their keys. Makes the local operator's where there is none.
+pub(super) fn callers(config: &Config, random: &Random) -> anyhow::Result<Callers> {
+    let mut operators = config.admin.operators.clone();
+    if let Some(file) = &config.admin.local_key_file {
+        operators.push(local_operator(file, random)?);
+    }
+    Ok(Callers { operators, resource_servers: config.resource_servers.clone() })
+}
+
 /// The operator `local`, with every role, by the key in `file`; made at the first start.
-pub(super) fn local_operator(file: &Path, random: &Random) -> anyhow::Result<Operator> {
+fn local_operator(file: &Path, random: &Random) -> anyhow::Result<Operator> {
     let key = read_or_make(file, || operator_key(random))?;
     Ok(Operator {
         name: LOCAL_OPERATOR.parse()?,

@@ -4,6 +4,7 @@ mod ambient;
 mod broker;
 mod certificates;
 mod descriptors;
+mod files;
 mod given_up;
 mod keys;
 mod listeners;
@@ -17,21 +18,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::broker::Broker;
 use crate::config::{Checked, Config};
+use crate::http::Reachable;
 use crate::http::listener::register_metrics as register_room;
 use crate::http::tls::register_metrics as register_tls;
-use crate::http::{Callers, Reachable};
 use crate::registry::Watcher;
 use crate::store::{Missing, Store};
 use crate::telemetry::{Metrics, register_log_metrics};
 
 pub use ambient::Ambient;
 use certificates::Certificates;
+use files::{Files, Followed};
 pub use given_up::GivenUp;
 pub use keys::checkpoint_key;
 use listeners::Listeners;
@@ -48,6 +51,7 @@ pub struct App {
     /// The store that this broker opened.
     store: Option<Store>,
     stop: watch::Sender<bool>,
+    reload: Arc<Notify>,
     listeners: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
     threads: Option<Threads>,
@@ -80,11 +84,11 @@ impl App {
         checked: Checked,
         ambient: Ambient,
     ) -> anyhow::Result<Self> {
-        let Checked { config, registry, .. } = checked;
+        let Checked { config, registry, source, .. } = checked;
         let listeners = Listeners::bind(&threads, &config).await?;
-        let callers = Arc::new(callers(&config, &ambient)?);
+        let callers = ArcSwap::from_pointee(keys::callers(&config, &ambient.random)?);
         let tls = certificates::open(&config, &ambient.clock)?;
-        let watcher = Watcher::new(config.registry_path.clone(), config.rules(), &registry);
+        let agents = Watcher::new(config.registry_path.clone(), config.rules(), &registry);
         let (stop, stopping) = watch::channel(false);
         let is_shared = ambient.store.is_some();
         let store = match ambient.store.clone() {
@@ -93,7 +97,7 @@ impl App {
         };
         let keys = keys::open(&config, &store, &ambient, given_up.signing_keys).await?;
         let broker::Started { broker, follower } =
-            broker::start(&config, registry, &store, keys, ambient, &stopping).await?;
+            broker::start(&config, registry, &store, keys, ambient.clone(), &stopping).await?;
         let gate = Arc::new(Reachable {
             broker: Arc::clone(&broker),
             callers,
@@ -102,20 +106,35 @@ impl App {
             asks_certificates: tls.public.is_some() || config.server.proxies.certificate.is_some(),
         });
         let (public, admin) = listeners.addresses()?;
-        let listeners = listeners.serve(&threads, tls.public, tls.admin, gate, &stopping);
+        let listeners = listeners.serve(&threads, tls.public, tls.admin, Arc::clone(&gate), &stopping);
+        let reload = Arc::new(Notify::new());
+        let files = Files {
+            broker: Arc::clone(&broker),
+            gate,
+            ambient,
+            started: config,
+            agents,
+            certificates: tls.watches,
+            configuration: Followed::new(source),
+        };
         let tasks = vec![
             follower,
             tasks::tend(Arc::clone(&broker), stopping.clone()),
-            tasks::watch(Arc::clone(&broker), watcher, stopping.clone()),
-            tasks::renew(tls.watches, stopping),
+            files::follow(files, Arc::clone(&reload), stopping),
         ];
         let store = Some(store).filter(|_| !is_shared);
-        Ok(Self { public, admin, broker, store, stop, listeners, tasks, threads: None })
+        Ok(Self { public, admin, broker, store, stop, reload, listeners, tasks, threads: None })
     }
 
     /// Whether no token is issued because the start is not in the audit log yet. The kill switch works all the same.
     pub fn waits_for_store(&self) -> bool {
         self.broker.owes_start()
+    }
+
+    /// Has the configuration, the certificates and the agent files read again, whether or not they changed. What comes of it is
+    /// in the log, the audit log and readiness.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Finishes what is in flight, journals the end, and closes the store.
@@ -153,14 +172,6 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "task");
     }
-}
-
-fn callers(config: &Config, ambient: &Ambient) -> anyhow::Result<Callers> {
-    let mut operators = config.admin.operators.clone();
-    if let Some(file) = &config.admin.local_key_file {
-        operators.push(keys::local_operator(file, &ambient.random)?);
-    }
-    Ok(Callers { operators, resource_servers: config.resource_servers.clone() })
 }
 
 /// The metrics of TLS, of the public listener and of the log.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::policy::Policy;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, Thumbprint};
@@ -10,7 +11,6 @@ use crate::domain::grant::Permissions;
 use crate::domain::id::AgentId;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
-use crate::registry::Registry;
 use crate::token::Claims;
 
 /// The parent's token, good but for what the kill switch says.
@@ -34,13 +34,13 @@ impl Broker {
     /// Reads the parent's token for `child`, which is known, so that it may be told what is wrong. The token
     /// must be one of ours, and its agent still registered, still allowed to delegate to this one, and still
     /// registered for what it holds.
-    pub(super) fn parent(&self, token: &str, child: &Agent, registry: &Registry) -> Result<Parent, Denied> {
+    pub(super) fn parent(&self, token: &str, child: &Agent, policy: &Policy) -> Result<Parent, Denied> {
         let claims = self.keys.verify(token, &self.issuer, self.now()).map_err(|_| Reason::ParentInvalid)?;
-        let agent = registry.agent(&claims.client_id).ok_or(Reason::ParentInvalid)?;
+        let agent = policy.registry.agent(&claims.client_id).ok_or(Reason::ParentInvalid)?;
         let above = claims.parents.iter().map(|parent| &parent.client_id);
         let chain: Vec<&AgentId> = std::iter::once(&claims.client_id).chain(above).collect();
-        may_delegate(agent, &chain, &child.id, self.decisions.guardrails())?;
-        let permissions = still_granted(agent, &claims.authorization_details, self.decisions.guardrails());
+        may_delegate(agent, &chain, &child.id, policy.decisions.guardrails())?;
+        let permissions = still_granted(agent, &claims.authorization_details, policy.decisions.guardrails());
         Ok(Parent { claims, permissions })
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::broker::policy::Policy;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::{Agent, IdentityRule};
 use crate::domain::decision::{Ruling, rulings};
@@ -81,37 +82,39 @@ impl Broker {
         supposed: Supposed,
         request: &TokenRequest,
     ) -> Result<Option<Explained>, Denied> {
-        let registry = self.registry.load_full();
+        let policy = self.policy.load_full();
+        let registry = &policy.registry;
         let (agent, issuers) = match supposed {
             Supposed::Agent(id) => {
                 let Some(agent) = registry.agent(&id) else { return Ok(None) };
                 (Arc::clone(agent), agent.issuers().into_iter().collect())
             }
-            Supposed::Identity { issuer, claims } => match self.supposed(&registry, &issuer, claims) {
+            Supposed::Identity { issuer, claims } => match self.supposed(&policy, &issuer, claims) {
                 Ok(agent) => (agent, vec![issuer]),
                 Err(unknown) => return Ok(Some(*unknown)),
             },
         };
         let (stopped_by, stops) = self.stops_of(&agent, issuers).await?;
-        let decision = self.decisions.decide(&agent, request, stopped_by.as_ref()).granted();
+        let decision = policy.decisions.decide(&agent, request, stopped_by.as_ref()).granted();
         Ok(Some(Explained {
             outcome: decision.map_err(Denied::from),
-            rulings: rulings(&agent, self.decisions.guardrails(), request),
+            rulings: rulings(&agent, policy.decisions.guardrails(), request),
             agent: Some(agent),
             stopped_by,
             stops,
-            ..Explained::refused(Reason::NoAgent, &registry)
+            ..Explained::refused(Reason::NoAgent, registry)
         }))
     }
 
     /// The agent that the identity would be, or all there is to say.
     fn supposed(
         &self,
-        registry: &Registry,
+        policy: &Policy,
         issuer: &IssuerName,
         claims: BTreeMap<String, Value>,
     ) -> Result<Arc<Agent>, Box<Explained>> {
-        if issuer.as_str() != IssuerName::KEY && !self.issuers.contains(issuer) {
+        let registry = &policy.registry;
+        if issuer.as_str() != IssuerName::KEY && !policy.issuers.contains(issuer) {
             return Err(Box::new(Explained::refused(Reason::IssuerUnknown, registry)));
         }
         let claims = with_nested(claims);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::broker::delegate::Parent;
 use crate::broker::limits::TooMany;
+use crate::broker::policy::Policy;
 use crate::broker::presented::{Authenticated, Bound};
 use crate::broker::settled::{Settled, chain, levels};
 use crate::broker::{Broker, Call, Denied, Presented};
@@ -49,21 +50,21 @@ impl Broker {
         presented: Presented<'_>,
         request: Result<TokenRequest, Denied>,
     ) -> Result<Issued, Denied> {
-        let registry = self.registry.load_full();
+        let policy = self.policy.load_full();
         let mut caller = Caller::default();
-        let issued = self.attempt(call, presented, request, &registry, &mut caller).await;
+        let issued = self.attempt(call, presented, request, &policy, &mut caller).await;
         match issued {
             Ok(issued) => {
                 self.metrics.issued();
                 Ok(issued)
             }
-            Err(denied) => Err(self.refuse(call, denied, &registry, caller).await),
+            Err(denied) => Err(self.refuse(call, denied, &policy.registry, caller).await),
         }
     }
 
     /// Counts and journals a request that was refused before any proof could be read from it.
     pub async fn malformed(&self, call: &Call, denied: Denied) -> Denied {
-        self.refuse(call, denied, &self.registry.load_full(), Caller::default()).await
+        self.refuse(call, denied, &self.registry(), Caller::default()).await
     }
 
     async fn attempt(
@@ -71,11 +72,12 @@ impl Broker {
         call: &Call,
         presented: Presented<'_>,
         request: Result<TokenRequest, Denied>,
-        registry: &Registry,
+        policy: &Policy,
         caller: &mut Caller,
     ) -> Result<Issued, Denied> {
+        let registry = &policy.registry;
         let Authenticated { identity, once, certificate } =
-            self.authenticate(presented.proof, registry).await?;
+            self.authenticate(presented.proof, policy).await?;
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));
@@ -86,14 +88,14 @@ impl Broker {
             self.use_up(&agent, once, Reason::Replayed).await?;
         }
         let request = request?;
-        let parent = presented.parent.map(|token| self.parent(token, &agent, registry)).transpose()?;
+        let parent = presented.parent.map(|token| self.parent(token, &agent, policy)).transpose()?;
         if let Some(parent) = &parent {
             self.still_lives(parent).await?;
         }
         let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
         let levels = Arc::new(levels(&agent, &identity, parent.as_ref()));
         let verdict = self.kill_switch.verdict(&levels).await?;
-        let grant = self.decisions.decide(&agent, &request, verdict.stopped.as_ref()).granted()?;
+        let grant = policy.decisions.decide(&agent, &request, verdict.stopped.as_ref()).granted()?;
         let grant = match &parent {
             Some(parent) => inherit(grant, &request, &parent.inheritance(self.now())?)?,
             None => grant,
@@ -141,7 +143,8 @@ impl Broker {
             self.still_lives(parent).await?;
         }
         let verdict = self.kill_switch.verdict(&settled.levels).await?;
-        self.decisions.decide(&settled.agent, &settled.request, verdict.stopped.as_ref()).granted()?;
+        let policy = self.policy.load_full();
+        policy.decisions.decide(&settled.agent, &settled.request, verdict.stopped.as_ref()).granted()?;
         Ok(verdict)
     }
 
@@ -252,13 +255,13 @@ impl Broker {
             // Of the whole broker, and nothing that this caller did.
             return denied;
         }
-        let untold = match self.limits.refusal(call.peer) {
+        let untold = match self.policy.load().limits.refusal(call.peer) {
             Ok(untold) => untold,
             Err(_) if denied.reason.is_fault() => return denied,
             Err(TooMany(wait)) => return Denied { retry_after: Some(wait), ..Reason::RateLimited.into() },
         };
         let stranger = caller.agent.is_none();
-        if stranger && !self.limits.strangers.may_tell(call.peer, untold, Instant::now()) {
+        if stranger && !self.policy.load().limits.strangers.may_tell(call.peer, untold, Instant::now()) {
             return denied;
         }
         let event = Event {

@@ -24,6 +24,7 @@ use crate::domain::source::network;
 pub(super) struct TooMany(pub(super) Duration);
 
 pub(super) struct RateLimits {
+    settings: Limits,
     agents: Option<NonZeroU32>,
     /// One limiter for each limit in use, so that an agent's own limit needs no state of its own kind.
     tokens: quick_cache::sync::Cache<NonZeroU32, std::sync::Arc<DefaultKeyedRateLimiter<AgentId>>>,
@@ -83,6 +84,7 @@ const DISTINCT_LIMITS: usize = 1024;
 impl RateLimits {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
+            settings: limits,
             agents: limits.tokens_per_minute,
             tokens: quick_cache::sync::Cache::new(DISTINCT_LIMITS),
             refusals: Sources::new(limits.refusals_per_minute),
@@ -91,6 +93,11 @@ impl RateLimits {
             strange_operators: Noise::new(limits.refusal_events_per_minute),
             clock: DefaultClock::default(),
         }
+    }
+
+    /// What it was made of.
+    pub(super) fn settings(&self) -> Limits {
+        self.settings
     }
 
     /// Takes one request from `agent`'s budget: the stricter of its file's and the configuration's.

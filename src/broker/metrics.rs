@@ -22,6 +22,7 @@ pub(super) struct Gauges {
     pub(super) key_age: Duration,
     pub(super) log_size: u64,
     pub(super) registry_rejected: bool,
+    pub(super) configuration_rejected: bool,
     pub(super) store_healthy: bool,
     pub(super) unjournaled: usize,
     pub(super) issuers: Vec<IssuerStatus>,
@@ -39,6 +40,7 @@ pub(super) struct Metrics {
     key_age: Seconds,
     log_size: Gauge,
     registry_rejected: Gauge,
+    configuration_rejected: Gauge,
     store_healthy: Gauge,
     unjournaled: Gauge,
     issuer_keys: OfIssuer,
@@ -58,6 +60,7 @@ impl Metrics {
             key_age: Seconds::default(),
             log_size: Gauge::default(),
             registry_rejected: Gauge::default(),
+            configuration_rejected: Gauge::default(),
             store_healthy: Gauge::default(),
             unjournaled: Gauge::default(),
             issuer_keys: Family::default(),
@@ -77,6 +80,8 @@ impl Metrics {
         registry.register("audit_events", "Events in the audit log", metrics.log_size.clone());
         let rejected = "1 while a change of the agent files is rejected";
         registry.register("registry_rejected", rejected, metrics.registry_rejected.clone());
+        let rejected = "1 while a change of the configuration is rejected";
+        registry.register("configuration_rejected", rejected, metrics.configuration_rejected.clone());
         registry.register(
             "store_healthy",
             "1 while the audit log can be written",
@@ -113,8 +118,12 @@ impl Metrics {
         self.key_age.set(gauges.key_age.as_secs_f64());
         self.log_size.set(i64::try_from(gauges.log_size).unwrap_or(i64::MAX));
         self.registry_rejected.set(i64::from(gauges.registry_rejected));
+        self.configuration_rejected.set(i64::from(gauges.configuration_rejected));
         self.store_healthy.set(i64::from(gauges.store_healthy));
         self.unjournaled.set(i64::try_from(gauges.unjournaled).unwrap_or(i64::MAX));
+        // Of issuers that were taken out nothing is told any more.
+        self.issuer_keys.clear();
+        self.issuer_failing.clear();
         for issuer in &gauges.issuers {
             let label = [("issuer", issuer.name.to_string())];
             let keys = i64::try_from(issuer.keys).unwrap_or(i64::MAX);

@@ -16,6 +16,7 @@ mod kill_switch;
 mod limits;
 pub mod metrics;
 mod noise;
+mod policy;
 mod presented;
 mod read;
 mod refusals;
@@ -34,26 +35,24 @@ use arc_swap::ArcSwap;
 use crate::domain::checkpoint::VerifierKey;
 use crate::domain::decision::Refusal;
 use crate::domain::event::{Event, Kind, Outcome};
-use crate::domain::guardrails::Guardrails;
-use crate::domain::id::{BrokerName, IssuerName, RequestId};
+use crate::domain::id::{BrokerName, RequestId};
 use crate::domain::permission::Origin;
 use crate::domain::random::Random;
 use crate::domain::reason::Reason;
 use crate::domain::time::{Clock, Timestamp};
-use crate::identity::{Authenticator, Dpop};
-use crate::registry::Registry;
+use crate::identity::Dpop;
 use crate::store::Store;
 use crate::token::KeyRing;
 
 use clock_watch::ClockWatch;
-use decisions::Decisions;
 pub use explain::{Explained, Mismatch, Miss, Supposed};
 pub use export::{Export, Format};
 pub use inspect::{Audience, Inspection};
 pub use issue::Issued;
 pub use kill_switch::{Audited, Change, KillSwitch};
-use limits::RateLimits;
 use metrics::Metrics;
+pub use policy::{NewConfiguration, Rulebook};
+use policy::{Policy, Reloaded};
 pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Inclusion, Readiness};
 pub use refusals::{OperatorRefusal, RefusedOperator};
@@ -67,20 +66,13 @@ pub struct Parts {
     pub name: BrokerName,
     /// `iss` of every token: the public URL.
     pub issuer: Origin,
-    /// Who may vouch for a workload: issuers and trust domains.
-    pub issuers: Vec<IssuerName>,
-    /// How many of them are trust domains.
-    pub trust_domains: usize,
-    pub authenticator: Authenticator,
+    pub rules: Rulebook,
     pub dpop: Dpop,
-    pub registry: Registry,
-    pub guardrails: Guardrails,
     pub store: Store,
     pub kill_switch: Arc<KillSwitch>,
     pub keys: KeyRing,
     /// What the audit log's checkpoints are verified with; its name is the log's origin.
     pub log: VerifierKey,
-    pub limits: settings::Limits,
     pub clock: Clock,
     pub random: Random,
 }
@@ -88,19 +80,15 @@ pub struct Parts {
 pub struct Broker {
     name: BrokerName,
     issuer: Arc<str>,
-    issuers: Vec<IssuerName>,
-    trust_domains: usize,
-    authenticator: Authenticator,
+    policy: ArcSwap<Policy>,
     dpop: Dpop,
-    registry: ArcSwap<Registry>,
+    reloaded: ArcSwap<Reloaded>,
     /// What was wrong with the last change of the agent files, until a good one comes.
     rejected: ArcSwap<Option<String>>,
-    decisions: Decisions,
     store: Store,
     kill_switch: Arc<KillSwitch>,
     keys: KeyRing,
     log: VerifierKey,
-    limits: RateLimits,
     metrics: Metrics,
     clock_watch: ClockWatch,
     start: Start,
@@ -142,18 +130,14 @@ impl Broker {
         Self {
             name: parts.name,
             issuer: parts.issuer.as_str().into(),
-            issuers: parts.issuers,
-            trust_domains: parts.trust_domains,
-            authenticator: parts.authenticator,
+            policy: ArcSwap::from_pointee(parts.rules.into()),
             dpop: parts.dpop,
-            registry: ArcSwap::from_pointee(parts.registry),
+            reloaded: ArcSwap::default(),
             rejected: ArcSwap::from_pointee(None),
-            decisions: Decisions::new(parts.guardrails),
             store: parts.store,
             kill_switch: parts.kill_switch,
             keys: parts.keys,
             log: parts.log,
-            limits: RateLimits::new(parts.limits),
             metrics: Metrics::new(),
             clock_watch: ClockWatch::default(),
             start: Start::default(),
@@ -169,7 +153,7 @@ impl Broker {
 
     /// Whether SVIDs can be proofs here.
     pub fn knows_trust_domains(&self) -> bool {
-        self.trust_domains > 0
+        self.policy.load().trust_domains > 0
     }
 
     /// What the next DPoP proof has to bring, where `[token] dpop_nonce` demands nonces (RFC 9449 §8).

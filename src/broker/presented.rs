@@ -6,13 +6,13 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use crate::broker::limits::TooMany;
+use crate::broker::policy::Policy;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::reason::Reason;
 use crate::identity::{ClientCertificate, ProofError, SingleUse, UnverifiedAssertion};
-use crate::registry::Registry;
 use crate::revocation::RevocationError;
 use crate::telemetry::span;
 
@@ -72,21 +72,21 @@ impl Broker {
     pub(super) async fn authenticate(
         &self,
         proof: Proof<'_>,
-        registry: &Registry,
+        policy: &Policy,
     ) -> Result<Authenticated, Denied> {
         match proof {
-            Proof::Jwt(token) => Ok(Authenticated::by(self.authenticator.jwt(token).await?)),
+            Proof::Jwt(token) => Ok(Authenticated::by(policy.authenticator.jwt(token).await?)),
             Proof::Assertion { text, client_id } => {
-                let (identity, once) = self.registered_key(text, client_id, registry)?;
+                let (identity, once) = registered_key(text, client_id, policy)?;
                 Ok(Authenticated { once: Some(once), ..Authenticated::by(Arc::new(identity)) })
             }
             Proof::JwtSvid { text, client_id } => {
-                let identity = self.authenticator.jwt_svid(text).await?;
+                let identity = policy.authenticator.jwt_svid(text).await?;
                 is_called(&identity, client_id)?;
                 Ok(Authenticated::by(Arc::new(identity)))
             }
             Proof::Certificate { chain, client_id } => {
-                let (identity, certificate) = self.authenticator.certificate(chain).await?;
+                let (identity, certificate) = policy.authenticator.certificate(chain).await?;
                 is_called(&identity, client_id)?;
                 Ok(Authenticated { certificate: Some(certificate), ..Authenticated::by(Arc::new(identity)) })
             }
@@ -96,26 +96,11 @@ impl Broker {
     /// Takes a request from the agent's rate: before it is bound or decided, before anything is remembered for the
     /// agent, and before its proof is used up.
     pub(super) fn charge(&self, agent: &Agent) -> Result<(), Denied> {
-        self.limits.request(agent).map_err(|TooMany(wait)| Denied {
+        self.policy.load().limits.request(agent).map_err(|TooMany(wait)| Denied {
             description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
             retry_after: Some(wait),
             ..Reason::RateLimited.into()
         })
-    }
-
-    /// An agent that is not registered and a signature that is not good look the same (law 8).
-    fn registered_key(
-        &self,
-        text: &str,
-        client_id: Option<&str>,
-        registry: &Registry,
-    ) -> Result<(VerifiedIdentity, SingleUse), Denied> {
-        let assertion = UnverifiedAssertion::parse(text)?;
-        if client_id.is_some_and(|id| id != assertion.agent().as_str()) {
-            return Err(Reason::ParameterInvalid.into());
-        }
-        let keys = registry.agent(assertion.agent()).map(|agent| agent.keys()).unwrap_or_default();
-        Ok(self.authenticator.assertion(&assertion, &keys, registry.most_keys())?)
     }
 
     /// What the agent's token is to be bound to, and the proof of it, which is not used up yet. The agent is
@@ -174,6 +159,21 @@ impl Broker {
             }
         }
     }
+}
+
+/// An agent that is not registered and a signature that is not good look the same (law 8).
+fn registered_key(
+    text: &str,
+    client_id: Option<&str>,
+    policy: &Policy,
+) -> Result<(VerifiedIdentity, SingleUse), Denied> {
+    let assertion = UnverifiedAssertion::parse(text)?;
+    if client_id.is_some_and(|id| id != assertion.agent().as_str()) {
+        return Err(Reason::ParameterInvalid.into());
+    }
+    let Policy { authenticator, registry, .. } = policy;
+    let keys = registry.agent(assertion.agent()).map(|agent| agent.keys()).unwrap_or_default();
+    Ok(authenticator.assertion(&assertion, &keys, registry.most_keys())?)
 }
 
 /// `client_id` of an SVID is its SPIFFE ID, where one is sent.

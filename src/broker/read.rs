@@ -42,7 +42,7 @@ pub struct Inclusion {
 impl Broker {
     /// The registered agents, by id.
     pub async fn agents(&self) -> Result<Vec<AgentStatus>, StoreError> {
-        let registry = self.registry.load_full();
+        let registry = self.registry();
         let ids: Vec<AgentId> = registry.agents().map(|agent| agent.id.clone()).collect();
         let mut activity = self.store.activity(&ids, self.kill_switch.books().to_vec(), self.now()).await?;
         let status = |agent: &Arc<Agent>| {
@@ -72,7 +72,7 @@ impl Broker {
 
     /// `sha256:…` of the agent files that decide now.
     pub fn registry_revision(&self) -> Arc<str> {
-        Arc::clone(self.registry.load().revision())
+        Arc::clone(self.policy.load().registry.revision())
     }
 
     /// Newest first.
@@ -161,13 +161,14 @@ impl Broker {
         if let Some(problem) = self.rejected.load().as_ref() {
             degraded.push(format!("registry: {problem}; the last good revision serves"));
         }
+        degraded.extend(self.reloaded.load().degraded());
         // Without why: addresses and paths are for the log.
-        degraded.extend(self.authenticator.status().into_iter().filter(|issuer| issuer.error.is_some()).map(
-            |issuer| {
+        degraded.extend(
+            self.authenticator().status().into_iter().filter(|issuer| issuer.error.is_some()).map(|issuer| {
                 let serve = if issuer.keys > 0 { "those at hand serve on" } else { "none are at hand" };
                 format!("issuer {}: its keys cannot be fetched, {serve}; the log says why", issuer.name)
-            },
-        ));
+            }),
+        );
         let waiting = self.kill_switch.waiting();
         if waiting > 0 {
             degraded.push(format!("audit: {waiting} stops are in effect and not yet in the log"));
@@ -185,7 +186,8 @@ impl Broker {
             registry_rejected: self.rejected.load().is_some(),
             store_healthy: self.store.healthy(),
             unjournaled: self.kill_switch.waiting(),
-            issuers: self.authenticator.status(),
+            configuration_rejected: self.reloaded.load().is_rejected(),
+            issuers: self.authenticator().status(),
         };
         self.metrics.render(&gauges).map_err(|_| Reason::Internal.into())
     }

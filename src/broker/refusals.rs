@@ -1,5 +1,6 @@
 //! What the audit log tells of refusals: of those that ask for tokens, and of operators.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::noise::{Counted, Noise};
@@ -42,9 +43,10 @@ pub struct RefusedOperator {
 impl Broker {
     /// Journals the refusal of an operator, within a rate for each source and one for all who have no key.
     pub async fn refuse_operator(&self, call: &Call, refused: RefusedOperator) {
-        let Ok(untold) = self.limits.operator_refusal(call.peer) else { return };
+        let limits = Arc::clone(&self.policy.load().limits);
+        let Ok(untold) = limits.operator_refusal(call.peer) else { return };
         let known = refused.operator.is_some();
-        if !known && !self.limits.strange_operators.may_tell(call.peer, untold, Instant::now()) {
+        if !known && !limits.strange_operators.may_tell(call.peer, untold, Instant::now()) {
             return;
         }
         let more = match untold {
@@ -65,7 +67,7 @@ impl Broker {
 
     /// Journals how many refusals had no event of their own: once a minute, or all that is left.
     pub(super) async fn count_refusals(&self, all: bool) {
-        let limits = &self.limits;
+        let limits = Arc::clone(&self.policy.load().limits);
         for (noise, whose) in [
             (&limits.strangers, "strangers"),
             (&limits.strange_operators, "operators whose key is not known"),

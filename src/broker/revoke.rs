@@ -93,7 +93,7 @@ impl Broker {
 
     /// What stopping `target` would hit now.
     pub async fn preview(&self, target: &Target) -> Result<Preview, KillError> {
-        let registry = self.registry.load_full();
+        let registry = self.registry();
         let mut agents: Vec<AgentId> = match target {
             Target::Agent(id) => registry.agent(id).iter().map(|agent| agent.id.clone()).collect(),
             Target::Owner(owner) => {
@@ -206,7 +206,7 @@ impl Broker {
     /// The agent and owner that a stop of `target` is about, for its event. A name that nothing bears
     /// is a slip of the hand and stops nothing; where the store cannot tell, the stop goes ahead.
     async fn whose(&self, target: &Target) -> Result<(Option<AgentId>, Option<Owner>), KillError> {
-        let registry = self.registry.load_full();
+        let registry = self.registry();
         let unknown = || KillError::UnknownTarget(target.clone());
         match target {
             Target::Agent(id) => match registry.agent(id) {
@@ -239,7 +239,7 @@ impl Broker {
     }
 
     fn knows_issuer(&self, name: &IssuerName) -> bool {
-        name.as_str() == IssuerName::KEY || self.issuers.contains(name)
+        name.as_str() == IssuerName::KEY || self.policy.load().issuers.contains(name)
     }
 
     /// Whether a token was ever issued to a name that is not registered any more, or the store cannot tell in time. Whether

@@ -37,7 +37,7 @@ impl Broker {
             detail: Some(format!("{} {}", self.name, env!("CARGO_PKG_VERSION"))),
             ..self.event(Kind::BrokerStarted, Outcome::Done, None)
         };
-        let events = [event, self.loaded(&self.registry.load())].into();
+        let events = [event, self.loaded(&self.registry())].into();
         *self.start.owed.lock().await = Owed { keys: keys.into(), events };
         self.start.is_owed.store(true, Ordering::Release);
         match self.journal_start().await {

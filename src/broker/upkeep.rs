@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::broker::Broker;
+use crate::broker::policy::Policy;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::registry::Registry;
@@ -47,7 +48,8 @@ impl Broker {
                 for warning in registry.warnings() {
                     tracing::warn!(%warning, "registry loaded");
                 }
-                self.registry.store(registry);
+                let policy = Policy { registry, ..Policy::clone(&self.policy.load()) };
+                self.policy.store(Arc::new(policy));
                 None
             }
             Err(mistakes) => {
@@ -90,7 +92,7 @@ impl Broker {
 
     /// Once a second or so: what is due.
     pub async fn tend(&self) {
-        self.limits.forget_quiet();
+        self.policy.load().limits.forget_quiet();
         // Why it fails, the store has logged, and readiness says.
         let is_journaled = self.journal_start().await.is_ok();
         self.count_refusals(false).await;

@@ -77,11 +77,12 @@ a token issued, used, refused, killed, and the audit log that tells of it.
 Examples:
   hallpass demo")]
     Demo(args::DemoArgs),
-    /// Runs the broker until it is told to stop (SIGTERM, SIGINT)
+    /// Runs the broker until it is told to stop (SIGTERM, SIGINT, SIGQUIT)
     #[command(after_help = "\
 Listens on server.listen for agents and on admin.listen for operators. Missing keys and folders are
 made at the first start. HALLPASS_LOG=debug says more; every key of the configuration can be overridden
-by the environment, such as HALLPASS_STORE__URL.
+by the environment, such as HALLPASS_STORE__URL. SIGHUP has the configuration, certificates, keys and
+agents read again; a change of the files is taken over by itself, too.
 
 Examples:
   hallpass serve

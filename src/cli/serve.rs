@@ -29,6 +29,8 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         // Asked for first, so that an order to stop during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut quit = signal(SignalKind::quit())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let app = App::start_without(given_up, checked, ambient).await?;
         let (public, admin) = (app.public, app.admin);
         if app.waits_for_store() {
@@ -36,9 +38,13 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         } else {
             tracing::info!(%public, %admin, "ready");
         }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = quit.recv() => break,
+                _ = hangup.recv() => app.reload(),
+            }
         }
         tracing::info!("stopping");
         app.stop().await

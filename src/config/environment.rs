@@ -22,9 +22,13 @@ pub const COMMAND_LINE_VARIABLES: &[&str] = &[
     "HALLPASS_AGENT",
 ];
 
+/// Whether a variable may override a key.
+pub(super) fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX) && !COMMAND_LINE_VARIABLES.contains(&name)
+}
+
 /// The variables that mean to override a key.
 pub(super) fn ours(environment: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    let is_ours = |name: &str| name.starts_with(PREFIX) && !COMMAND_LINE_VARIABLES.contains(&name);
     environment.into_iter().filter(|(name, _)| is_ours(name)).collect()
 }
 

@@ -11,7 +11,9 @@ mod files;
 mod issuer;
 mod limits;
 mod proxies;
+mod restart;
 mod server;
+mod source;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ use crate::telemetry::LogFilter;
 use crate::token::settings::TokenSettings;
 
 pub use environment::COMMAND_LINE_VARIABLES;
+pub use source::Source;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug, Clone)]
@@ -83,6 +86,8 @@ pub enum KeyEncryptionKeySource {
 pub struct Checked {
     pub config: Config,
     pub registry: Registry,
+    /// To read it again.
+    pub source: Source,
     /// What in any of the files is weaker than it need be, by file and line.
     pub warnings: Vec<Warning>,
 }
@@ -138,7 +143,7 @@ pub fn check(
             let mut warnings = mistakes.into_warnings();
             warnings.extend_from_slice(registry.warnings());
             warnings.sort();
-            Ok(Checked { config, registry, warnings })
+            Ok(Checked { config, registry, source: draft.source, warnings })
         }
         (_, registry) => {
             registry.and_then(Result::err).into_iter().flatten().for_each(|mistake| mistakes.push(mistake));
@@ -153,6 +158,7 @@ struct Draft {
     config: Option<Config>,
     registry_path: Option<PathBuf>,
     rules: Rules,
+    source: Source,
     /// The keys that a file may have, `issuer[].name` for those of a list.
     #[cfg(test)]
     known: BTreeSet<String>,
@@ -165,13 +171,15 @@ impl Draft {
         mistakes: &Mistakes,
     ) -> Self {
         let text = read_text(path, mistakes);
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        let source = Source::new(path, &environment, text.as_deref());
         let variables = environment::ours(environment);
         let document = Document::parse(path, text.as_deref().unwrap_or_default(), mistakes)
             .with_environment(variables.clone());
         let whole = text.is_some() && document.is_whole();
         // What is missing from half a file may just be in the other half.
         let unreliable = Mistakes::default();
-        let mut draft = Self::of(&document, if whole { mistakes } else { &unreliable });
+        let mut draft = Self { source, ..Self::of(&document, if whole { mistakes } else { &unreliable }) };
         if !whole {
             draft.rules.issuers = None;
             draft.rules.trust_domains = None;
@@ -231,6 +239,7 @@ impl Draft {
             config,
             registry_path,
             rules,
+            source: Source::new(Path::new(""), &[], None),
             #[cfg(test)]
             known: document.known(),
         }

@@ -50,6 +50,8 @@ words!(
         RevocationLifted = "revocation.lifted",
         RegistryLoaded = "registry.loaded",
         RegistryRejected = "registry.rejected",
+        ConfigurationLoaded = "configuration.loaded",
+        ConfigurationRejected = "configuration.rejected",
         KeyRotated = "key.rotated",
         BrokerStarted = "broker.started",
         BrokerStopped = "broker.stopped",

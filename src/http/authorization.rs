@@ -3,6 +3,8 @@
 //! A credential that is not known is always 401, never «anonymous»; a known caller without the role
 //! is 403.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRef, FromRequestParts, MatchedPath};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -35,7 +37,8 @@ pub(super) struct Auditor;
 /// Who introspects.
 pub(super) enum Verifier {
     Operator,
-    ResourceServer(usize),
+    /// The callers of the moment, and which of them.
+    ResourceServer(Arc<Callers>, usize),
 }
 
 impl Callers {
@@ -116,8 +119,9 @@ fn credential(headers: &HeaderMap, basic: bool) -> Result<Credential, Reason> {
 
 async fn operator(parts: &Parts, gate: &Gate, roles: &[Role]) -> Result<OperatorName, Problem> {
     let Current(call) = Current::of(parts);
+    let callers = gate.callers.load_full();
     let known = match credential(&parts.headers, false) {
-        Ok(credential) => credential.keys().find_map(|key| gate.callers.operator(&key)),
+        Ok(credential) => credential.keys().find_map(|key| callers.operator(&key)),
         // Who shows no key is nobody yet.
         Err(Reason::CredentialMissing) => return Err(Problem::unauthorized(call, Reason::CredentialMissing)),
         Err(_) => None,
@@ -180,12 +184,13 @@ where
         if let Err(Reason::CredentialMissing) = credential {
             return Err(Refused::new(call, Reason::CredentialMissing));
         }
+        let callers = gate.callers.load_full();
         for key in credential.into_iter().flat_map(Credential::keys) {
-            if gate.callers.operator(&key).is_some() {
+            if callers.operator(&key).is_some() {
                 return Ok(Self::Operator);
             }
-            if let Some(at) = find(&gate.callers.resource_servers, &key, |server| &server.key) {
-                return Ok(Self::ResourceServer(at));
+            if let Some(at) = find(&callers.resource_servers, &key, |server| &server.key) {
+                return Ok(Self::ResourceServer(callers, at));
             }
         }
         tell(&gate, parts, OperatorRefusal::UnknownKey, None, "").await;

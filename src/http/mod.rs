@@ -19,6 +19,8 @@ pub mod tls;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::broker::Broker;
 use crate::http::settings::{Operator, ResourceServer};
 use crate::http::tls::Tls;
@@ -30,7 +32,8 @@ pub type Gate = Arc<Reachable>;
 /// What every handler can reach.
 pub struct Reachable {
     pub broker: Arc<Broker>,
-    pub callers: Arc<Callers>,
+    /// Changed with the configuration.
+    pub callers: ArcSwap<Callers>,
     /// Those that the broker does not keep itself.
     pub metrics: Metrics,
     /// What the listeners serve TLS with, for readiness; empty where a proxy ends it.

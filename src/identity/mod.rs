@@ -79,6 +79,13 @@ impl Authenticator {
         Ok(Self { issuers, trust_domains, our_issuer, clock })
     }
 
+    /// Goes on with the keys that `before` has of issuers and trust domains that are configured as they were, so that an
+    /// outage of theirs is bridged across a change of the configuration too.
+    pub fn go_on_from(&self, before: &Self) {
+        self.issuers.go_on_from(&before.issuers);
+        self.trust_domains.go_on_from(&before.trust_domains);
+    }
+
     /// Verifies a JWT that somebody else signed: a `subject_token` (RFC 8693), or a JWT bearer `assertion`
     /// (RFC 7523 §2.1). It is an OIDC token of a configured issuer, or failing that a JWT-SVID of a configured
     /// trust domain. May wait some seconds for keys that are not at hand.

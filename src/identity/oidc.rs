@@ -70,6 +70,16 @@ impl Issuers {
         Ok(Self { issuers, clock, verified: Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes) })
     }
 
+    /// Keeps the keys of issuers that are configured as they were.
+    pub(super) fn go_on_from(&self, before: &Self) {
+        for issuer in &self.issuers {
+            let same = |other: &&Issuer| other.settings == issuer.settings;
+            if let Some(other) = before.issuers.iter().find(same) {
+                issuer.keys.go_on_from(&other.keys);
+            }
+        }
+    }
+
     pub(super) fn status(&self) -> Vec<IssuerStatus> {
         self.issuers.iter().map(|issuer| issuer.keys.status()).collect()
     }

@@ -97,8 +97,7 @@ impl Snapshot {
 
     /// That no agent file is left of those that were there.
     pub(super) fn fallen_empty(&self) -> Diagnostic {
-        let remedy = "mount it again; if no agent should be registered any more, restart the broker";
-        Fault::new("holds no agent file any more; is its volume mounted?", remedy).at(self.dir.clone())
+        fallen_empty(&self.dir)
     }
 
     /// What is wrong with the folder as such.
@@ -161,6 +160,12 @@ impl Snapshot {
         }
         Digest::of_parts(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
+}
+
+/// That no agent file is left in `dir`, where some were read before.
+pub fn fallen_empty(dir: &Path) -> Diagnostic {
+    let remedy = "mount it again; if no agent should be registered any more, restart the broker";
+    Fault::new("holds no agent file any more; is its volume mounted?", remedy).at(dir.to_path_buf())
 }
 
 fn names(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {

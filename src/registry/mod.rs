@@ -32,7 +32,7 @@ use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::platform::Platform;
 
-pub use folder::MAX_AGENTS;
+pub use folder::{MAX_AGENTS, fallen_empty};
 pub use index::Found;
 pub use watcher::Watcher;
 

@@ -35,6 +35,7 @@ mod outage;
 mod platforms;
 mod readme;
 mod registered_keys;
+mod reload;
 mod restored;
 mod revocation;
 mod run;

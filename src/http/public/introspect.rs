@@ -41,9 +41,9 @@ pub(super) async fn introspect(
     let refuse = |denied: Denied| Refused::new(call, denied);
     let form = Form::read(request, KNOWN).await.map_err(refuse)?;
     let token = form.required("token").map_err(refuse)?;
-    let audience = match verifier {
+    let audience = match &verifier {
         Verifier::Operator => Audience::Operator,
-        Verifier::ResourceServer(at) => Audience::Origins(&gate.callers.resource_server(at).origins),
+        Verifier::ResourceServer(callers, at) => Audience::Origins(&callers.resource_server(*at).origins),
     };
     let no_store = [(CACHE_CONTROL, "no-store")];
     Ok(match gate.broker.introspect(token, audience).await.map_err(refuse)? {

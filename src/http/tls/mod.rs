@@ -34,7 +34,7 @@ use crate::http::settings::TlsSettings;
 pub use client::ClientChain;
 pub use material::{Material, Part, Unusable};
 pub use metrics::register as register_metrics;
-pub use watch::Watch;
+pub use watch::{Prepared, Watch};
 
 /// Without a byte from the client, a handshake is ended.
 pub(super) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ const SOON: Duration = Duration::from_secs(7 * 86_400);
 pub struct Tls {
     /// The table of the configuration, for people: `server.tls`.
     name: &'static str,
-    settings: TlsSettings,
+    settings: ArcSwap<TlsSettings>,
     clock: Clock,
     serving: ArcSwap<Serving>,
     /// Why the files as they are now cannot be used.
@@ -87,7 +87,7 @@ impl Tls {
         let serving = Serving::of(&files, &settings, &clock)?;
         let tls = Arc::new(Self {
             name,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             clock,
             serving: ArcSwap::from_pointee(serving),
             problem: ArcSwapOption::empty(),
@@ -145,26 +145,26 @@ impl Tls {
 
     /// Serves with `files` from the next handshake on; connections that are open stay as they are.
     fn take(&self, files: &material::Files) -> Result<(), Unusable> {
-        self.serving.store(Arc::new(Serving::of(files, &self.settings, &self.clock)?));
+        self.serving.store(Arc::new(Serving::of(files, &self.settings.load(), &self.clock)?));
         self.tell();
         Ok(())
     }
 
     fn tell(&self) {
-        let serving = self.serving.load();
+        let (serving, settings) = (self.serving.load(), self.settings.load());
         tracing::info!(tls = self.name, until = %serving.until, "a certificate serves");
         if serving.until < self.clock.now() + SOON {
             tracing::warn!(tls = self.name, until = %serving.until, "the certificate ends within a week: renew it");
         }
-        if let Some(host) = self.settings.called.as_ref().filter(|_| !serving.covers) {
+        if let Some(host) = settings.called.as_ref().filter(|_| !serving.covers) {
             tracing::warn!(
                 tls = self.name,
                 host,
                 "the certificate is for other hosts; clients that call this one refuse it"
             );
         }
-        if material::is_open_to_all(&self.settings.key_file) {
-            let file = self.settings.key_file.display();
+        if material::is_open_to_all(&settings.key_file) {
+            let file = settings.key_file.display();
             tracing::warn!(tls = self.name, %file, "every user of this machine can read the key; chmod 600 it");
         }
     }

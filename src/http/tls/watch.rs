@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::material::Files;
-use super::{Tls, Unusable};
+use super::{Serving, Tls, Unusable};
 use crate::domain::digest::Digest;
+use crate::http::settings::TlsSettings;
 
 /// Looks at the files of one [`Tls`]. They are compared by what is in them, so that links which are turned to
 /// other files (as Kubernetes does) and clocks of file systems do not matter.
@@ -17,6 +18,14 @@ pub struct Watch {
     seen: Option<Digest>,
 }
 
+/// Files that were read and can be served with.
+#[derive(Debug)]
+pub struct Prepared {
+    settings: TlsSettings,
+    serving: Serving,
+    fingerprint: Digest,
+}
+
 impl Watch {
     pub(super) fn new(tls: Arc<Tls>, serving: Digest) -> Self {
         Self { tls, serving, seen: Some(serving) }
@@ -25,7 +34,7 @@ impl Watch {
     /// Takes over files that changed and then stayed for one look, since two files are never written at
     /// once. Blocks; to be called again and again.
     pub fn look(&mut self) {
-        let files = Files::read(&self.tls.settings);
+        let files = Files::read(&self.tls.settings.load());
         let now = files.as_ref().ok().map(Files::fingerprint);
         let settled = now == self.seen;
         self.seen = now;
@@ -40,6 +49,34 @@ impl Watch {
                 Err(problem) => self.ill(&problem),
             }
         }
+    }
+
+    /// Reads the files of `settings`, to serve with them instead. Blocks.
+    ///
+    /// # Errors
+    /// As [`Tls::open`].
+    pub fn prepare(&self, settings: TlsSettings) -> Result<Prepared, Unusable> {
+        let files = Files::read(&settings)?;
+        let serving = Serving::of(&files, &settings, &self.tls.clock)?;
+        Ok(Prepared { settings, serving, fingerprint: files.fingerprint() })
+    }
+
+    /// Serves with what was prepared from the next handshake on.
+    pub fn serve(&mut self, prepared: Prepared) {
+        let is_new =
+            prepared.fingerprint != self.serving || *self.tls.settings.load_full() != prepared.settings;
+        self.tls.settings.store(Arc::new(prepared.settings));
+        self.tls.serving.store(Arc::new(prepared.serving));
+        (self.serving, self.seen) = (prepared.fingerprint, Some(prepared.fingerprint));
+        self.well();
+        if is_new {
+            self.tls.tell();
+        }
+    }
+
+    /// The table of the configuration that it is of: `server.tls` or `admin.tls`.
+    pub fn name(&self) -> &'static str {
+        self.tls.name
     }
 
     fn well(&self) {

@@ -6,7 +6,7 @@ use super::{Document, PublishedKeys};
 use crate::domain::time::Timestamp;
 use crate::identity::fetch::FetchError;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Attempts {
     pub(super) running: bool,
     pub(super) last: Option<Timestamp>,

@@ -161,6 +161,16 @@ impl<D: Document> PublishedKeys<D> {
         }
     }
 
+    /// Goes on with the keys and the pace of `before`, which asked at the same addresses. What was read from a file at once
+    /// stays.
+    pub(super) fn go_on_from(&self, before: &Self) {
+        if self.current.load().is_none() {
+            self.current.store(before.current.load_full());
+            let held = before.attempts().clone();
+            *self.attempts() = Attempts { running: false, ..held };
+        }
+    }
+
     pub(super) fn status(&self) -> IssuerStatus {
         let held = self.current.load();
         IssuerStatus {

@@ -48,6 +48,7 @@ pub(super) struct TrustDomains {
 #[derive(Debug)]
 struct Domain {
     name: IssuerName,
+    settings: TrustDomainSettings,
     bundle: Arc<PublishedKeys<Bundle>>,
 }
 
@@ -57,9 +58,19 @@ impl TrustDomains {
         let domain = |settings: &TrustDomainSettings| {
             let source = Source::of_bundle(settings)?;
             let bundle = PublishedKeys::new(&settings.name, source, settings.stale_keys, clock.clone())?;
-            Ok(Domain { name: settings.name.clone(), bundle })
+            Ok(Domain { name: settings.name.clone(), settings: settings.clone(), bundle })
         };
         Ok(Self { domains: settings.iter().map(domain).collect::<Result<_, _>>()?, clock })
+    }
+
+    /// Keeps the bundles of trust domains that are configured as they were.
+    pub(super) fn go_on_from(&self, before: &Self) {
+        for domain in &self.domains {
+            let same = |other: &&Domain| other.settings == domain.settings;
+            if let Some(other) = before.domains.iter().find(same) {
+                domain.bundle.go_on_from(&other.bundle);
+            }
+        }
     }
 
     pub(super) fn status(&self) -> impl Iterator<Item = IssuerStatus> {

@@ -200,8 +200,20 @@ impl Process {
 
     /// SIGTERM, without waiting.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Sends SIGHUP, SIGQUIT and the like, without waiting.
+    pub(crate) fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Changes `hallpass.toml`.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let file = self.file("hallpass.toml");
+        fs::write(&file, change(fs::read_to_string(&file).unwrap())).unwrap();
     }
 
     /// Waits for its end, ten seconds and no longer.
