@@ -3,56 +3,99 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Config, KeyEncryptionKeySource};
-use crate::revocation::settings::Backend;
+use crate::http::settings::{AdminSettings, PublicLimits, ServerSettings};
+use crate::revocation::settings::{Backend, RevocationSettings};
+use crate::token::settings::TokenSettings;
 
 impl Config {
     /// The keys that differ in `new` and that only a restart takes over: whoever holds them was bound, opened or made at
-    /// the start.
+    /// the start. Names every field, so that a new one is put on one side or the other.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
-        let (token, tokens) = (&self.token, &new.token);
-        let (limits, bounds) = (&self.public_limits, &new.public_limits);
-        let mut keys: Vec<&'static str> = [
-            ("server.name", self.broker_name != new.broker_name),
-            ("server.listen", self.server.listen != new.server.listen),
-            ("server.public_url", self.server.public_url != new.server.public_url),
-            ("server.tls", self.server.tls.is_some() != new.server.tls.is_some()),
-            ("admin.listen", self.admin.listen != new.admin.listen),
-            ("admin.tls", self.admin.tls.is_some() != new.admin.tls.is_some()),
-            ("store.url", self.store != new.store),
-            ("store.key_encryption_key", !same_source(&self.key_encryption_key, &new.key_encryption_key)),
-            ("revocation.max_staleness", self.revocation.max_staleness != new.revocation.max_staleness),
-            ("token.algorithm", token.algorithm != tokens.algorithm),
-            ("token.rsa_key_file", !same_secret(token.rsa_key.as_ref(), tokens.rsa_key.as_ref())),
-            ("token.rotate_every", token.rotate_every != tokens.rotate_every),
-            ("token.publish_ahead", token.publish_ahead != tokens.publish_ahead),
-            ("token.dpop_nonce", self.dpop_nonce != new.dpop_nonce),
-            ("limits.connections", limits.connections != bounds.connections),
-            ("limits.connections_per_source", limits.per_source != bounds.per_source),
-            ("limits.request_memory_mib", limits.memory != bounds.memory),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect();
-        keys.extend(redis(&self.revocation.backend, &new.revocation.backend));
+        let Self {
+            server,
+            admin,
+            store,
+            key_encryption_key,
+            revocation,
+            token,
+            dpop_nonce,
+            public_limits,
+            broker_name,
+            registry_path: _,
+            guardrails: _,
+            limits: _,
+            resource_servers: _,
+            issuers: _,
+            trust_domains: _,
+            log: _,
+        } = self;
+        let AdminSettings { listen: admin_listen, tls: admin_tls, operators: _, local_key_file: _ } = admin;
+        let RevocationSettings { backend, max_staleness } = revocation;
+        let same_kek = same_source(key_encryption_key, &new.key_encryption_key);
+        let mut keys = differing([
+            ("server.name", *broker_name != new.broker_name),
+            ("admin.listen", *admin_listen != new.admin.listen),
+            ("admin.tls", admin_tls.is_some() != new.admin.tls.is_some()),
+            ("store.url", *store != new.store),
+            ("store.key_encryption_key", !same_kek),
+            ("revocation.max_staleness", *max_staleness != new.revocation.max_staleness),
+            ("token.dpop_nonce", *dpop_nonce != new.dpop_nonce),
+        ]);
+        keys.extend(of_server(server, &new.server));
+        keys.extend(of_token(token, &new.token));
+        keys.extend(of_limits(public_limits, &new.public_limits));
+        keys.extend(of_redis(backend, &new.revocation.backend));
+        keys.sort_unstable();
         keys
     }
 }
 
-fn redis(held: &Backend, new: &Backend) -> Vec<&'static str> {
+fn differing<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> {
+    keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn of_server(held: &ServerSettings, new: &ServerSettings) -> Vec<&'static str> {
+    let ServerSettings { listen, public_url, tls, proxies } = held;
+    differing([
+        ("server.listen", *listen != new.listen),
+        ("server.public_url", *public_url != new.public_url),
+        ("server.tls", tls.is_some() != new.tls.is_some()),
+        ("server.trusted_proxies", *proxies != new.proxies),
+    ])
+}
+
+fn of_token(held: &TokenSettings, new: &TokenSettings) -> Vec<&'static str> {
+    let TokenSettings { algorithm, rsa_key, rotate_every, publish_ahead } = held;
+    differing([
+        ("token.algorithm", *algorithm != new.algorithm),
+        ("token.rsa_key_file", !same_secret(rsa_key.as_ref(), new.rsa_key.as_ref())),
+        ("token.rotate_every", *rotate_every != new.rotate_every),
+        ("token.publish_ahead", *publish_ahead != new.publish_ahead),
+    ])
+}
+
+fn of_limits(held: &PublicLimits, new: &PublicLimits) -> Vec<&'static str> {
+    let PublicLimits { connections, per_source, memory, idle } = held;
+    differing([
+        ("limits.connections", *connections != new.connections),
+        ("limits.connections_per_source", *per_source != new.per_source),
+        ("limits.request_memory_mib", *memory != new.memory),
+        ("limits.idle_connections", *idle != new.idle),
+    ])
+}
+
+fn of_redis(held: &Backend, new: &Backend) -> Vec<&'static str> {
     match (held, new) {
         (Backend::Memory, Backend::Memory) => Vec::new(),
         (
             Backend::Redis { url, username, password, ca_file },
             Backend::Redis { url: new_url, username: new_username, password: new_password, ca_file: new_ca },
-        ) => [
+        ) => differing([
             ("revocation.url", url != new_url),
             ("revocation.username", username != new_username),
             ("revocation.password_file", !same_secret(password.as_ref(), new_password.as_ref())),
             ("revocation.ca_file", ca_file != new_ca),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect(),
+        ]),
         _ => vec!["revocation.url"],
     }
 }
