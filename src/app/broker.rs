@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::domain::permission::Origin;
 use crate::domain::time::Clock;
 use crate::http::public;
+use crate::identity::settings::OurNames;
 use crate::identity::{Authenticator, Dpop, Nonces};
 use crate::registry::Registry;
 use crate::revocation::Revocation;
@@ -67,7 +68,12 @@ pub(super) fn authenticator(
     issuer: &Origin,
     clock: &Clock,
 ) -> anyhow::Result<Authenticator> {
-    Ok(Authenticator::new(config.issuers.clone(), &config.trust_domains, issuer.clone(), clock.clone())?)
+    let us = OurNames {
+        issuer: issuer.clone(),
+        token_endpoint: format!("{issuer}{}", public::TOKEN_PATH),
+        issuer_alone: config.strict_assertion_audience,
+    };
+    Ok(Authenticator::new(config.issuers.clone(), &config.trust_domains, us, clock.clone())?)
 }
 
 /// What a broker decides by, and what a change of the configuration replaces.

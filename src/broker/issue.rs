@@ -264,13 +264,18 @@ impl Broker {
         if stranger && !self.policy.load().limits.strangers.may_tell(call.peer, untold, Instant::now()) {
             return denied;
         }
+        if let Some(detail) = &denied.detail {
+            tracing::info!(reason = denied.reason.as_str(), %detail, "proof refused");
+        }
+        let more = (untold > 0).then(|| format!("{untold} more refusals of this source before this one"));
+        let words: Vec<&str> = denied.detail.as_deref().into_iter().chain(more.as_deref()).collect();
         let event = Event {
             reason: Some(denied.reason.as_str().to_owned()),
             agent: caller.agent.as_ref().map(|agent| agent.id.clone()),
             owner: caller.agent.as_ref().map(|agent| agent.owner.clone()),
             workload: caller.identity.map(|identity| identity.workload()),
             registry: Some(Arc::clone(registry.revision())),
-            detail: (untold > 0).then(|| format!("{untold} more refusals of this source before this one")),
+            detail: (!words.is_empty()).then(|| words.join("; ")),
             ..self.event(Kind::TokenRefused, Outcome::Refused, Some(call))
         };
         if let Err(error) = self.store.append(event).await {

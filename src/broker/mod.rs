@@ -26,6 +26,7 @@ mod settled;
 mod start;
 mod upkeep;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,19 +110,21 @@ pub struct Denied {
     pub reason: Reason,
     /// Words about the sender's own request; only a matched agent is told any (law 8).
     pub description: Option<String>,
+    /// What was wrong with the proof, in words of hallpass alone: for the event and the log, never for the sender.
+    pub detail: Option<Cow<'static, str>>,
     /// When another try makes sense.
     pub retry_after: Option<Duration>,
 }
 
 impl From<Reason> for Denied {
     fn from(reason: Reason) -> Self {
-        Self { reason, description: None, retry_after: None }
+        Self { reason, description: None, detail: None, retry_after: None }
     }
 }
 
 impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {
-        Self { reason: refusal.reason, description: Some(refusal.description), retry_after: None }
+        Self { description: Some(refusal.description), ..refusal.reason.into() }
     }
 }
 

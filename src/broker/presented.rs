@@ -25,8 +25,11 @@ const KEYS_MISSING_FOR: Duration = Duration::from_secs(2);
 /// What a caller proves itself with.
 #[derive(Clone, Copy)]
 pub enum Proof<'a> {
-    /// A JWT that an issuer or a trust domain signed (RFC 8693 `subject_token`, RFC 7523 `assertion`).
+    /// A JWT that an issuer or a trust domain signed (RFC 8693 `subject_token`).
     Jwt(&'a str),
+    /// The same as a grant of its own (RFC 7523 §2.1), or a JWT that a registered key signed, and the `client_id`
+    /// sent with it.
+    Bearer { text: &'a str, client_id: Option<&'a str> },
     /// A JWT that a registered key signed (RFC 7523 §2.2), and the `client_id` sent with it.
     Assertion { text: &'a str, client_id: Option<&'a str> },
     /// A JWT-SVID as client authentication, and the `client_id` sent with it: the SPIFFE ID.
@@ -76,9 +79,17 @@ impl Broker {
     ) -> Result<Authenticated, Denied> {
         match proof {
             Proof::Jwt(token) => Ok(Authenticated::by(policy.authenticator.jwt(token).await?)),
+            Proof::Bearer { text, client_id } => match policy.authenticator.jwt(text).await {
+                // Whose issuer is an agent's id, which no issuer's address can be.
+                Err(error) if error.reason == Reason::IssuerUnknown => match UnverifiedAssertion::parse(text)
+                {
+                    Ok(assertion) => registered_key(&assertion, client_id, policy),
+                    Err(_) => Err(error.into()),
+                },
+                verified => Ok(Authenticated::by(verified?)),
+            },
             Proof::Assertion { text, client_id } => {
-                let (identity, once) = registered_key(text, client_id, policy)?;
-                Ok(Authenticated { once: Some(once), ..Authenticated::by(Arc::new(identity)) })
+                registered_key(&UnverifiedAssertion::parse(text)?, client_id, policy)
             }
             Proof::JwtSvid { text, client_id } => {
                 let identity = policy.authenticator.jwt_svid(text).await?;
@@ -163,17 +174,17 @@ impl Broker {
 
 /// An agent that is not registered and a signature that is not good look the same (law 8).
 fn registered_key(
-    text: &str,
+    assertion: &UnverifiedAssertion<'_>,
     client_id: Option<&str>,
     policy: &Policy,
-) -> Result<(VerifiedIdentity, SingleUse), Denied> {
-    let assertion = UnverifiedAssertion::parse(text)?;
+) -> Result<Authenticated, Denied> {
     if client_id.is_some_and(|id| id != assertion.agent().as_str()) {
         return Err(Reason::ParameterInvalid.into());
     }
     let Policy { authenticator, registry, .. } = policy;
     let keys = registry.agent(assertion.agent()).map(|agent| agent.keys()).unwrap_or_default();
-    Ok(authenticator.assertion(&assertion, &keys, registry.most_keys())?)
+    let (identity, once) = authenticator.assertion(assertion, &keys, registry.most_keys())?;
+    Ok(Authenticated { once: Some(once), ..Authenticated::by(Arc::new(identity)) })
 }
 
 /// `client_id` of an SVID is its SPIFFE ID, where one is sent.
@@ -186,11 +197,11 @@ fn is_called(identity: &VerifiedIdentity, client_id: Option<&str>) -> Result<(),
 
 impl From<ProofError> for Denied {
     fn from(error: ProofError) -> Self {
-        match &error.cause {
-            Some(cause) => tracing::warn!(reason = error.reason.as_str(), %cause, "proof not verified"),
-            None => tracing::debug!(reason = error.reason.as_str(), detail = %error.detail, "proof refused"),
+        if let Some(cause) = &error.cause {
+            tracing::warn!(reason = error.reason.as_str(), %cause, "proof not verified");
         }
         let retry_after = (error.reason == Reason::IssuerUnavailable).then_some(KEYS_MISSING_FOR);
-        Self { retry_after, ..error.reason.into() }
+        let description = error.of_registered.then(|| error.detail.clone().into_owned());
+        Self { retry_after, description, detail: Some(error.detail), ..error.reason.into() }
     }
 }

@@ -57,6 +57,8 @@ pub struct Config {
     pub token: TokenSettings,
     /// Whether each DPoP proof must bring a nonce of this broker.
     pub dpop_nonce: bool,
+    /// Whether a client assertion may name the issuer alone as its audience.
+    pub strict_assertion_audience: bool,
     /// The folder of agent files.
     pub registry_path: PathBuf,
     pub guardrails: Guardrails,
@@ -224,6 +226,7 @@ impl Draft {
                 revocation: revocation?,
                 token: token.settings?,
                 dpop_nonce: token.dpop_nonce?,
+                strict_assertion_audience: token.strict_assertion_audience?,
                 registry_path: registry_path.clone()?,
                 guardrails,
                 limits: limits?,

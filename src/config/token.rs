@@ -22,6 +22,7 @@ pub(super) struct Token {
     pub(super) settings: Option<TokenSettings>,
     pub(super) ttl: Option<Duration>,
     pub(super) dpop_nonce: Option<bool>,
+    pub(super) strict_assertion_audience: Option<bool>,
 }
 
 /// `max_ttl` is that of the guardrails, which a default never exceeds.
@@ -61,6 +62,7 @@ pub(super) fn read(root: &Table<'_>, max_ttl: Duration, mistakes: &Mistakes) -> 
         _ => Some(None),
     };
     let dpop_nonce = section.key("dpop_nonce", "true").or(false, |field| field.boolean());
+    let strict = section.key("strict_assertion_audience", "true").or(false, |field| field.boolean());
     let settings = (|| {
         Some(TokenSettings {
             algorithm: algorithm?,
@@ -69,7 +71,12 @@ pub(super) fn read(root: &Table<'_>, max_ttl: Duration, mistakes: &Mistakes) -> 
             publish_ahead: publish_ahead?.value,
         })
     })();
-    Token { settings, ttl, dpop_nonce: dpop_nonce.map(|nonce| nonce.value) }
+    Token {
+        settings,
+        ttl,
+        dpop_nonce: dpop_nonce.map(|nonce| nonce.value),
+        strict_assertion_audience: strict.map(|strict| strict.value),
+    }
 }
 
 fn ttl(field: Field<'_>, max_ttl: Duration, mistakes: &Mistakes) -> Option<Duration> {

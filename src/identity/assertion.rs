@@ -1,4 +1,4 @@
-//! Client assertions (RFC 7523 §2.2) signed by a key that an agent is registered with.
+//! Assertions signed by a key that an agent is registered with: of a client (RFC 7523 §2.2), or as a grant (§2.1).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::identity::claims::{ASSERTION_LEEWAY, accept_assertion};
 use crate::identity::error::ProofError;
 use crate::identity::jwks::VerificationKey;
 use crate::identity::jws::Unverified;
-use crate::identity::settings::ProofAlgorithm;
+use crate::identity::settings::{OurNames, ProofAlgorithm};
 
 /// A client assertion before its key is known: it says whose it claims to be, and no more.
 #[derive(Debug)]
@@ -54,12 +54,13 @@ impl<'a> UnverifiedAssertion<'a> {
 
     /// An agent without a key for this `alg`, or without any because nobody registered it, is refused as
     /// one whose key did not sign, and after as much work: of `most_keys` keys, the most that any agent has.
-    /// So which names are registered is not to be found out here.
+    /// So which names are registered is not to be found out here. What is wrong with the claims is judged, and told,
+    /// once a registered key is known to have signed.
     pub(super) fn verify(
         &self,
         keys: &[&PublicKey],
         most_keys: usize,
-        our_issuer: &str,
+        us: &OurNames,
         now: Timestamp,
     ) -> Result<(VerifiedIdentity, SingleUse), ProofError> {
         let Self { agent, jws } = self;
@@ -78,7 +79,8 @@ impl<'a> UnverifiedAssertion<'a> {
             signer.is_some()
         })?;
         let (registered, _) = signer.expect("verified() gives claims only if the closure found a signer");
-        let (dates, jti) = accept_assertion(claims, our_issuer, now)?;
+        // Whoever made the signature is registered, and may read what is wrong with the claims.
+        let (dates, jti) = accept_assertion(claims, us, now).map_err(ProofError::of_registered)?;
         let subject = registered.thumbprint().to_string();
         let identity = VerifiedIdentity {
             issuer: IssuerName::key(),
@@ -146,11 +148,15 @@ mod tests {
     /// The median of the time that a refusal takes.
     fn refusal(text: &str, keys: &[&PublicKey], most_keys: usize) -> Duration {
         let assertion = UnverifiedAssertion::parse(text).unwrap();
+        let us = OurNames {
+            issuer: "https://hallpass.test".parse().unwrap(),
+            token_endpoint: "https://hallpass.test/oauth/token".to_owned(),
+            issuer_alone: false,
+        };
         let mut times: Vec<Duration> = (0..61)
             .map(|_| {
                 let begun = Instant::now();
-                let refused =
-                    assertion.verify(keys, most_keys, "https://hallpass.test", Timestamp::from_seconds(0));
+                let refused = assertion.verify(keys, most_keys, &us, Timestamp::from_seconds(0));
                 let took = begun.elapsed();
                 assert_eq!(refused.unwrap_err().reason, Reason::SignatureInvalid);
                 took

@@ -16,16 +16,23 @@ pub struct ProofError {
     pub detail: Cow<'static, str>,
     /// For the log alone: what of this side failed, where the proof is not at fault. It may name addresses.
     pub cause: Option<Arc<str>>,
+    /// Whether the sender has proven to hold a registered key. Only then may it read `detail` (law 8).
+    pub of_registered: bool,
 }
 
 impl ProofError {
     pub(super) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into(), cause: None }
+        Self { reason, detail: detail.into(), cause: None, of_registered: false }
     }
 
     /// The keys that would verify the proof cannot be had.
     pub(super) fn no_keys(detail: &'static str, NoKeys(cause): NoKeys) -> Self {
         Self { cause: Some(cause), ..Self::new(Reason::IssuerUnavailable, detail) }
+    }
+
+    /// The same, of a sender that has proven to hold a registered key.
+    pub(super) fn of_registered(self) -> Self {
+        Self { of_registered: true, ..self }
     }
 
     pub(super) fn malformed(detail: &'static str) -> Self {

@@ -15,12 +15,9 @@ use crate::identity::settings::ProofAlgorithm;
 /// The greatest size of a proof, bytes (DESIGN §15).
 pub(super) const MAX_TOKEN: usize = 16 * 1024;
 
-/// Header parameters that name or carry a key elsewhere. None is ever followed; a proof that has one was
-/// made to confuse somebody, and is refused.
-const FOREIGN_KEYS: &[&str] = &["jku", "x5u", "x5c"];
-
-/// Header names no member may resemble without being it.
-const HEADER_NAMES: &[&str] = &["alg", "kid", "typ", "cty", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t"];
+/// Header names no member may resemble without being it: those that are read. Others are ignored (RFC 7515 §4), those
+/// that name or carry a key (`jku`, `x5u`, `x5c`; `jwk` outside DPoP) too: platforms write them, and none is ever followed.
+const HEADER_NAMES: &[&str] = &["alg", "kid", "typ", "crit", "b64", "jwk"];
 
 /// Claim names no member may resemble without being it (RFC 7519 §4.1).
 const CLAIM_NAMES: &[&str] = &["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
@@ -76,12 +73,15 @@ impl<'a> Unverified<'a> {
         if claims.contains('.') {
             return Err(ProofError::malformed("a compact JWS has three parts"));
         }
-        let header = Header::read(&object(header, "header")?, kind)?;
-        let claims = object(claims, "claims")?;
-        if claims.has_case_variant_of(CLAIM_NAMES) || claims.has_case_twins() {
+        let header = Header::read(&object(header, "header", HEADER_NAMES)?, kind)?;
+        let claims = object(claims, "claims", CLAIM_NAMES)?;
+        if let Some(name) = claims.case_variant_of(CLAIM_NAMES) {
+            return Err(differs_by_case("claim", name));
+        }
+        if claims.has_case_twins() {
             return Err(ProofError::malformed("the proof has claims that differ by case alone"));
         }
-        Ok(Self { signed: signed.as_bytes(), signature: decode(signature)?, header, claims })
+        Ok(Self { signed: signed.as_bytes(), signature: decode(signature, "signature")?, header, claims })
     }
 
     /// A claim that may steer which keys are asked, never what is granted: `iss`, and for a client
@@ -118,14 +118,16 @@ impl<'a> Unverified<'a> {
 
 impl Header {
     fn read(header: &Object, kind: Kind) -> Result<Self, ProofError> {
-        if header.has_case_variant_of(HEADER_NAMES) {
-            return Err(ProofError::malformed("the header has parameters that differ by case alone"));
+        if let Some(name) = header.case_variant_of(HEADER_NAMES) {
+            return Err(differs_by_case("header parameter", name));
         }
-        if header.get("crit").is_some() || header.get("b64").is_some() {
-            return Err(ProofError::malformed("the header demands an extension; none is understood"));
+        if header.get("crit").is_some() {
+            return Err(ProofError::malformed(
+                "the header has crit, which demands an extension; none is understood",
+            ));
         }
-        if FOREIGN_KEYS.iter().any(|name| header.get(name).is_some()) {
-            return Err(ProofError::malformed("the header names a key elsewhere; none is fetched or taken"));
+        if header.get("b64").is_some() {
+            return Err(ProofError::malformed("the header has b64 (RFC 7797), which no JWT may have"));
         }
         let jwk = match kind {
             Kind::Identity => {
@@ -138,19 +140,23 @@ impl Header {
     }
 }
 
-/// A proof of identity is a JWT without a key of its own.
+/// A proof of identity is a plain JWT, not one of another kind (RFC 8725 §3.11).
 fn check_identity(header: &Object) -> Result<(), ProofError> {
-    if header.get("jwk").is_some() {
-        return Err(ProofError::malformed("the header brings a key; only the issuer's own are used"));
-    }
     match header.get("typ") {
         None => Ok(()),
-        // JWT-SVID §2.3 has JOSE too, which says no more.
-        Some(Json::String(typ)) if ["JWT", "JOSE"].iter().any(|good| typ.eq_ignore_ascii_case(good)) => {
-            Ok(())
-        }
-        Some(_) => Err(ProofError::malformed("typ must be JWT, JOSE or absent")),
+        Some(Json::String(typ)) if is_plain_jwt(typ) => Ok(()),
+        Some(_) => Err(ProofError::malformed("typ must be JWT, application/jwt, JOSE or absent")),
     }
+}
+
+/// JWT-SVID §2.3 has JOSE too, which says no more. A media type may be written out or without its
+/// `application/` (RFC 7515 §4.1.9).
+fn is_plain_jwt(typ: &str) -> bool {
+    ["JWT", "application/jwt", "JOSE"].iter().any(|good| typ.eq_ignore_ascii_case(good))
+}
+
+fn differs_by_case(what: &str, name: &str) -> ProofError {
+    ProofError::new(Reason::ProofMalformed, format!("a {what} differs from {name} by case alone"))
 }
 
 /// A DPoP proof says that it is one, so that no other JWT of its key serves as one, and brings the key.
@@ -181,24 +187,28 @@ fn kid(header: &Object) -> Result<Option<String>, ProofError> {
     }
 }
 
-fn object(part: &str, what: &str) -> Result<Object, ProofError> {
-    Object::parse(&decode(part)?).map_err(|bad| {
+/// `names`: the members that an error may name.
+fn object(part: &str, what: &str, names: &[&'static str]) -> Result<Object, ProofError> {
+    Object::parse(&decode(part, what)?, names).map_err(|bad| {
         let problem = match bad {
-            BadJson::Syntax => "is not strict JSON (UTF-8, no member twice, no deep nesting)",
-            BadJson::NotAnObject => "is not a JSON object",
+            BadJson::Syntax => "is not JSON in UTF-8".to_owned(),
+            BadJson::TooDeep => "is nested too deeply".to_owned(),
+            BadJson::Repeated(Some(name)) => format!("has {name} twice"),
+            BadJson::Repeated(None) => "has a member twice".to_owned(),
+            BadJson::NotAnObject => "is not a JSON object".to_owned(),
         };
         ProofError::new(Reason::ProofMalformed, format!("the {what} part {problem}"))
     })
 }
 
 /// Unpadded base64url whose unused last bits are zero, so that no other text decodes to the same bytes.
-fn decode(part: &str) -> Result<Vec<u8>, ProofError> {
+fn decode(part: &str, what: &str) -> Result<Vec<u8>, ProofError> {
+    let malformed =
+        |problem: &str| ProofError::new(Reason::ProofMalformed, format!("the {what} part {problem}"));
     if part.is_empty() {
-        return Err(ProofError::malformed("a part of the compact JWS is empty"));
+        return Err(malformed("of the compact JWS is empty"));
     }
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| ProofError::malformed("a part of the compact JWS is not unpadded base64url"))
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed("of the compact JWS is not unpadded base64url"))
 }
 
 #[cfg(test)]
@@ -232,9 +242,55 @@ mod tests {
 
     #[test]
     fn decodes_no_second_text_to_the_same_bytes() {
-        assert_eq!(decode("QQ").unwrap(), b"A");
+        assert_eq!(decode("QQ", "claims").unwrap(), b"A");
         for text in ["QR", "QQ==", "QQ=", "Q", " QQ", "QQ\n", "Q+", "Q/", "Q.Q", "é"] {
-            assert!(decode(text).is_err(), "{text}");
+            assert!(decode(text, "claims").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_member() {
+        let good = r#"{"alg":"ES256"}"#;
+        for (header, claims, named) in [
+            (r#"{"alg":"ES256","crit":["exp"]}"#, "{}", "crit"),
+            (r#"{"alg":"ES256","b64":false}"#, "{}", "b64"),
+            (r#"{"alg":"ES256","typ":"at+jwt"}"#, "{}", "typ must be"),
+            (r#"{"alg":"ES256","Kid":"k"}"#, "{}", "a header parameter differs from kid"),
+            (r#"{"alg":"ES256","kid":"a","kid":"b"}"#, "{}", "the header part has kid twice"),
+            (r#"{"alg":"ES256","odd":"a","odd":"b"}"#, "{}", "the header part has a member twice"),
+            (good, r#"{"Exp":1}"#, "a claim differs from exp"),
+            (good, r#"{"aud":1,"aud":2}"#, "the claims part has aud twice"),
+            (good, r#"{"a":[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]}"#, "the claims part is nested too deeply"),
+            (good, "{", "the claims part is not JSON"),
+            (good, "[]", "the claims part is not a JSON object"),
+        ] {
+            let error = Unverified::parse(&token(header, claims)).unwrap_err();
+            assert!(error.detail.contains(named), "{named}: {error}");
+        }
+        for (text, named) in [
+            ("a.b=.c", "the header part"),
+            (&format!("{}.*.c", token(good, "{}").split('.').next().unwrap()), "the claims part"),
+        ] {
+            let error = Unverified::parse(text).unwrap_err();
+            assert!(error.detail.contains(named), "{named}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_ignored_is_ignored() {
+        for more in [
+            r#""jku":"https://evil.test/jwks""#,
+            r#""x5u":"https://evil.test/cert""#,
+            r#""x5c":["MIIB"]"#,
+            r#""x5c":7"#,
+            r#""jwk":{"kty":"oct","k":"AA"}"#,
+            r#""typ":"application/jwt""#,
+            r#""typ":"APPLICATION/JWT""#,
+            r#""cty":"json""#,
+        ] {
+            let jws = token(&format!(r#"{{"alg":"ES256",{more}}}"#), r#"{"iss":"i"}"#);
+            let header = Unverified::parse(&jws).unwrap().header;
+            assert!(header.jwk.is_none() && header.kid.is_none(), "{more}");
         }
     }
 

@@ -37,10 +37,9 @@ use rustls::pki_types::CertificateDer;
 use crate::domain::id::IssuerName;
 use crate::domain::identity::VerifiedIdentity;
 use crate::domain::key::PublicKey;
-use crate::domain::permission::Origin;
 use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
-use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
+use crate::identity::settings::{IssuerSettings, OurNames, TrustDomainSettings};
 
 pub use assertion::{SingleUse, UnverifiedAssertion};
 pub use dpop::{Dpop, Nonces};
@@ -53,17 +52,16 @@ pub use spiffe::ClientCertificate;
 pub struct Authenticator {
     issuers: oidc::Issuers,
     trust_domains: spiffe::TrustDomains,
-    our_issuer: Origin,
+    us: OurNames,
     clock: Clock,
 }
 
 impl Authenticator {
-    /// `our_issuer` is the broker's public URL, the audience of client assertions. Reads the files that the
-    /// settings name and contacts nobody. Where an issuer is https, rustls's default provider must be installed.
+    /// `us`: the audiences of SVIDs and client assertions. Reads the files that the settings name and contacts nobody. Where an issuer is https, rustls's default provider must be installed.
     pub fn new(
         issuers: Vec<IssuerSettings>,
         trust_domains: &[TrustDomainSettings],
-        our_issuer: Origin,
+        us: OurNames,
         clock: Clock,
     ) -> Result<Self, AuthenticatorError> {
         let name = |name: &IssuerName| AuthenticatorError::SharedName { issuer: name.clone() };
@@ -76,7 +74,7 @@ impl Authenticator {
         }
         let trust_domains = spiffe::TrustDomains::new(trust_domains, clock.clone())?;
         let issuers = oidc::Issuers::new(issuers, clock.clone())?;
-        Ok(Self { issuers, trust_domains, our_issuer, clock })
+        Ok(Self { issuers, trust_domains, us, clock })
     }
 
     /// Goes on with the keys that `before` has of issuers and trust domains that are configured as they were, so that an
@@ -103,7 +101,7 @@ impl Authenticator {
 
     /// Verifies a JWT-SVID of a configured trust domain, for this broker alone.
     pub async fn jwt_svid(&self, token: &str) -> Result<VerifiedIdentity, ProofError> {
-        self.trust_domains.jwt(token, self.our_issuer.as_str()).await
+        self.trust_domains.jwt(token, self.us.issuer.as_str()).await
     }
 
     /// Verifies an X.509-SVID: the certificates of a client that has shown to hold the first one's key, the
@@ -123,7 +121,7 @@ impl Authenticator {
         keys: &[&PublicKey],
         most_keys: usize,
     ) -> Result<(VerifiedIdentity, SingleUse), ProofError> {
-        assertion.verify(keys, most_keys, self.our_issuer.as_str(), self.clock.now())
+        assertion.verify(keys, most_keys, &self.us, self.clock.now())
     }
 
     /// How each issuer's keys and each trust domain's bundle stand.

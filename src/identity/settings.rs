@@ -4,7 +4,33 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::id::IssuerName;
+use crate::domain::permission::Origin;
 use crate::domain::platform::Platform;
+
+/// What a proof that is made for this broker may call it in `aud`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OurNames {
+    /// The broker's public URL, which every kind of proof may use.
+    pub issuer: Origin,
+    /// The URL of the token endpoint, which a client assertion may use as well (RFC 7523 §3).
+    pub token_endpoint: String,
+    /// `token.strict_assertion_audience`: a client assertion may use the issuer alone (as FAPI 2.0 has it).
+    pub issuer_alone: bool,
+}
+
+impl OurNames {
+    /// Whether every one of these audiences is this broker, and there is one.
+    pub(super) fn are_only(&self, audiences: &[&str]) -> bool {
+        !audiences.is_empty() && audiences.iter().all(|audience| self.is(audience))
+    }
+
+    /// SDKs that keep the issuer as a parsed URL write its empty path as `/` (RFC 3986 §6.2.3).
+    fn is(&self, audience: &str) -> bool {
+        let issuer = self.issuer.as_str();
+        let lenient = || audience == self.token_endpoint || audience.strip_suffix('/') == Some(issuer);
+        audience == issuer || (!self.issuer_alone && lenient())
+    }
+}
 
 /// One OIDC issuer whose tokens are proofs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::support::broker::{AUDIENCE, Answer};
 use crate::support::issuer::{Issuer, Mood};
 use crate::support::process::{Plan, Process, eventually, read};
 use crate::support::redis::RedisServer;
+use crate::support::signer::Signer;
 
 /// Errors and warnings alone, but for the line that says where the broker listens: the request's span must be in
 /// force at the level of its errors.
@@ -125,4 +126,62 @@ async fn each_call_has_one_line_in_the_span_of_its_request() {
     let unknown = broker.admin_get("/v1/canary-of-a-caller").await;
     line(&broker, &unknown, "call").await;
     assert!(!broker.log().contains("canary-of-a-caller"));
+}
+
+#[tokio::test]
+async fn what_was_wrong_with_a_proof_is_in_log_and_event_and_not_in_the_answer() {
+    let broker = Process::start();
+    let signer = Signer::es256("k");
+    for (header, detail) in [
+        (
+            json!({"alg": "ES256", "crit": ["exp"]}),
+            "the header has crit, which demands an extension; none is understood",
+        ),
+        (json!({"alg": "ES256", "typ": "at+jwt"}), "typ must be JWT, application/jwt, JOSE or absent"),
+        (
+            json!({"alg": "ES256", "kid": "k", "jku": "https://evil.test/canary"}),
+            "the issuer has no key for this kid and alg",
+        ),
+    ] {
+        let proof = signer.compact("ES256", header.to_string(), broker.claims().to_string());
+        let answer = read(broker.request(&proof)).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+        let logged = line(&broker, &answer, "proof refused");
+        assert_eq!((&logged["fields"]["detail"], &logged["level"]), (&json!(detail), &json!("INFO")));
+        let request = answer.json()["request_id"].as_str().unwrap().to_owned();
+        let events = broker.admin_get(&format!("/v1/audit/events?request={request}")).await.json();
+        assert_eq!(events["events"][0]["detail"], detail, "{events}");
+        assert!(!answer.text.contains(detail), "a stranger reads the code alone: {}", answer.text);
+    }
+    assert!(!broker.log().contains("evil.test"));
+}
+
+#[tokio::test]
+async fn a_published_key_that_is_left_out_is_logged_once_with_kid_and_cause() {
+    let issuer = Issuer::start().await;
+    issuer.publish_beside(&[
+        json!({"kty": "RSA", "kid": "weak", "use": "sig", "n": "AQAB", "e": "AQAB"}),
+        json!({"kty": "RSA", "kid": "enc", "use": "enc", "n": "AQAB", "e": "AQAB"}),
+    ]);
+    let url = issuer.url();
+    let more = format!("[[issuer]]\nname = \"forge\"\nurl = \"{url}\"\naudience = \"{AUDIENCE}\"\n");
+    let broker = Process::with(Plan { more, ..Plan::default() });
+    let mut claims = broker.claims();
+    claims["iss"] = json!(url);
+    for _ in 0..2 {
+        read(broker.request(&issuer.token(claims.clone()))).await;
+    }
+    let log = broker.log();
+    let told = log.lines().filter(|line| line.contains("a published key is left out"));
+    let told: Vec<Value> = told.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [weak, enc] = &told[..] else { panic!("{told:?}") };
+    let says = |line: &Value, field: &str, part: &str| {
+        line["fields"][field].as_str().is_some_and(|value| value.contains(part))
+    };
+    assert!(
+        says(weak, "kid", "weak") && says(weak, "cause", "2048") && says(weak, "issuer", "forge"),
+        "{weak}"
+    );
+    assert!(says(enc, "kid", "enc") && says(enc, "cause", "use"), "{enc}");
+    assert_eq!((&weak["level"], &enc["level"]), (&json!("WARN"), &json!("INFO")));
 }

@@ -111,8 +111,9 @@ async fn fifty_at_once_get_one_token() {
 /// (member, value in place of the good one, reason). Numbers are seconds from now; null leaves it out.
 const WRONG: &[(&str, &str, &str)] = &[
     ("aud", r#""https://other.test""#, "audience_mismatch"),
-    ("aud", r#""https://hallpass.test/""#, "audience_mismatch"),
-    ("aud", r#""https://hallpass.test/oauth/token""#, "audience_mismatch"),
+    ("aud", r#""https://hallpass.test//""#, "audience_mismatch"),
+    ("aud", r#""https://hallpass.test/oauth/token/""#, "audience_mismatch"),
+    ("aud", r#""https://hallpass.test/oauth/introspect""#, "audience_mismatch"),
     ("aud", r#"["https://hallpass.test", "https://other.test"]"#, "audience_mismatch"),
     ("aud", "null", "claim_missing"),
     ("iss", r#""ledger-reader""#, "claim_invalid"),
@@ -125,7 +126,6 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("exp", "-30", "claim_invalid"),
     ("exp", r#""never""#, "claim_invalid"),
     ("exp", "null", "claim_missing"),
-    ("iat", "null", "claim_missing"),
     ("iat", "59", "not_yet_valid"),
     ("nbf", "59", "not_yet_valid"),
     ("jti", "null", "claim_missing"),
@@ -148,7 +148,28 @@ async fn what_is_wrong_in_an_assertion_is_named() {
             }
             let answer = bench.token(&bench.ed25519.token(&claims)).await;
             assert_eq!(outcome(&answer), format!("401 invalid_client {reason}"), "{member}: {value}");
+            let names_it = answer.json()["error_description"].as_str().unwrap().contains(member);
+            // `iss` and `sub` say whose key to try, so their sender has proven nothing yet.
+            let proven = !["iss", "sub"].contains(member);
+            assert!(names_it || !proven, "{member}: {answer:?}");
+            // A stranger's, with a signature that nobody registered, does not learn of the claims.
+            let stranger = Signer::ed25519("laptop").token(&claims);
+            let answer = bench.token(&stranger).await.json();
+            if proven {
+                assert_eq!(answer["reason"], "signature_invalid", "{member}: {value}");
+            }
+            let reason: hallpass::domain::reason::Reason = *hallpass::domain::reason::Reason::ALL
+                .iter()
+                .find(|reason| answer["reason"] == reason.as_str())
+                .unwrap();
+            assert_eq!(answer["error_description"], reason.meaning(), "{member}: {value}");
         }
+        // Operators read in the log what the answer said.
+        let events = bench.app.events("kind=token.refused").await;
+        let told = |words: &str| {
+            events.iter().any(|event| event["detail"].as_str().is_some_and(|detail| detail.contains(words)))
+        };
+        assert!(told("the proof has no jti") && told("iss and sub of a client assertion"), "{events:?}");
         let mut longest = bench.claims(AGENT, "one");
         longest["exp"] = json!(longest["iat"].as_i64().unwrap() + 300);
         bench.token(&bench.ed25519.token(&longest)).await.token();
@@ -193,7 +214,7 @@ async fn no_other_algorithm_makes_a_key_sign() {
     // A key that the assertion brings along.
     let stranger = Signer::ed25519("laptop");
     let header = json!({"alg": "EdDSA", "jwk": stranger.public_jwk()}).to_string();
-    bench.refused(&stranger.compact("EdDSA", header, &claims), "proof_malformed").await;
+    bench.refused(&stranger.compact("EdDSA", header, &claims), "signature_invalid").await;
     bench.token(&bench.assertion("j")).await.token();
     bench.app.finish().await;
 }
@@ -257,13 +278,101 @@ async fn the_parameters_belong_together() {
         let answer = bench.app.post_form("/oauth/token", &form, None).await;
         assert_eq!(outcome(&answer), format!("400 invalid_request {reason}"), "{form:?}");
     }
-    // A registered key proves by the client assertion alone.
-    let bearer = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &assertion)];
-    let answer = bench.app.post_form("/oauth/token", &bearer, None).await;
-    assert_eq!(outcome(&answer), "400 invalid_grant issuer_unknown");
     // None of it used the assertion up.
     bench.token(&assertion).await.token();
     bench.app.finish().await;
+}
+
+/// `aud` as clients of RFC 7523 and of the OAuth SDKs write it, and a clock that writes no `iat`.
+#[tokio::test]
+async fn an_assertion_may_name_the_token_endpoint_and_leave_iat_out() {
+    for backend in BOTH {
+        let bench = Bench::start(backend).await;
+        let endpoint = format!("{AUDIENCE}/oauth/token");
+        let audiences = [
+            json!(AUDIENCE),
+            json!(endpoint),
+            json!([AUDIENCE]),
+            json!([endpoint, AUDIENCE]),
+            json!(format!("{AUDIENCE}/")),
+        ];
+        for (n, audience) in audiences.into_iter().enumerate() {
+            let mut claims = bench.claims(AGENT, &format!("aud-{n}"));
+            claims["aud"] = audience;
+            bench.token(&bench.ed25519.token(&claims)).await.token();
+        }
+        for (seconds, outcome_of) in
+            [(300, "200  "), (330, "200  "), (331, "401 invalid_client lifetime_too_long")]
+        {
+            let mut claims = bench.claims(AGENT, &format!("exp-{seconds}"));
+            claims.as_object_mut().unwrap().remove("iat");
+            claims["exp"] = json!(bench.app.hands.now().seconds() + seconds);
+            let answer = bench.token(&bench.ed25519.token(&claims)).await;
+            assert_eq!(outcome(&answer), outcome_of, "{seconds}");
+        }
+        bench.app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_strict_audience_is_the_issuer_alone() {
+    let bench = Bench::configured(Backend::Memory, "[token]\nstrict_assertion_audience = true\n").await;
+    let mut claims = bench.claims(AGENT, "1");
+    for audience in [
+        json!(format!("{AUDIENCE}/oauth/token")),
+        json!(format!("{AUDIENCE}/")),
+        json!([AUDIENCE, format!("{AUDIENCE}/oauth/token")]),
+    ] {
+        claims["aud"] = audience;
+        let answer = bench.token(&bench.ed25519.token(&claims)).await;
+        assert_eq!(outcome(&answer), "401 invalid_client audience_mismatch");
+        assert_eq!(answer.json()["error_description"], "aud must be this broker's issuer alone");
+    }
+    for audience in [json!(AUDIENCE), json!([AUDIENCE])] {
+        let jti = audience.to_string();
+        (claims["aud"], claims["jti"]) = (audience, json!(jti));
+        bench.token(&bench.ed25519.token(&claims)).await.token();
+    }
+    bench.app.finish().await;
+}
+
+/// RFC 7523 §2.1: the assertion is the grant.
+#[tokio::test]
+async fn a_registered_key_may_sign_a_bearer_assertion() {
+    for backend in BOTH {
+        let bench = Bench::start(backend).await;
+        let bearer = async |assertion: &str, more: &[(&str, &str)]| {
+            let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+            let form = [&[("grant_type", grant), ("assertion", assertion)], more].concat();
+            let answer = bench.app.post_form("/oauth/token", &form, None).await;
+            if answer.status == 200 {
+                bench.app.note_released(&answer.token());
+            }
+            answer
+        };
+        let assertion = bench.assertion("1");
+        let answer = bearer(&assertion, &[("client_id", OTHER)]).await;
+        assert_eq!(outcome(&answer), "400 invalid_request parameter_invalid");
+        let answer = bearer(&assertion, &[("scope", "ledger:GET"), ("client_id", AGENT)]).await;
+        assert_eq!(decode(&answer.token())["client_id"], AGENT);
+        // One `jti` for both grants.
+        assert_eq!(outcome(&bearer(&assertion, &[]).await), "400 invalid_grant replayed");
+        bench.refused(&assertion, "replayed").await;
+        // Nobody's, another's and an unknown agent's read the same.
+        let stranger = Signer::ed25519("laptop");
+        for (signer, agent) in
+            [(&stranger, AGENT), (&stranger, "nobody"), (&bench.others, AGENT), (&stranger, "keyless")]
+        {
+            let answer = bearer(&signer.token(&bench.claims(agent, "2")), &[]).await;
+            assert_eq!(outcome(&answer), "400 invalid_grant signature_invalid", "{agent}");
+        }
+        // Whose issuer no agent's id could be.
+        let mut claims = bench.claims(AGENT, "3");
+        claims["iss"] = json!("https://other.test");
+        let answer = bearer(&bench.ed25519.token(&claims), &[]).await;
+        assert_eq!(outcome(&answer), "400 invalid_grant issuer_unknown");
+        bench.app.finish().await;
+    }
 }
 
 #[tokio::test]

@@ -189,7 +189,8 @@ fn proof<'a>(form: &'a Form, chain: Option<&'a ClientChain>) -> Result<(&'static
         }
         JWT_BEARER => {
             only(&["assertion"])?;
-            Ok((JWT_BEARER, Proof::Jwt(form.required("assertion")?)))
+            let (text, client_id) = (form.required("assertion")?, form.get("client_id"));
+            Ok((JWT_BEARER, Proof::Bearer { text, client_id }))
         }
         CLIENT_CREDENTIALS => {
             only(&["client_assertion", "client_assertion_type"])?;

@@ -8,6 +8,7 @@ use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::identity::error::ProofError;
 use crate::identity::json::{Json, Object};
+use crate::identity::settings::OurNames;
 
 /// The last second of the year 9999: what lies beyond is a mistake, not a date.
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -18,7 +19,7 @@ const MAX_SUBJECT: usize = 1024;
 /// The longest `jti`, bytes.
 pub(super) const MAX_JTI: usize = 256;
 
-/// The longest that a client assertion may live, from `iat` to `exp`.
+/// The longest that a client assertion may live, from `iat` to `exp`. Without `iat`, the furthest that `exp` may be away.
 const MAX_ASSERTION_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// How far the clock of a registered key's holder may be off. It stretches `exp` here and the record
@@ -87,7 +88,7 @@ pub(super) fn accept(claims: Object, expected: Expected<'_>, now: Timestamp) -> 
 /// The strings below `kubernetes.io`, each under the name that claim rules have for it. An API server writes
 /// no claim beside them that could be taken for one; a token that has one was made to confuse somebody.
 fn nested(claims: &Object) -> Result<BTreeMap<String, String>, ProofError> {
-    if claims.has_case_variant_of(&[KUBERNETES]) || claims.names().any(is_below_kubernetes) {
+    if claims.case_variant_of(&[KUBERNETES]).is_some() || claims.names().any(is_below_kubernetes) {
         return Err(invalid("a claim is named as if it were nested below kubernetes.io"));
     }
     let Some(Json::Object(below)) = claims.get(KUBERNETES) else { return Ok(BTreeMap::new()) };
@@ -109,20 +110,31 @@ fn nested(claims: &Object) -> Result<BTreeMap<String, String>, ProofError> {
 /// and gives its dates and `jti`.
 pub(super) fn accept_assertion(
     claims: &Object,
-    our_issuer: &str,
+    us: &OurNames,
     now: Timestamp,
 ) -> Result<(Dates, String), ProofError> {
-    if audiences(claims)? != [our_issuer] {
-        return Err(ProofError::new(Reason::AudienceMismatch, "aud must be this broker's issuer alone"));
+    if !us.are_only(&audiences(claims)?) {
+        let detail = if us.issuer_alone {
+            "aud must be this broker's issuer alone"
+        } else {
+            "aud must be this broker's issuer or its token endpoint, and nothing else"
+        };
+        return Err(ProofError::new(Reason::AudienceMismatch, detail));
     }
     let dates = Dates::read(claims)?;
-    let issued = dates.issued.ok_or_else(|| missing("iat"))?;
     dates.check(Limits { leeway: ASSERTION_LEEWAY, max_age: None }, now)?;
-    if dates.expires.since(issued) > MAX_ASSERTION_LIFETIME {
-        return Err(ProofError::new(
-            Reason::LifetimeTooLong,
-            "a client assertion may live 5 minutes from iat to exp",
-        ));
+    // With an `iat` that may be ahead of this clock by the leeway, `exp` cannot be further away than without one.
+    let (lifetime, detail) = match dates.issued {
+        Some(issued) => {
+            (dates.expires.since(issued), "a client assertion may live 5 minutes from iat to exp")
+        }
+        None => (
+            dates.expires.since(now + ASSERTION_LEEWAY),
+            "the exp of a client assertion without iat may be 5 minutes away",
+        ),
+    };
+    if lifetime > MAX_ASSERTION_LIFETIME {
+        return Err(ProofError::new(Reason::LifetimeTooLong, detail));
     }
     let jti = string(claims, "jti")?;
     if jti.is_empty() || jti.len() > MAX_JTI {

@@ -87,8 +87,8 @@ impl Dpop {
         }
         let thumbprint = key.thumbprint();
         let claims = jws.verified(|message, signature| key.verifies(algorithm, message, signature))?;
-        if claims.has_case_variant_of(CLAIM_NAMES) {
-            return Err(invalid("the DPoP proof has claims that differ by case alone"));
+        if let Some(name) = claims.case_variant_of(CLAIM_NAMES) {
+            return Err(invalid(format!("a claim of the DPoP proof differs from {name} by case alone")));
         }
         if string(&claims, "htm")? != "POST" {
             return Err(invalid("htm is not POST"));

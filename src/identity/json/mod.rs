@@ -31,14 +31,35 @@ pub(super) struct Object(Vec<(String, Json)>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadJson {
     Syntax,
+    TooDeep,
+    /// Which member it has twice, where the caller knows that name.
+    Repeated(Option<&'static str>),
     NotAnObject,
 }
 
+impl BadJson {
+    fn of(error: &serde_json::Error, names: &[&'static str]) -> Self {
+        let text = error.to_string();
+        if text.starts_with(DEEP) {
+            return Self::TooDeep;
+        }
+        let Some(rest) = text.strip_prefix(TWICE) else { return Self::Syntax };
+        // serde_json adds line and column behind it.
+        let is_it = |name: &&&str| rest.strip_prefix(**name).is_some_and(|rest| rest.starts_with('\n'));
+        Self::Repeated(names.iter().find(is_it).copied())
+    }
+}
+
+/// How the errors of reading begin; the name of the repeated member and the end of the line follow the second.
+const DEEP: &str = "nested too deeply";
+const TWICE: &str = "a member is repeated: ";
+
 impl Object {
-    /// Reads `bytes` (UTF-8) as exactly one object, nothing after it.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, BadJson> {
+    /// Reads `bytes` (UTF-8) as exactly one object, nothing after it. An error may name the members in `names`.
+    pub(super) fn parse(bytes: &[u8], names: &[&'static str]) -> Result<Self, BadJson> {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let value = Strict { depth: 0 }.deserialize(&mut reader).map_err(|_| BadJson::Syntax)?;
+        let value =
+            Strict { depth: 0 }.deserialize(&mut reader).map_err(|error| BadJson::of(&error, names))?;
         reader.end().map_err(|_| BadJson::Syntax)?;
         match value {
             Json::Object(object) => Ok(object),
@@ -50,13 +71,15 @@ impl Object {
         self.0.iter().find_map(|(member, value)| (member == name).then_some(value))
     }
 
-    /// Whether a member is one of `names` to a reader that ignores case, but not exactly.
-    pub(super) fn has_case_variant_of(&self, names: &[&str]) -> bool {
-        !self.is_plain()
-            && self.0.iter().any(|(member, _)| {
-                let folded = fold(member);
-                names.iter().any(|name| folded == *name && member != name)
-            })
+    /// Which of `names` a member is to a reader that ignores case, but not exactly.
+    pub(super) fn case_variant_of(&self, names: &[&'static str]) -> Option<&'static str> {
+        if self.is_plain() {
+            return None;
+        }
+        self.0.iter().find_map(|(member, _)| {
+            let folded = fold(member);
+            names.iter().find(|name| folded == **name && member != *name).copied()
+        })
     }
 
     /// Whether two members differ by case alone.
@@ -98,7 +121,7 @@ struct Strict {
 impl Strict {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            return Err(E::custom("nested too deeply"));
+            return Err(E::custom(DEEP));
         }
         Ok(Self { depth: self.depth + 1 })
     }
@@ -171,10 +194,10 @@ impl<'de> Visitor<'de> for Strict {
 fn refuse_repeated<E: Error>(object: &[(String, Json)]) -> Result<(), E> {
     let mut names: Vec<&str> = object.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(E::custom("a member is repeated"));
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(E::custom(format_args!("{TWICE}{}\n", pair[0]))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

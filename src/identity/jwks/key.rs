@@ -21,6 +21,15 @@ pub(in crate::identity) struct VerificationKey {
     pub(super) material: Material,
 }
 
+/// Why a key cannot verify a signature here, in words of hallpass alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::identity) enum Unusable {
+    /// It is for something else, or of a kind that is not verified here.
+    Other(&'static str),
+    /// It should have been usable.
+    Broken(&'static str),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Material {
     Rsa {
@@ -69,7 +78,7 @@ impl VerificationKey {
 
     /// The public key that a proof brings; `None` if it is not one, or not for signatures.
     pub(in crate::identity) fn embedded(jwk: &Object) -> Option<Self> {
-        Jwk::embedded(jwk).and_then(Self::of)
+        Jwk::embedded(jwk).and_then(|jwk| Self::of(jwk).ok())
     }
 
     /// The key's name by its own content (RFC 7638 §3, RFC 8037 §2), however its JWK was written.
@@ -88,27 +97,49 @@ impl VerificationKey {
         Thumbprint(Digest::of(members.as_bytes()))
     }
 
-    pub(super) fn of(jwk: Jwk) -> Option<Self> {
-        if jwk.usage.is_some_and(|usage| usage != "sig")
-            || jwk.key_ops.is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
-            // Whoever publishes the private half has lost the key.
-            || jwk.d.is_some()
-        {
-            return None;
+    /// # Errors
+    /// Why it cannot verify anything.
+    pub(super) fn of(jwk: Jwk) -> Result<Self, Unusable> {
+        use Unusable::{Broken, Other};
+        if jwk.usage.is_some_and(|usage| usage != "sig") {
+            return Err(Other("its use is not sig"));
         }
+        if jwk.key_ops.is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
+            return Err(Other("its key_ops do not have verify"));
+        }
+        // Whoever publishes the private half has lost the key.
+        if jwk.d.is_some() {
+            return Err(Broken("it has d, its private half: it is known to others now"));
+        }
+        let crv = jwk.crv.as_deref();
         let material = match jwk.kty.as_str() {
-            "RSA" => Material::rsa(&jwk.n?, &jwk.e?)?,
-            "EC" => Material::elliptic(&jwk.crv?, &jwk.x?, &jwk.y?)?,
-            "OKP" => Material::edwards(&jwk.crv?, &jwk.x?)?,
-            _ => return None,
+            "RSA" => jwk.n.zip(jwk.e).and_then(|(n, e)| Material::rsa(&n, &e)).ok_or(Broken(
+                "its n and e are not those of an RSA key of 2048 to 8192 bits, in base64url",
+            ))?,
+            "EC" if matches!(crv, Some("P-256" | "P-384")) => crv
+                .zip(jwk.x.as_deref().zip(jwk.y.as_deref()))
+                .and_then(|(crv, (x, y))| Material::elliptic(crv, x, y))
+                .ok_or(Broken("its x and y are not coordinates of the curve's length, in base64url"))?,
+            "OKP" if crv == Some("Ed25519") => jwk
+                .x
+                .and_then(|x| Material::edwards("Ed25519", &x))
+                .ok_or(Broken("its x is not 32 bytes in base64url"))?,
+            "EC" | "OKP" => return Err(Other("its crv is not P-256, P-384 or Ed25519")),
+            _ => return Err(Other("its kty is not RSA, EC or OKP")),
         };
-        material.check().ok()?;
+        material.check().map_err(|_| Broken("its point is not one that can be anybody's key"))?;
         let algorithm = match jwk.alg {
             None => None,
-            Some(alg) => Some(ProofAlgorithm::named(&alg)?),
+            Some(alg) => {
+                Some(ProofAlgorithm::named(&alg).ok_or(Other("its alg is not one that hallpass verifies"))?)
+            }
         };
         let key = Self { kid: jwk.kid, algorithm, material };
-        algorithm.is_none_or(|algorithm| key.fits(algorithm)).then_some(key)
+        if algorithm.is_none_or(|algorithm| key.fits(algorithm)) {
+            Ok(key)
+        } else {
+            Err(Broken("its alg is not for keys of its kty and crv"))
+        }
     }
 
     /// Whether the key is of the algorithm's kind, and not bound to another.

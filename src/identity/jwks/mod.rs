@@ -6,7 +6,8 @@ mod key;
 use serde::Deserialize;
 
 use crate::identity::settings::ProofAlgorithm;
-pub(super) use key::VerificationKey;
+use jwk::Jwk;
+pub(super) use key::{Unusable, VerificationKey};
 
 /// The most keys that one set may hold; the largest in the wild have about a dozen.
 const MAX_KEYS: usize = 128;
@@ -24,10 +25,29 @@ pub(super) enum BadJwks {
     Older,
 }
 
+/// The most of a `kid` that is kept for the log, in characters.
+const SHOWN_KID: usize = 64;
+
 /// The usable keys of an issuer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct KeySet {
     keys: Vec<VerificationKey>,
+    left_out: Vec<LeftOut>,
+}
+
+/// A key that is published and cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// As it was published, cut off where it is long.
+    pub(super) kid: Option<String>,
+    pub(super) why: Unusable,
+}
+
+impl LeftOut {
+    pub(super) fn new(key: &serde_json::Value, why: Unusable) -> Self {
+        let kid = key.get("kid").and_then(|kid| kid.as_str()).filter(|kid| !kid.is_empty());
+        Self { kid: kid.map(|kid| kid.chars().take(SHOWN_KID).collect()), why }
+    }
 }
 
 /// What a token's header finds in a set.
@@ -55,11 +75,19 @@ impl KeySet {
         if document.keys.len() > MAX_KEYS {
             return Err(BadJwks::TooMany);
         }
-        let keys = document
-            .keys
-            .into_iter()
-            .filter_map(|key| VerificationKey::of(serde_json::from_value(key).ok()?));
-        Ok(Self { keys: keys.collect() })
+        let mut set = Self::default();
+        for key in document.keys {
+            match Jwk::published(key.clone()).map_err(Unusable::Broken).and_then(VerificationKey::of) {
+                Ok(usable) => set.keys.push(usable),
+                Err(why) => set.left_out.push(LeftOut::new(&key, why)),
+            }
+        }
+        Ok(set)
+    }
+
+    /// The keys of the set that cannot be used, in its order.
+    pub(super) fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::identity::jwks::{BadJwks, KeySet};
+use crate::identity::jwks::{BadJwks, KeySet, LeftOut};
 
 /// What is published, and read whole or not at all.
 pub(in crate::identity) trait Document:
@@ -12,6 +12,9 @@ pub(in crate::identity) trait Document:
 
     /// How many keys in it can be used.
     fn count(&self) -> usize;
+
+    /// The keys in it that cannot be used.
+    fn left_out(&self) -> Vec<LeftOut>;
 
     /// Whether this may take the place of `held`.
     ///
@@ -34,5 +37,9 @@ impl Document for KeySet {
 
     fn count(&self) -> usize {
         self.len()
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        Self::left_out(self).to_vec()
     }
 }

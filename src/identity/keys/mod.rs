@@ -19,7 +19,7 @@ use crate::domain::id::IssuerName;
 use crate::domain::time::{Clock, Timestamp};
 use crate::identity::error::{AuthenticatorError, NoKeys};
 use crate::identity::fetch::{Source, TOTAL_TIMEOUT};
-use crate::identity::jwks::KeySet;
+use crate::identity::jwks::{KeySet, Unusable};
 use attempt::{Attempts, Cause, Fetch};
 pub(super) use document::Document;
 use pace::{FRESH, Pace};
@@ -256,6 +256,7 @@ impl<D: Document> PublishedKeys<D> {
     fn replace(&self, set: D) {
         let fetched = self.clock.now();
         let held = self.current.load_full();
+        self.log_left_out(&set, held.as_ref().map(|held| &*held.keys));
         let snapshot = match held {
             Some(held) if *held.keys == set => {
                 Snapshot { keys: Arc::clone(&held.keys), generation: held.generation, fetched }
@@ -266,6 +267,20 @@ impl<D: Document> PublishedKeys<D> {
             }
         };
         self.current.store(Some(Arc::new(snapshot)));
+    }
+
+    /// Logs which keys of `set` cannot be used and why: once, not at every fetch.
+    fn log_left_out(&self, set: &D, held: Option<&D>) {
+        let known = held.map(D::left_out).unwrap_or_default();
+        for key in set.left_out().into_iter().filter(|key| !known.contains(key)) {
+            let (issuer, kid) = (&self.name, key.kid.as_deref().unwrap_or("-"));
+            match key.why {
+                Unusable::Other(cause) => tracing::info!(%issuer, ?kid, cause, "a published key is left out"),
+                Unusable::Broken(cause) => {
+                    tracing::warn!(%issuer, ?kid, cause, "a published key is left out")
+                }
+            }
+        }
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {

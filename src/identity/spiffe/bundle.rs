@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::certificate::uri_names;
 use crate::domain::spiffe::SpiffeId;
 use crate::domain::time::Timestamp;
-use crate::identity::jwks::{BadJwks, KeySet};
+use crate::identity::jwks::{BadJwks, KeySet, LeftOut, Unusable};
 use crate::identity::keys::Document;
 
 /// More keys than any trust domain has at once.
@@ -21,11 +21,17 @@ const MAX_KEYS: usize = 128;
 /// Sooner would be load without use.
 const SOONEST_REFRESH: Duration = Duration::from_secs(5);
 
+const NO_AUTHORITY: Unusable =
+    Unusable::Broken("its x5c is not the certificate of one CA of a trust domain, which may sign others");
+const NO_KID: Unusable = Unusable::Broken("it has no kid");
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bundle {
     authorities: Vec<Authority>,
     /// What verifies JWT-SVIDs, and nothing else.
     pub(super) jwt_keys: KeySet,
+    /// What is published and cannot be used.
+    left_out: Vec<LeftOut>,
     sequence: Option<u64>,
     refresh: Option<Duration>,
 }
@@ -71,11 +77,24 @@ impl Document for Bundle {
         let of_use = |usage: &'static str| {
             published.keys.iter().filter(move |key| key.get("use").and_then(Value::as_str) == Some(usage))
         };
+        let mut left_out = Vec::new();
+        let mut authorities = Vec::new();
+        for key in of_use("x509-svid") {
+            match authority(key) {
+                Some(authority) => authorities.push(authority),
+                None => left_out.push(LeftOut::new(key, NO_AUTHORITY)),
+            }
+        }
+        let nameless = of_use("jwt-svid").filter(|key| signing_key(key).is_none());
+        left_out.extend(nameless.map(|key| LeftOut::new(key, NO_KID)));
         let jwt_keys: Vec<Value> = of_use("jwt-svid").filter_map(signing_key).collect();
         let jwt_keys = serde_json::to_vec(&json!({ "keys": jwt_keys })).map_err(|_| BadJwks::NotASet)?;
+        let jwt_keys = KeySet::parse(&jwt_keys)?;
+        left_out.extend_from_slice(jwt_keys.left_out());
         Ok(Self {
-            authorities: of_use("x509-svid").filter_map(authority).collect(),
-            jwt_keys: KeySet::parse(&jwt_keys)?,
+            authorities,
+            jwt_keys,
+            left_out,
             sequence: published.spiffe_sequence,
             refresh: published
                 .spiffe_refresh_hint
@@ -85,6 +104,10 @@ impl Document for Bundle {
 
     fn count(&self) -> usize {
         self.authorities.len() + self.jwt_keys.len()
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.left_out.clone()
     }
 
     fn succeeds(&self, held: &Self) -> Result<(), BadJwks> {

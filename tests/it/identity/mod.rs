@@ -15,7 +15,7 @@ use hallpass::domain::platform::Platform;
 use hallpass::domain::reason::Reason;
 use hallpass::domain::time::{Clock, Timestamp};
 use hallpass::identity::Authenticator;
-use hallpass::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
+use hallpass::identity::settings::{IssuerSettings, KeySource, OurNames, ProofAlgorithm};
 use serde_json::json;
 
 use crate::support::issuer::{Issuer, Mood};
@@ -63,6 +63,12 @@ fn issuer_settings(name: &str, url: &str, keys: KeySource) -> IssuerSettings {
     }
 }
 
+/// What this broker is called.
+fn us() -> OurNames {
+    let token_endpoint = format!("{US}/oauth/token");
+    OurNames { issuer: US.parse().unwrap(), token_endpoint, issuer_alone: false }
+}
+
 /// A broker's side: an authenticator that trusts `issuer` by discovery.
 struct Bench {
     authenticator: Authenticator,
@@ -76,7 +82,7 @@ impl Bench {
 
     fn with(issuers: Vec<IssuerSettings>) -> Self {
         let hands = Hands::new();
-        let authenticator = Authenticator::new(issuers, &[], US.parse().unwrap(), hands.clock()).unwrap();
+        let authenticator = Authenticator::new(issuers, &[], us(), hands.clock()).unwrap();
         Self { authenticator, hands }
     }
 

@@ -7,7 +7,7 @@ use hallpass::identity::settings::KeySource;
 use hallpass::identity::{Authenticator, AuthenticatorError};
 use serde_json::{Value, json};
 
-use super::{Bench, Hands, START, US, eventually, issuer_settings};
+use super::{Bench, Hands, START, US, eventually, issuer_settings, us};
 use crate::support::signer::Signer;
 
 fn write_set(path: &Path, signer: &Signer) {
@@ -47,10 +47,7 @@ fn a_mistake_in_the_settings_stops_the_start_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let bad = folder.path().join("bad.json");
     let start = |issuers| {
-        Authenticator::new(issuers, &[], US.parse().unwrap(), Hands::new().clock())
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+        Authenticator::new(issuers, &[], us(), Hands::new().clock()).map(|_| ()).unwrap_err().to_string()
     };
     let file = |path: &Path| vec![issuer_settings("ci", "https://ci.test", KeySource::File(path.to_owned()))];
 
@@ -82,7 +79,7 @@ fn a_ca_file_that_holds_no_certificate_is_named() {
     let start = || {
         let mut settings = issuer_settings("ci", "https://ci.test", KeySource::Discovery);
         settings.ca_file = Some(path.clone());
-        Authenticator::new(vec![settings], &[], US.parse().unwrap(), Hands::new().clock()).map(|_| ())
+        Authenticator::new(vec![settings], &[], us(), Hands::new().clock()).map(|_| ())
     };
     assert!(matches!(start(), Err(AuthenticatorError::Unreadable { .. })));
     std::fs::write(&path, "not a certificate").unwrap();

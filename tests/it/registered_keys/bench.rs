@@ -35,6 +35,11 @@ impl Bench {
 
     /// With these `[limits]`.
     pub(super) async fn limited(backend: Backend, limits: &str) -> Self {
+        Self::configured(backend, &format!("[limits]\n{limits}\n")).await
+    }
+
+    /// With these sections.
+    pub(super) async fn configured(backend: Backend, sections: &str) -> Self {
         let (ed25519, es256) = (Signer::ed25519("laptop"), Signer::es256("runner"));
         let others = Signer::ed25519("other");
         let keyless = "[[identity]]\nissuer = \"ci\"\nclaims = { sub = \"keyless\" }\n";
@@ -43,8 +48,7 @@ impl Bench {
             (OTHER, format!("{LEDGER_READER}{}", identities(&[&others]))),
             ("keyless", format!("{LEDGER_READER}{keyless}")),
         ];
-        let configure =
-            |url: &str, issuer: &str| configuration(url, issuer, &format!("[limits]\n{limits}\n"));
+        let configure = |url: &str, issuer: &str| configuration(url, issuer, sections);
         let app = TestApp::made(backend, Hands::default(), configure, &agents).await;
         Self { app, ed25519, es256, others }
     }

@@ -118,6 +118,13 @@ impl Issuer {
         self.publish();
     }
 
+    /// Publishes these JWKs beside its own.
+    pub(crate) fn publish_beside(&self, more: &[Value]) {
+        let own = self.signers.iter().map(Signer::published_jwk);
+        let keys: Vec<Value> = own.chain(more.iter().cloned()).collect();
+        *self.shared.keys.lock().unwrap() = json!({ "keys": keys });
+    }
+
     pub(crate) fn behave(&self, mood: Mood) {
         *self.shared.mood.lock().unwrap() = mood;
     }

@@ -13,7 +13,7 @@ use hallpass::domain::permission::Origin;
 use hallpass::domain::platform::Platform;
 use hallpass::domain::reason::Reason;
 use hallpass::domain::time::{Clock, Timestamp};
-use hallpass::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
+use hallpass::identity::settings::{IssuerSettings, KeySource, OurNames, ProofAlgorithm};
 use hallpass::identity::{Authenticator, ProofError, UnverifiedAssertion};
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +125,10 @@ impl Broker {
         now: i64,
     ) -> Result<VerifiedIdentity, ProofError> {
         let clock = Clock::new(move || Timestamp::from_seconds(now));
-        let authenticator = Authenticator::new(self.issuers(), &[], self.our_issuer.clone(), clock).unwrap();
+        let issuer = self.our_issuer.clone();
+        let token_endpoint = format!("{issuer}/oauth/token");
+        let us = OurNames { issuer, token_endpoint, issuer_alone: false };
+        let authenticator = Authenticator::new(self.issuers(), &[], us, clock).unwrap();
         match parameter {
             Parameter::SubjectToken => {
                 let identity = authenticator.jwt(credential).await?;

@@ -274,7 +274,36 @@ pub(super) fn assertions(keys: &Keys) -> Vec<Vector> {
         bad("assertion-long", "lifetime_too_long", &[("exp", json!(NOW + 301))], "over five minutes"),
         bad("assertion-jti-missing", "claim_missing", &[("jti", Value::Null)], "it could be used twice"),
         bad("assertion-jti-number", "claim_invalid", &[("jti", json!(7))], "jti is a string"),
-        bad("assertion-iat-missing", "claim_missing", &[("iat", Value::Null)], "its lifetime cannot be told"),
+        accepted(
+            "assertion-iat-missing",
+            &workload,
+            ours(&[("iat", Value::Null)]),
+            "iat is optional (RFC 7523 §3); exp is near",
+        ),
+        bad(
+            "assertion-iat-missing-far",
+            "lifetime_too_long",
+            &[("iat", Value::Null), ("exp", json!(NOW + 331))],
+            "without iat, exp is at most five minutes and the leeway away",
+        ),
+        accepted(
+            "assertion-aud-token-endpoint",
+            &workload,
+            ours(&[("aud", json!(format!("{US}/oauth/token")))]),
+            "the token endpoint may be the audience (RFC 7523 §3)",
+        ),
+        accepted(
+            "assertion-aud-both",
+            &workload,
+            ours(&[("aud", json!([US, format!("{US}/oauth/token")]))]),
+            "both are this broker",
+        ),
+        bad(
+            "assertion-aud-other-path",
+            "audience_mismatch",
+            &[("aud", json!(format!("{US}/oauth/introspect")))],
+            "a path that is neither the issuer nor the token endpoint",
+        ),
         bad("assertion-exp-missing", "claim_missing", &[("exp", Value::Null)], "it would never end"),
         bad(
             "assertion-iss-not-sub",

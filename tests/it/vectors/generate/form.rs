@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ACME, Keys, NOW, SUBJECT, US, claims, refused};
+use super::{ACME, Keys, NOW, SUBJECT, US, accepted, claims, refused};
 use crate::support::signer::base64url;
 use crate::vectors::Vector;
 
@@ -125,19 +125,29 @@ pub(super) fn headers(keys: &Keys) -> Vec<Vector> {
     let with = |name: &str, more: &str, why: &str| {
         bad(name, &format!(r#"{{"alg":"ES256","kid":"acme-es256",{more}}}"#), why)
     };
+    let ignored = |name: &str, more: &str, why: &str| {
+        let header = format!(r#"{{"alg":"ES256","kid":"acme-es256",{more}}}"#);
+        accepted(name, "acme|repo:acme/payments:ref:refs/heads/main", keys.acme_header(&header), why)
+    };
     let own = keys.stranger.public_jwk();
     let embedded = json!({"alg": "EdDSA", "jwk": own}).to_string();
     let by_own_key = keys.stranger.compact("EdDSA", &embedded, claims(&[]).to_string());
     vec![
-        refused("header-jwk-of-signer", "proof_malformed", by_own_key, "it brings the key it is signed with"),
-        with(
-            "header-jwk",
-            &format!(r#""jwk":{}"#, keys.es256.public_jwk()),
-            "even acme's own key is not brought along",
+        refused(
+            "header-jwk-of-signer",
+            "signature_invalid",
+            by_own_key,
+            "the key that it brings is not used",
         ),
-        with("header-jku", r#""jku":"https://evil.test/jwks""#, "a token must not choose an address"),
-        with("header-x5u", r#""x5u":"https://evil.test/cert""#, "a token must not choose an address"),
-        with("header-x5c", r#""x5c":["MIIB"]"#, "a token must not bring a certificate"),
+        ignored(
+            "header-jwk",
+            &format!(r#""jwk":{}"#, keys.stranger.public_jwk()),
+            "a key that it brings is not used",
+        ),
+        ignored("header-jku", r#""jku":"https://evil.test/jwks""#, "an address that it names is not asked"),
+        ignored("header-x5u", r#""x5u":"https://evil.test/cert""#, "an address that it names is not asked"),
+        ignored("header-x5c", r#""x5c":["MIIB"]"#, "platforms bring certificates, and none is read"),
+        ignored("header-typ-media-type", r#""typ":"application/jwt""#, "JWT written out (RFC 7515 §4.1.9)"),
         with(
             "header-crit",
             r#""crit":["exp"],"exp":1"#,
