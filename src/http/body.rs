@@ -13,6 +13,7 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::broker::Denied;
+use crate::document::nearest;
 use crate::domain::reason::Reason;
 use crate::http::call::Turn;
 use crate::http::listener::{Full, MAX_BODY};
@@ -77,6 +78,26 @@ const CREDENTIALS: [&str; 5] = ["subject_token", "actor_token", "assertion", "cl
 /// were taken for absent.
 const NARROWING: [&str; 5] = ["scope", "authorization_details", "resource", "audience", "requested_ttl"];
 
+/// Parameters that OAuth registers for a browser or a person, neither of which there is here. Some libraries send them
+/// with each request; nothing that is granted could depend on them, so they are ignored. What asks for more certainty
+/// or less access (`acr_values`, `max_age`, `claims`) or is a credential of another flow is refused like any unknown one.
+const IGNORED: [&str; 11] = [
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "state",
+    "nonce",
+    "display",
+    "prompt",
+    "ui_locales",
+    "claims_locales",
+    "login_hint",
+    "id_token_hint",
+];
+
+/// The longest unknown name that an answer repeats, bytes.
+const LONGEST_NAME: usize = 32;
+
 /// A form whose parameters are all known to its endpoint.
 pub(super) struct Form {
     body: Zeroizing<String>,
@@ -124,9 +145,10 @@ impl Form {
                 (name, Value::Decoded(Zeroizing::new(value.into_owned())))
             };
             let Some(&(name, many)) = known.iter().find(|(known, _)| *known == name) else {
-                let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-                let description = format!("an unknown parameter; known are {}", names.join(", "));
-                return Err(said(Reason::ParameterUnknown, description));
+                if IGNORED.contains(&&*name) {
+                    continue;
+                }
+                return Err(unknown(&name, value.of(text), known));
             };
             // Percent-encoded bytes that are no UTF-8 come as the replacement character.
             let is_odd = |c: char| c == char::REPLACEMENT_CHARACTER || c.is_control();
@@ -162,6 +184,21 @@ impl Form {
     pub(super) fn required(&self, name: &'static str) -> Result<&str, Denied> {
         self.get(name).ok_or_else(|| said(Reason::ParameterMissing, format!("{name} is required")))
     }
+}
+
+/// Names a parameter that nobody knows, where it can be nothing but a name: whatever else stands before a `=`, or alone,
+/// may be a credential that was sent without its name.
+fn unknown(name: &str, value: &str, known: &[(&str, bool)]) -> Denied {
+    let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let is_name = (1..=LONGEST_NAME).contains(&name.len())
+        && !value.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-' | b'[' | b']' | b'.'));
+    let mut words =
+        if is_name { format!("{name} is an unknown parameter") } else { "an unknown parameter".to_owned() };
+    if let Some(meant) = nearest(name, known.iter().copied()) {
+        words = format!("{words}, perhaps {meant} is meant");
+    }
+    said(Reason::ParameterUnknown, format!("{words}; known are {}", known.join(", ")))
 }
 
 impl Value {
@@ -249,8 +286,56 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_parameter_is_not_repeated_to_anyone() {
-        let denied = Form::parse(b"canary-secret=canary-secret", KNOWN).err().unwrap();
-        assert!(!format!("{denied:?}").contains("canary"));
+    fn an_unknown_parameter_is_named_and_its_value_never() {
+        let told = |body: &[u8]| Form::parse(body, KNOWN).err().unwrap().description.unwrap();
+        assert_eq!(
+            told(b"scopes=canary"),
+            "scopes is an unknown parameter, perhaps scope is meant; known are scope, resource"
+        );
+        assert!(
+            told(b"client_secret=canary").starts_with("client_secret is an unknown parameter; known are")
+        );
+        for body in [&b"client_secret=canary"[..], b"a=canary", b"x=%63anary", b"scopes=canary&scope=a"] {
+            assert!(!told(body).contains("canary"), "{body:?}");
+        }
+        // What may be a credential that came without its name.
+        for body in [
+            &b"canary"[..],
+            b"canary=",
+            b"canary7=x",
+            b"eyJhbGciOiJub25lIn0.e30.=x",
+            b"canary+x=y",
+            b"canary%00=x",
+        ] {
+            assert!(told(body).starts_with("an unknown parameter"), "{body:?}");
+        }
+        assert!(told(format!("{}=x", "canary".repeat(9)).as_bytes()).starts_with("an unknown parameter"));
+    }
+
+    #[test]
+    fn what_oauth_registers_for_browsers_and_persons_is_ignored() {
+        for name in IGNORED {
+            let body = format!("{name}=a&scope=b&{name}=%00");
+            assert_eq!(Form::parse(body.as_bytes(), KNOWN).ok().unwrap().get("scope"), Some("b"), "{name}");
+        }
+        // Each asks for something that would not be given, or is a credential.
+        for name in [
+            "acr_values",
+            "max_age",
+            "claims",
+            "request",
+            "code",
+            "code_verifier",
+            "refresh_token",
+            "username",
+            "password",
+            "client_secret",
+            "req_cnf",
+            "dpop_jkt",
+            "Scope",
+            "State",
+        ] {
+            assert_eq!(reason(format!("{name}=a").as_bytes()), Some(Reason::ParameterUnknown), "{name}");
+        }
     }
 }
