@@ -133,6 +133,40 @@ async fn another_host_another_path_and_no_path_get_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn verbose_says_why_git_gets_nothing() {
+    let (server, app) = world(BEARER).await;
+    let lfs = "https://lfs.github.com";
+    for (question, why) in [
+        (asks(&server.origin, "acme/Payments.git"), "/acme/payments is: write the remote's URL in that case"),
+        (asks(&server.origin, "acme/payments.wiki.git"), "is the wiki of"),
+        (asks(&server.origin, "acme/payments.git/info/lfs"), "is where git LFS keeps the large files of"),
+        (
+            asks(&server.origin, "acme/secret.git"),
+            "/acme/secret is not registered for this agent; at that host it has",
+        ),
+        (asks(lfs, "acme/payments"), "https://lfs.github.com: neither an origin nor the URL of a resource"),
+        (asks("https://ledger.staging.acme.internal", "acme/payments"), "no other repository at that host"),
+        (asks("http://git.acme.example", "acme/payments"), "http to another machine"),
+        (asks("ssh://git.acme.example", "acme/payments"), "neither https nor http"),
+        (asks(&server.origin, "acme/../payments"), "`..` segment"),
+    ] {
+        let quiet = get(&app, &[], &question).await;
+        assert_eq!((quiet.code, quiet.out.as_str(), quiet.err.as_str()), (Some(0), "", ""), "{question}");
+        for flag in ["-v", "--verbose"] {
+            let answer = get(&app, &[flag], &question).await;
+            assert_eq!((answer.code, answer.out.as_str()), (Some(0), ""), "{question}");
+            assert!(answer.err.contains("git gets nothing from hallpass: "), "{answer:?}");
+            assert!(answer.err.contains(why), "{why}: {answer:?}");
+        }
+    }
+    // What git gets is the same with it.
+    let given = get(&app, &["-v"], &asks(&server.origin, "acme/payments.git")).await;
+    assert!(given.code == Some(0) && !given.err.contains("git gets nothing"), "{given:?}");
+    assert!(given.out.contains("authtype=Bearer"));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scope_is_asked_for_in_one_call_and_must_be_the_repositorys_alone() {
     let (server, app) = world(BEARER).await;
     let payments = asks(&server.origin, "acme/payments.git");

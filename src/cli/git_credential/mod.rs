@@ -1,9 +1,10 @@
 //! `hallpass git-credential`: a token for exactly the repository that git asks about, made when it asks.
 //!
-//! Promises: nothing is printed for another host or path, for a connection without TLS, or where
+//! Promises: no credential is printed for another host or path, for a connection without TLS, or where
 //! the token would open more than that repository; nothing is stored.
 
 pub mod protocol;
+mod why;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::cli::token::ask::{AskArgs, Asker, Issued};
 use crate::cli::token::narrow::Parameters;
 use crate::cli::{Exit, Failure, Host, Outcome, moment};
 use crate::domain::permission::{GrantedPermission, Location, ResourceKind};
-use protocol::{Answer, Question};
+use protocol::{Answer, NoRepository, Question};
 
 pub const AFTER_HELP: &str = "\
 git calls this by itself, with what it asks on standard input, once it is configured:
@@ -29,6 +30,9 @@ permission alone. With --scope it is one, and it must be for that repository alo
 git 2.46 and later sends the token as `Authorization: Bearer`, and forgets it. Older ones can only
 send a name and a password: they get nothing, unless --basic-username says which name the server
 expects with a token. `store` and `erase` do nothing, for nothing is kept.
+
+git is given nothing for another host, for a path that is no registered repository, and without TLS,
+so that it asks its next helper. -v says which of these it was.
 
 Examples:
   hallpass git-credential get
@@ -51,6 +55,15 @@ pub struct GitCredentialArgs {
     basic_username: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
+}
+
+impl GitCredentialArgs {
+    /// Says why git gets nothing, where that is asked for: git shows it before what its next helper says.
+    fn explain(&self, host: &mut Host<'_>, why: impl std::fmt::Display) {
+        if self.ask.verbose {
+            host.note(&format!("git gets nothing from hallpass: {why}"));
+        }
+    }
 }
 
 /// The operations of a helper (gitcredentials(7)).
@@ -80,13 +93,16 @@ pub fn run(args: &GitCredentialArgs, host: &mut Host<'_>) -> Outcome {
         return Err(Failure::usage("a token on a terminal stays in its scrollback, so none was asked for")
             .remedy("git calls this by itself; `hallpass token --format …` prints a token"));
     }
-    let Some(repository) = question.repository() else {
-        if question.origin().is_some() && !question.has_path() {
-            host.warn(
-                "git did not say which repository; run: git config --global credential.useHttpPath true",
-            );
+    let repository = match question.repository() {
+        Ok(repository) => repository,
+        Err(why @ NoRepository::NoPath) => {
+            host.warn(&why.to_string());
+            return Ok(());
         }
-        return Ok(());
+        Err(why) => {
+            args.explain(host, why);
+            return Ok(());
+        }
     };
     let Some(answer) = form(args, &question, host) else { return Ok(()) };
     let asker = Asker::new(&args.ask, host)?;
@@ -124,7 +140,7 @@ async fn token_for(
     if !args.scope.is_empty() {
         asked.push(("scope", args.scope.join(" ")));
     }
-    let Some(first) = issued(asker, &asked, host).await? else { return Ok(None) };
+    let Some(first) = issued(args, asker, &asked, host).await? else { return Ok(None) };
     if is_for_alone(&first.granted, repository) {
         return Ok(Some(first));
     }
@@ -133,6 +149,7 @@ async fn token_for(
         host.warn(&format!("a token that was too wide was not ended: {}", failure.message()));
     }
     if details.is_empty() {
+        args.explain(host, why::not_among(&first.granted, repository));
         return Ok(None);
     }
     if !args.scope.is_empty() {
@@ -140,15 +157,27 @@ async fn token_for(
         return Ok(None);
     }
     asked.push(("authorization_details", serde_json::Value::from(details).to_string()));
-    let second = issued(asker, &asked, host).await?;
-    Ok(second.filter(|second| is_for_alone(&second.granted, repository)))
+    let second = issued(args, asker, &asked, host).await?;
+    let fits = |second: &Issued| is_for_alone(&second.granted, repository);
+    if second.as_ref().is_some_and(|second| !fits(second)) {
+        args.explain(host, "the broker's token opens more than the repository that was asked for");
+    }
+    Ok(second.filter(fits))
 }
 
 /// `None` where the broker says that there is nothing for this agent there: git asks its next helper.
-async fn issued(asker: &Asker, asked: &Parameters, host: &mut Host<'_>) -> Outcome<Option<Issued>> {
+async fn issued(
+    args: &GitCredentialArgs,
+    asker: &Asker,
+    asked: &Parameters,
+    host: &mut Host<'_>,
+) -> Outcome<Option<Issued>> {
     match asker.ask(asked, host).await {
         Ok(answer) => Issued::read(&answer, asker.scheme()).map(Some),
-        Err(failure) if failure.exit == Exit::Refused && failure.is_of_target() => Ok(None),
+        Err(failure) if failure.exit == Exit::Refused && failure.is_of_target() => {
+            args.explain(host, failure.message());
+            Ok(None)
+        }
         Err(failure) => Err(failure),
     }
 }

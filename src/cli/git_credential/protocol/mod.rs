@@ -6,11 +6,28 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::cli::{Failure, Outcome};
-use crate::domain::permission::{Location, Origin};
+use crate::domain::permission::{InvalidUrl, Location, Origin};
 use crate::domain::time::Timestamp;
 
 /// git's own lines are short; what is longer does not come from git.
 const MAX_BYTES: u64 = 64 * 1024;
+
+/// Why a question is about no repository that a token could be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRepository {
+    #[error("git asks for a connection that is neither https nor http")]
+    OtherProtocol,
+    #[error("the connection is http to another machine, so a token would cross the network readable")]
+    NoTls,
+    #[error("git names no plain host and port")]
+    OddHost,
+    #[error("git did not say which repository; run: git config --global credential.useHttpPath true")]
+    NoPath,
+    #[error(
+        "the path has an escape, a control character, white space at its end, or an empty or `..` segment"
+    )]
+    OddPath,
+}
 
 /// The attributes of one question, as far as they matter here.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,40 +84,45 @@ impl Question {
         }
     }
 
-    /// Whether git said where in the host it goes: it does with `credential.useHttpPath`.
-    pub fn has_path(&self) -> bool {
-        self.path.is_some()
-    }
-
     /// Whether the server takes a password and, as far as it said, no bearer token.
     pub fn wants_password(&self) -> bool {
         let takes = |scheme: &str| self.schemes.iter().any(|s| s == scheme);
         takes("basic") && !takes("bearer")
     }
 
-    /// The host git asks about. `None` where a token must not go: no TLS, or no plain host and port.
-    pub fn origin(&self) -> Option<Origin> {
-        if !matches!(self.protocol.as_str(), "https" | "http")
-            || self.host.contains(['/', '\\', '?', '#', '@'])
-        {
-            return None;
+    /// The host git asks about.
+    ///
+    /// # Errors
+    /// Where a token must not go: no TLS, or no plain host and port.
+    pub fn origin(&self) -> Result<Origin, NoRepository> {
+        if !matches!(self.protocol.as_str(), "https" | "http") {
+            return Err(NoRepository::OtherProtocol);
         }
-        format!("{}://{}", self.protocol, self.host).parse().ok()
+        if self.host.contains(['/', '\\', '?', '#', '@']) {
+            return Err(NoRepository::OddHost);
+        }
+        format!("{}://{}", self.protocol, self.host).parse().map_err(|error| match error {
+            InvalidUrl::Insecure => NoRepository::NoTls,
+            InvalidUrl::Syntax | InvalidUrl::Excess => NoRepository::OddHost,
+        })
     }
 
-    /// The repository git asks about, without a `.git` at its end. `None` where the path is not one that means
-    /// the same to everyone who reads it.
-    pub fn repository(&self) -> Option<Location> {
+    /// The repository git asks about, without a `.git` at its end.
+    ///
+    /// # Errors
+    /// Where there is none, or the path is not one that means the same to everyone who reads it. git gives the path
+    /// with `credential.useHttpPath` alone.
+    pub fn repository(&self) -> Result<Location, NoRepository> {
         let origin = self.origin()?;
-        let path = self.path.as_deref()?.trim_end_matches('/');
+        let path = self.path.as_deref().ok_or(NoRepository::NoPath)?.trim_end_matches('/');
         let plain = |c: char| !c.is_control() && !matches!(c, '\\' | '?' | '#' | '%');
         let segment = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(plain);
         // A URL's parser would drop white space at the end, and find another repository.
         if path.trim() != path || !path.split('/').all(segment) {
-            return None;
+            return Err(NoRepository::OddPath);
         }
-        let location: Location = format!("{origin}/{path}").parse().ok()?;
-        Some(without_git(&location))
+        let location: Result<Location, _> = format!("{origin}/{path}").parse();
+        location.map(|location| without_git(&location)).map_err(|_| NoRepository::OddPath)
     }
 }
 

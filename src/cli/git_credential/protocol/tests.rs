@@ -7,7 +7,10 @@ fn question(text: &str) -> Question {
 }
 
 fn repository(protocol: &str, host: &str, path: &str) -> Option<String> {
-    question(&format!("protocol={protocol}\nhost={host}\npath={path}\n")).repository().map(|l| l.to_string())
+    question(&format!("protocol={protocol}\nhost={host}\npath={path}\n"))
+        .repository()
+        .ok()
+        .map(|l| l.to_string())
 }
 
 #[test]
@@ -71,8 +74,8 @@ fn a_token_goes_nowhere_that_is_not_plainly_the_repository() {
 #[test]
 fn no_path_no_repository() {
     let asked = question("protocol=https\nhost=github.com\n");
-    assert!(!asked.has_path() && asked.origin().is_some());
-    assert_eq!(asked.repository(), None);
+    assert!(asked.origin().is_ok());
+    assert_eq!(asked.repository(), Err(NoRepository::NoPath));
 }
 
 #[test]
@@ -111,7 +114,7 @@ proptest! {
     /// Whatever git says, what is read is the same place that a URL parser finds, or nothing.
     #[test]
     fn a_repository_is_where_its_text_says(host in "[a-zA-Z0-9.:@/-]{0,12}", path in "[a-z./%?#\\\\ é]{0,12}") {
-        if let Some(found) = question(&format!("protocol=https\nhost={host}\npath={path}\n")).repository() {
+        if let Ok(found) = question(&format!("protocol=https\nhost={host}\npath={path}\n")).repository() {
             let direct: url::Url = format!("https://{host}/{path}").parse().unwrap();
             prop_assert_eq!(found.origin().to_string(), direct.origin().ascii_serialization());
             let same = direct.path().trim_end_matches('/').trim_end_matches(".git").to_owned();

@@ -52,9 +52,9 @@ impl BrokerArgs {
 /// How to get a token, whatever is asked for.
 #[derive(Debug, clap::Args)]
 pub struct AskArgs {
-    /// Say on standard error which proof is used
+    /// Say on standard error which proof is used, and from `git-credential` why git gets nothing
     #[arg(short, long)]
-    verbose: bool,
+    pub(in crate::cli) verbose: bool,
     /// How long to go on asking a broker that is not reached or says to wait
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = timeout)]
     timeout: Duration,
