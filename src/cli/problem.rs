@@ -104,7 +104,8 @@ const fn remedy(reason: Reason) -> &'static str {
         | Reason::ParameterRepeated
         | Reason::ParameterUnknown
         | Reason::BodyInvalid
-        | Reason::GrantTypeUnsupported => "use a hallpass of the broker's version",
+        | Reason::GrantTypeUnsupported
+        | Reason::ResponseTypeUnsupported => "use a hallpass of the broker's version",
         Reason::PathUnknown | Reason::MethodNotAllowed => "check that the address is the broker's own",
         Reason::HeadTooLarge => "ask with a shorter key or credential",
         Reason::RequestMalformed => "check that nothing between here and the broker changes requests",

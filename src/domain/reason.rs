@@ -43,6 +43,8 @@ pub enum OAuthError {
     InvalidGrant,
     /// RFC 6749 §5.2.
     UnsupportedGrantType,
+    /// RFC 6749 §4.1.2.1.
+    UnsupportedResponseType,
     /// RFC 6749 §5.2.
     InvalidScope,
     /// RFC 8707 §2.
@@ -70,6 +72,7 @@ impl OAuthError {
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidDpopProof => "invalid_dpop_proof",
@@ -90,6 +93,7 @@ reasons! {
     ParameterUnknown = "parameter_unknown", InvalidRequest, "a parameter that this endpoint does not know";
     ParameterInvalid = "parameter_invalid", InvalidRequest, "a parameter has a value that it cannot have";
     GrantTypeUnsupported = "grant_type_unsupported", UnsupportedGrantType, "this grant_type is not supported";
+    ResponseTypeUnsupported = "response_type_unsupported", UnsupportedResponseType, "nobody can log in here: agents get tokens at the token endpoint";
     BodyInvalid = "body_invalid", InvalidRequest, "the body is not an application/x-www-form-urlencoded form in UTF-8";
     TooLarge = "too_large", InvalidRequest, "the token is over 16 KiB or the body over 64 KiB";
 

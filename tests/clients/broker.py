@@ -13,6 +13,9 @@ finds what it may know in the JSON file that CLIENTS_WORLD names:
     resource_server     who may introspect, and
     resource_server_key its key, as `hallpass operator new` made it
     origin              the origin that it guards
+    tool_caller         another agent, which may call one MCP server,
+    tool_caller_key     its private key, and
+    mcp_url             that server: 401 with a way to its metadata (RFC 9728) until a token of the broker is shown
 """
 
 import base64
@@ -37,6 +40,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 AGENT = "payments-refactorer"
+TOOL_CALLER = "tool-caller"
 ORIGIN = "https://ledger.staging.acme.internal"
 CLAIMS = {"repository_id": "456789", "ref": "refs/heads/main"}
 READY_WITHIN = 20  # seconds
@@ -75,6 +79,58 @@ class Issuer(ThreadingHTTPServer):
             "jti": str(uuid.uuid4()),
         }
         return jwt.encode(claims, self.keys[alg], algorithm=alg, headers={"kid": alg})
+
+
+class McpServer(ThreadingHTTPServer):
+    """A server as MCP clients meet it: it says whose tokens it takes, and takes no others."""
+
+    def __init__(self, broker_url):
+        super().__init__(("127.0.0.1", 0), McpAnswer)
+        self.origin = f"http://127.0.0.1:{self.server_port}"
+        self.url = f"{self.origin}/mcp"
+        self.broker_url = broker_url
+        self.keys = jwt.PyJWKClient(f"{broker_url}/.well-known/jwks.json")
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def protected_resource(self):
+        servers = {"authorization_servers": [self.broker_url]}
+        return servers | {"resource": self.origin, "scopes_supported": ["tools:POST"]}
+
+    def whose(self, token):
+        key = self.keys.get_signing_key_from_jwt(token).key
+        claims = jwt.decode(token, key, algorithms=["ES256"], audience=self.origin, issuer=self.broker_url)
+        return {"client_id": claims["client_id"], "scope": claims["scope"]}
+
+
+class McpAnswer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/.well-known/oauth-protected-resource":
+            self.say(200, self.server.protected_resource())
+        else:
+            self.say(404, {})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        try:
+            assert scheme == "Bearer" and self.path == "/mcp"
+            self.say(200, self.server.whose(token))
+        except (AssertionError, jwt.PyJWTError):
+            self.say(401, {})
+
+    def say(self, status, answer):
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        if status == 401:
+            metadata = f"{self.server.origin}/.well-known/oauth-protected-resource"
+            self.send_header("WWW-Authenticate", f'Bearer resource_metadata="{metadata}"')
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Quiet."""
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -142,6 +198,18 @@ free = ["GET"]
 """
 
 
+def tool_caller_file(keys, origin):
+    return f"""purpose = "Calls the tools of one MCP server."
+owner = "team-payments"
+{keys}
+[[endpoint]]
+name = "tools"
+url = "{origin}"
+paths = ["/mcp"]
+free = ["GET", "POST"]
+"""
+
+
 def configuration(public, admin, issuer_url, resource_server_key):
     return f"""[server]
 listen = "127.0.0.1:{public}"
@@ -174,6 +242,7 @@ class Broker:
         port, admin_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.issuer = Issuer(audience=self.url)
+        self.mcp = McpServer(self.url)
         keys = self.run("keygen", "--out", str(folder / "ed25519.key")) + p256_key(folder / "p256.key")
         self.run("operator", "new", "ledger", "--roles", "auditor", "--out", str(folder / "ledger.key"))
         self.ledger_key = (folder / "ledger.key").read_text().strip()
@@ -181,6 +250,8 @@ class Broker:
         rule = f'[[identity]]\nissuer = "ci"\nclaims = {{ {rule} }}\n'
         (folder / "agents").mkdir()
         (folder / "agents" / f"{AGENT}.toml").write_text(agent_file(rule, keys))
+        tool_caller = tool_caller_file(p256_key(folder / "tool-caller.key"), self.mcp.origin)
+        (folder / "agents" / f"{TOOL_CALLER}.toml").write_text(tool_caller)
         config = configuration(port, admin_port, self.issuer.url, self.ledger_key)
         (folder / "hallpass.toml").write_text(config)
 
@@ -231,6 +302,9 @@ class Broker:
             "resource_server": "ledger",
             "resource_server_key": self.ledger_key,
             "origin": ORIGIN,
+            "tool_caller": TOOL_CALLER,
+            "tool_caller_key": (self.folder / "tool-caller.key").read_text(),
+            "mcp_url": self.mcp.url,
         }
 
 

@@ -283,6 +283,64 @@ async fn metadata_is_enough_for_a_client() {
         metadata["access_token_signing_alg_values_supported"].as_array().unwrap().contains(&header["alg"])
     );
     insta::assert_json_snapshot!(metadata);
+    // The same where OpenID Connect looks for it, with what is required there.
+    let url = format!("{}/.well-known/openid-configuration", app.public);
+    let mut openid = app.send(app.http().get(url)).await.json();
+    let mut take = |member: &str| openid.as_object_mut().unwrap().remove(member);
+    assert_eq!(take("subject_types_supported"), Some(json!(["public"])));
+    let algorithms = take("id_token_signing_alg_values_supported");
+    assert_eq!(algorithms.as_ref(), metadata.get("access_token_signing_alg_values_supported"));
+    assert_eq!(openid, metadata);
+    app.finish().await;
+}
+
+/// The address is there for SDKs that read no metadata without it.
+#[tokio::test]
+async fn the_authorization_endpoint_refuses_and_sends_nobody_anywhere() {
+    let app = TestApp::start(Backend::Memory).await;
+    let endpoint = format!("{}/oauth/authorize", app.public);
+    let query = "?response_type=code&client_id=x&redirect_uri=https%3A%2F%2Fevil.test%2F&state=canary";
+    for request in
+        [app.http().get(format!("{endpoint}{query}")), app.http().post(&endpoint).body("response_type=code")]
+    {
+        let answer = app.send(request).await;
+        let body = answer.json();
+        assert_eq!((answer.status, &body["error"]), (400, &json!("unsupported_response_type")), "{answer:?}");
+        assert_eq!(body["reason"], "response_type_unsupported");
+        assert!(!answer.headers.contains_key("location") && !answer.text.contains("canary"), "{answer:?}");
+    }
+    app.finish().await;
+}
+
+/// `resource` of RFC 8707 as MCP clients send it: an origin, with or without a slash, or the resource's own URL.
+#[tokio::test]
+async fn a_resource_may_be_the_url_of_what_is_registered() {
+    let app = TestApp::start(Backend::Memory).await;
+    for (resource, scope) in [
+        ("https://github.com/acme/payments", "payments:read payments:push"),
+        ("https://github.com/acme/payments/", "payments:read payments:push"),
+        ("https://ledger.staging.acme.internal/", "ledger:GET"),
+    ] {
+        let answer =
+            app.exchange(&app.proof(), &[("resource", resource), ("state", "x"), ("nonce", "y")]).await;
+        app.note_released(&answer.token());
+        assert_eq!(answer.json()["scope"], scope, "{resource}");
+    }
+    for resource in [
+        "https://github.com/acme",
+        "https://github.com/acme/payments/x",
+        "https://ledger.staging.acme.internal/v1",
+    ] {
+        let answer = app.exchange(&app.proof(), &[("resource", resource)]).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "target_not_registered"), "{resource}");
+        assert!(answer.text.contains(resource), "{answer:?}");
+    }
+    let answer = app.exchange(&app.proof(), &[("scopes", "ledger:GET")]).await;
+    let description = answer.json()["error_description"].as_str().unwrap().to_owned();
+    assert!(
+        description.starts_with("scopes is an unknown parameter, perhaps scope is meant"),
+        "{description}"
+    );
     app.finish().await;
 }
 

@@ -14,7 +14,7 @@ pub struct NarrowArgs {
     /// Permissions such as payments:read; give it again, or several with commas or in quotes
     #[arg(long, value_name = "NAME:ACTION", value_delimiter = ',')]
     scope: Vec<String>,
-    /// Only what is registered at this origin (RFC 8707)
+    /// Only what is registered at this origin, or the resource of this URL (RFC 8707)
     #[arg(long, value_name = "ORIGIN")]
     resource: Option<String>,
     /// A JSON array (RFC 9396), or @FILE that holds one

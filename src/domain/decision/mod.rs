@@ -14,7 +14,7 @@ use crate::domain::grant::Grant;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::Owner;
 use crate::domain::permission::{
-    Action, GrantedPermission, Location, Origin, Permission, ResourceKind, Tier, patterns_cover,
+    Action, GrantedPermission, Location, Permission, ResourceKind, Tier, patterns_cover,
 };
 use crate::domain::reason::Reason;
 use crate::domain::redaction::{is_credential, redacted};
@@ -173,34 +173,34 @@ fn gated_words(
     Ok(words_of(Tier::Gated))
 }
 
-/// The agent's permissions at the origins that `resource` and `audience` named; all without any.
+/// The agent's permissions at what `resource` and `audience` named (RFC 8707 §2); all without any.
 struct Selection<'a> {
     agent: &'a Agent,
-    origins: BTreeSet<Origin>,
+    /// Each an origin, or the very URL of a registered resource.
+    places: BTreeSet<Location>,
 }
 
 impl<'a> Selection<'a> {
     fn of(agent: &'a Agent, resources: &[String]) -> Result<Self, Refusal> {
-        let registered: BTreeSet<&Origin> = agent.permissions.iter().map(|p| p.location.origin()).collect();
-        let mut origins = BTreeSet::new();
+        let mut places = BTreeSet::new();
         let mut failed = Vec::new();
         for resource in resources {
-            match resource.parse::<Origin>() {
-                Ok(origin) if registered.contains(&origin) => {
-                    origins.insert(origin);
+            match resource.parse::<Location>() {
+                Ok(place) if agent.permissions.iter().any(|p| is_at(&p.location, &place)) => {
+                    places.insert(place);
                 }
                 _ => failed.push(resource.clone()),
             }
         }
         if failed.is_empty() {
-            return Ok(Self { agent, origins });
+            return Ok(Self { agent, places });
         }
-        let what = format!("not an origin that {} is registered for", agent.id);
+        let what = format!("neither an origin nor the URL of a resource that {} is registered for", agent.id);
         Err(Refusal::naming(Reason::TargetNotRegistered, &failed, &what))
     }
 
     fn holds(&self, permission: &Permission) -> bool {
-        self.origins.is_empty() || self.origins.contains(permission.location.origin())
+        self.places.is_empty() || self.places.iter().any(|place| is_at(&permission.location, place))
     }
 
     fn named(&self, identifier: &str) -> Option<&'a Permission> {
@@ -257,11 +257,11 @@ impl<'a> Selection<'a> {
     }
 
     fn place(&self) -> String {
-        if self.origins.is_empty() {
+        if self.places.is_empty() {
             return self.agent.id.to_string();
         }
-        let origins: Vec<&str> = self.origins.iter().map(Origin::as_str).collect();
-        format!("{} at {}", self.agent.id, origins.join(", "))
+        let places: Vec<&str> = self.places.iter().map(Location::as_str).collect();
+        format!("{} at {}", self.agent.id, places.join(", "))
     }
 
     fn by_details(&self, details: &[DetailRequest]) -> Result<Vec<GrantedPermission>, Refusal> {
@@ -312,15 +312,19 @@ impl<'a> Selection<'a> {
     }
 
     fn every_resource_used(&self, wanted: &[GrantedPermission]) -> Result<(), Refusal> {
-        let used: BTreeSet<&Origin> =
-            wanted.iter().flat_map(|p| &p.locations).map(Location::origin).collect();
+        let used = |place: &&Location| wanted.iter().flat_map(|p| &p.locations).any(|at| is_at(at, place));
         let idle: Vec<String> =
-            self.origins.iter().filter(|origin| !used.contains(origin)).map(Origin::to_string).collect();
+            self.places.iter().filter(|place| !used(place)).map(Location::to_string).collect();
         if idle.is_empty() {
             return Ok(());
         }
         Err(Refusal::naming(Reason::TargetNotRegistered, &idle, "no permission that was asked for is there"))
     }
+}
+
+/// Whether a resource at `location` is meant by `place`: its own URL, or its origin.
+fn is_at(location: &Location, place: &Location) -> bool {
+    location == place || (place.is_origin() && location.origin() == place.origin())
 }
 
 /// `registered` with every member that `asked` names put in its place. A member left out is not narrowed;

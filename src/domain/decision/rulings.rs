@@ -73,7 +73,7 @@ pub fn rulings(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -
     }
     // Of a `resource` that is not registered the decision speaks; the actions are explained without it.
     let selection = Selection::of(agent, &request.resources);
-    let selection = selection.unwrap_or(Selection { agent, origins: BTreeSet::new() });
+    let selection = selection.unwrap_or(Selection { agent, places: BTreeSet::new() });
     let explaining = Explaining { selection, guardrails };
     let rulings = if request.scope.is_empty() && request.details.is_empty() {
         explaining.everything()

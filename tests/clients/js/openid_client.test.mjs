@@ -18,6 +18,15 @@ const resourceServer = await discover(
   client.ClientSecretBasic(world.resource_server_key),
 )
 
+// As OpenID Connect discovers it: /.well-known/openid-configuration.
+test('discovery by OpenID Connect', async () => {
+  const oidc = { ...options, algorithm: 'oidc' }
+  const found = await client.discovery(new URL(world.issuer), world.agent, undefined, client.None(), oidc)
+  const { jwks_uri, token_endpoint } = workload.serverMetadata()
+  assert.equal(found.serverMetadata().jwks_uri, jwks_uri)
+  assert.equal(found.serverMetadata().token_endpoint, token_endpoint)
+})
+
 async function exchange(narrowing = {}, alg = 'ES256') {
   const proven = { subject_token: await proof(alg), subject_token_type: JWT }
   return client.genericGrantRequest(workload, TOKEN_EXCHANGE, { ...proven, ...narrowing })

@@ -57,17 +57,51 @@ fn what_is_beyond_the_registration_is_refused_by_name() {
 }
 
 #[test]
-fn a_resource_that_is_not_an_origin_of_the_registration_is_refused_by_name() {
-    for resource in ["https://other.example", "https://github.com/acme/payments", "github.com", ""] {
+fn a_resource_is_an_origin_or_the_url_of_a_registered_resource_and_else_refused_by_name() {
+    let elsewhere = [
+        "https://other.example",
+        "https://github.com/acme",
+        "https://github.com/acme/payments/pulls",
+        "https://github.com/acme/payment",
+        "https://github.com/acme/Payments",
+        "https://github.com/acme/payments?x",
+        "github.com",
+        "",
+    ];
+    for resource in elsewhere {
         let request = TokenRequest { resources: vec![resource.into()], ..TokenRequest::default() };
         let refusal = decide(&payments_agent(), &open_guardrails(), &request, None).granted().unwrap_err();
         assert_eq!(refusal.reason, Reason::TargetNotRegistered);
         assert!(refusal.description.starts_with(resource));
     }
-    // The default port is the same origin, in another spelling.
-    let request =
-        TokenRequest { resources: vec!["https://GITHUB.com:443/".into()], ..TokenRequest::default() };
-    assert!(decide(&payments_agent(), &open_guardrails(), &request, None).granted().is_ok());
+    // The default port and a last slash are the same origin, or the same resource, in another spelling.
+    let (payments, billing) = ("https://github.com/acme/payments", "https://github.com/acme/billing");
+    let mut both = payments_agent();
+    both.permissions.push(repository("billing", billing, &["refs/heads/agent/*"], &["read"], &[]));
+    let ask = |resources: &[&str], scope: &[&str]| {
+        let texts = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        let request =
+            TokenRequest { resources: texts(resources), scope: texts(scope), ..TokenRequest::default() };
+        decide(&both, &open_guardrails(), &request, None).granted()
+    };
+    for (resources, names) in [
+        (&["https://GITHUB.com:443/"][..], &["payments", "billing"][..]),
+        (&["https://github.com/acme/payments"], &["payments"]),
+        (&["https://github.com/acme/billing/"], &["billing"]),
+        (&[payments, billing], &["payments", "billing"]),
+        (&["https://github.com", billing], &["payments", "billing"]),
+    ] {
+        let grant = ask(resources, &[]).unwrap();
+        let granted: Vec<&str> = grant.permissions.iter().map(|p| p.identifier.as_str()).collect();
+        assert_eq!(granted, names, "{resources:?}");
+    }
+    // Narrowed to one resource, the other is not to be had, though it is registered.
+    let refusal = ask(&[payments], &["billing:read"]).unwrap_err();
+    assert_eq!(refusal.reason, Reason::ScopeNotRegistered);
+    // A resource at which nothing was asked for is told, not dropped.
+    let refusal = ask(&[payments, billing], &["billing:read"]).unwrap_err();
+    assert_eq!(refusal.reason, Reason::TargetNotRegistered);
+    assert!(refusal.description.starts_with(payments), "{refusal:?}");
 }
 
 #[test]

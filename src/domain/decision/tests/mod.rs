@@ -41,8 +41,9 @@ fn asked(
     action: &Action,
     used: &str,
 ) -> bool {
-    let origin = element.locations[0].origin().as_str();
-    let at_resource = request.resources.is_empty() || request.resources.iter().any(|r| r == origin);
+    let location = &element.locations[0];
+    let is_at = |resource: &String| resource == location.origin().as_str() || resource == location.as_str();
+    let at_resource = request.resources.is_empty() || request.resources.iter().any(is_at);
     let word = format!("{}:{action}", element.identifier);
     let detail = |detail: &DetailRequest| {
         let limits = detail.refs.as_ref().or(detail.paths.as_ref());
@@ -109,9 +110,10 @@ proptest! {
                 }
             }
         }
-        let audience = grant.permissions.audience();
+        let locations: Vec<&Location> = grant.permissions.iter().flat_map(|p| &p.locations).collect();
         for resource in &request.resources {
-            prop_assert!(audience.contains(&resource.parse().unwrap()), "{resource} is served");
+            let serves = |at: &&Location| at.as_str() == resource || at.origin().as_str() == resource;
+            prop_assert!(locations.iter().any(serves), "{resource} is served");
         }
     }
 

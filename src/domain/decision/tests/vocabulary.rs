@@ -135,11 +135,16 @@ pub(crate) fn bare_detail(name: &str, kind: ResourceKind) -> DetailRequest {
 }
 
 pub(crate) fn request() -> impl Strategy<Value = TokenRequest> {
-    let origin = select(vec!["https://github.com", "https://ledger.acme.internal", "https://other.example"]);
+    let places = select(vec![
+        "https://github.com",
+        "https://github.com/acme/payments",
+        "https://ledger.acme.internal",
+        "https://other.example",
+    ]);
     (
         prop::collection::vec(word(), 0..3),
         prop::collection::vec(detail(), 0..3),
-        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(origin.prop_map(str::to_owned), 1..3)],
+        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(places.prop_map(str::to_owned), 1..3)],
         prop::option::of(1u32..9_000),
     )
         .prop_map(|(scope, details, resources, ttl)| TokenRequest { scope, details, resources, ttl })
