@@ -21,6 +21,7 @@ impl Config {
             dpop_nonce,
             public_limits,
             broker_name,
+            strict_assertion_audience: _,
             registry_path: _,
             guardrails: _,
             limits: _,

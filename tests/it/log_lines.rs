@@ -146,7 +146,7 @@ async fn what_was_wrong_with_a_proof_is_in_log_and_event_and_not_in_the_answer()
         let proof = signer.compact("ES256", header.to_string(), broker.claims().to_string());
         let answer = read(broker.request(&proof)).await;
         assert_eq!(answer.status, 400, "{answer:?}");
-        let logged = line(&broker, &answer, "proof refused");
+        let logged = line(&broker, &answer, "proof refused").await;
         assert_eq!((&logged["fields"]["detail"], &logged["level"]), (&json!(detail), &json!("INFO")));
         let request = answer.json()["request_id"].as_str().unwrap().to_owned();
         let events = broker.admin_get(&format!("/v1/audit/events?request={request}")).await.json();
@@ -171,9 +171,13 @@ async fn a_published_key_that_is_left_out_is_logged_once_with_kid_and_cause() {
     for _ in 0..2 {
         read(broker.request(&issuer.token(claims.clone()))).await;
     }
-    let log = broker.log();
-    let told = log.lines().filter(|line| line.contains("a published key is left out"));
-    let told: Vec<Value> = told.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = || -> Vec<Value> {
+        let log = broker.log();
+        let lines = log.lines().filter(|line| line.contains("a published key is left out"));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    eventually("both lines", || async { told().len() >= 2 }).await;
+    let told = told();
     let [weak, enc] = &told[..] else { panic!("{told:?}") };
     let says = |line: &Value, field: &str, part: &str| {
         line["fields"][field].as_str().is_some_and(|value| value.contains(part))
