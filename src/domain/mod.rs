@@ -20,6 +20,7 @@ pub mod identity;
 pub mod key;
 pub mod merkle;
 pub mod pattern;
+pub mod pem;
 pub mod permission;
 pub mod platform;
 pub mod random;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::id::IssuerName;
+use crate::domain::pem::PemError;
 use crate::domain::reason::Reason;
 
 /// A proof that was not accepted. `detail` is hallpass's own text: nothing of the proof is repeated in it,
@@ -56,8 +57,8 @@ pub enum AuthenticatorError {
     },
     #[error("issuer {issuer}: {path}: {problem}", path = path.display())]
     BadJwks { issuer: IssuerName, path: PathBuf, problem: String },
-    #[error("issuer {issuer}: {path}: not a PEM file of certificates", path = path.display())]
-    BadCertificates { issuer: IssuerName, path: PathBuf },
+    #[error("issuer {issuer}: {path} {problem}", path = path.display())]
+    BadCertificates { issuer: IssuerName, path: PathBuf, problem: PemError },
     #[error("issuer {issuer}: its address must be https, or http on a loopback host")]
     InsecureUrl { issuer: IssuerName },
     #[error("issuer {issuer}: {other} has the same url and audience; a proof would be of both")]

@@ -276,7 +276,12 @@ fn roots(issuer: &IssuerName, path: &Path) -> Result<Roots, AuthenticatorError> 
         path: path(),
         source,
     })?;
-    Roots::and_pem(&pem).map_err(|_| AuthenticatorError::BadCertificates { issuer: issuer(), path: path() })
+    Roots::and_pem(&pem).map_err(|error| match error {
+        outbound::Error::NoCertificates(problem) => {
+            AuthenticatorError::BadCertificates { issuer: issuer(), path: path(), problem }
+        }
+        error => AuthenticatorError::Client { issuer: issuer(), problem: error.to_string() },
+    })
 }
 
 #[cfg(test)]

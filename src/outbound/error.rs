@@ -1,5 +1,7 @@
 //! Why there is no answer.
 
+use crate::domain::pem::PemError;
+
 type Cause<'a> = &'a (dyn std::error::Error + 'static);
 
 /// Why there is no whole answer, or no client to ask with. Prints what lies at the bottom («Connection refused»),
@@ -16,8 +18,8 @@ pub enum Error {
     BrokenOff(String),
     #[error("the answer is over {}", Bytes(*.0))]
     TooLarge(usize),
-    #[error("no certificate in PEM")]
-    NoCertificate,
+    #[error("the file {0}")]
+    NoCertificates(PemError),
     #[error("{0}")]
     SetUp(String),
 }

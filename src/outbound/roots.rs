@@ -6,6 +6,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::Error;
+use crate::domain::pem::{self, PemError};
 
 /// Whom a client believes to be who they say.
 #[derive(Debug, Default)]
@@ -26,10 +27,9 @@ impl Roots {
     /// # Errors
     /// When `pem` holds no certificate.
     pub fn and_pem(pem: &[u8]) -> Result<Self, Error> {
-        match reqwest::Certificate::from_pem_bundle(pem) {
-            Ok(roots) if !roots.is_empty() => Ok(Self::And(roots)),
-            _ => Err(Error::NoCertificate),
-        }
+        let read = pem::certificates(pem).map_err(Error::NoCertificates)?;
+        let roots: Result<Vec<_>, _> = read.iter().map(|der| reqwest::Certificate::from_der(der)).collect();
+        roots.map(Self::And).map_err(|_| Error::NoCertificates(PemError::NoCertificate))
     }
 
     pub(super) fn apply(self, builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {

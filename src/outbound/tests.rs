@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::*;
+use crate::domain::pem::PemError;
 
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(2),
@@ -115,10 +116,14 @@ async fn a_certificate_of_nobody_is_an_error_of_tls() {
 #[test]
 fn a_bundle_without_certificates_adds_no_trust() {
     for pem in ["", "no PEM", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
-        assert_eq!(Roots::and_pem(pem.as_bytes()).map(drop), Err(Error::NoCertificate), "{pem:?}");
+        assert_eq!(
+            Roots::and_pem(pem.as_bytes()).map(drop),
+            Err(Error::NoCertificates(PemError::NoCertificate)),
+            "{pem:?}"
+        );
     }
     // What calls itself one and is none is found when the client is made.
     let empty = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let made = Roots::and_pem(empty).and_then(|roots| Client::new(LIMITS, roots, None));
-    assert!(matches!(made, Err(Error::SetUp(_) | Error::NoCertificate)));
+    assert!(matches!(made, Err(Error::SetUp(_) | Error::NoCertificates(_))));
 }

@@ -11,11 +11,11 @@ use ring::signature::{
     RsaPublicKeyComponents,
 };
 use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::domain::digest::Digest;
+use crate::domain::pem::{self, PemError};
 use crate::domain::random::{NoRandomness, Random};
 use crate::domain::signing::{SealedKey, SigningAlgorithm};
 use crate::domain::time::Timestamp;
@@ -124,8 +124,10 @@ pub(super) struct OperatorKey {
 impl OperatorKey {
     /// From PKCS#8 or PKCS#1 PEM. The error says what to give instead.
     pub(super) fn from_pem(pem: &str, random: &Random) -> Result<Self, &'static str> {
-        let mut der = PrivateKeyDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| "it holds no PEM private key; give an unencrypted PKCS#8 or PKCS#1 PEM")?;
+        let mut der = pem::private_key(pem.as_bytes()).map_err(|error| match error {
+            PemError::Joined(_) | PemError::Glued(_) => "its PEM has lost its line breaks",
+            _ => "it holds no PEM private key; give an unencrypted PKCS#8 or PKCS#1 PEM",
+        })?;
         let pair = match &der {
             PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),

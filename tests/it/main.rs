@@ -43,6 +43,7 @@ mod spiffe;
 mod support;
 mod tls;
 mod token_endpoint;
+mod unsaid;
 mod vectors;
 mod vectors_http;
 mod waiting_stops;

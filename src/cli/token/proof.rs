@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::Path;
 
 use ring::signature::Ed25519KeyPair;
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::PrivateKeyDer;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::certificate::Certificate;
 use crate::cli::key_file::{self, Readers};
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::AgentId;
+use crate::domain::pem;
 
 /// What proves an identity to the broker.
 pub enum Proof {
@@ -43,11 +43,15 @@ pub(super) fn identity_token(token: SecretString, place: &str) -> Outcome<Proof>
 /// When the file cannot be read or holds something else, which `remedy` tells how to mend.
 pub(super) fn ed25519(file: &Path, remedy: &str, host: &mut Host<'_>) -> Outcome<Ed25519KeyPair> {
     let pem = key_file::read(file, Readers::Owner, host)?;
+    // In hallpass's words alone: those of a library may repeat the file.
     let unusable = |why: &dyn fmt::Display| {
         Failure::failed(format!("{} is not an Ed25519 key in PKCS#8 PEM: {why}", file.display()))
             .remedy(remedy)
     };
-    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose_secret().as_bytes()).map_err(|e| unusable(&e))?;
+    let key = pem::private_key(pem.expose_secret().as_bytes())
+        .map_err(|error| unusable(&format_args!("it {error}")))?;
+    let PrivateKeyDer::Pkcs8(der) = &key else { return Err(unusable(&"it is of another form")) };
     // OpenSSL writes PKCS#8 without the public half; the broker finds out if it is not the registered one.
-    Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).map_err(|e| unusable(&e))
+    let read = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
+    read.map_err(|_| unusable(&"it is a key of another kind, or damaged"))
 }

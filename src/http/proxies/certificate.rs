@@ -6,11 +6,11 @@ use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use url::form_urlencoded;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::CertificateHeader;
+use crate::domain::pem;
 
 /// Longer than any chain in use.
 const MAX_CHAIN: usize = 10;
@@ -100,8 +100,8 @@ fn envoy_value(text: &str) -> Option<(String, &str)> {
 /// A `+` is part of base64, and not a blank.
 fn url_encoded_pem(text: &str) -> Option<Chain> {
     let text = format!("v={}", text.replace('+', "%2B"));
-    let (_, pem): (_, Cow<'_, str>) = form_urlencoded::parse(text.as_bytes()).next()?;
-    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().ok()
+    let (_, decoded): (_, Cow<'_, str>) = form_urlencoded::parse(text.as_bytes()).next()?;
+    pem::certificates(decoded.as_bytes()).ok()
 }
 
 fn x_ssl_client_cert(headers: &HeaderMap) -> Option<Chain> {

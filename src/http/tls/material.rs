@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
@@ -16,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::client::AnyCertificate;
 use crate::domain::digest::Digest;
+use crate::domain::pem;
 use crate::domain::time::{Clock, Timestamp};
 use crate::files::{self, Unreadable};
 use crate::http::settings::{ClientCertificates, TlsSettings};
@@ -84,18 +84,14 @@ impl Material {
     pub(super) fn of(files: &Files, settings: &TlsSettings) -> Result<Self, Unusable> {
         let of_certificate = |problem: String| unusable(Part::Certificate, &settings.cert_file, problem);
         let of_key = |problem: String| unusable(Part::Key, &settings.key_file, problem);
-        let chain = certificates(&files.certificate).map_err(of_certificate)?;
+        let chain = pem::certificates(&files.certificate);
+        let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
         let (from, until) = chain
             .first()
             .ok_or("holds no certificate".to_owned())
             .and_then(validity)
             .map_err(of_certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|error| {
-            of_key(match error {
-                pem::Error::NoItemsFound => "holds no private key in PEM without a passphrase".to_owned(),
-                _ => "is not PEM".to_owned(),
-            })
-        })?;
+        let key = pem::private_key(&files.key).map_err(|error| of_key(error.to_string()))?;
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 of_key(format!("is not the key of the certificate in {}", settings.cert_file.display()))
@@ -200,15 +196,6 @@ fn bytes(path: &Path, part: Part) -> Result<Zeroizing<Vec<u8>>, Unusable> {
     })
 }
 
-fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    match chain {
-        Ok(chain) if chain.is_empty() => Err("holds no certificate in PEM".to_owned()),
-        Ok(chain) => Ok(chain),
-        Err(_) => Err("is not PEM".to_owned()),
-    }
-}
-
 fn roots(files: &Files, settings: &TlsSettings) -> Result<Option<RootCertStore>, Unusable> {
     if files.client_cas.is_empty() {
         return Ok(None);
@@ -216,7 +203,7 @@ fn roots(files: &Files, settings: &TlsSettings) -> Result<Option<RootCertStore>,
     let mut roots = RootCertStore::empty();
     for (text, path) in files.client_cas.iter().zip(settings.clients.ca_files()) {
         let refuse = |problem: String| unusable(Part::ClientCa, path, problem);
-        for root in certificates(text).map_err(refuse)? {
+        for root in pem::certificates(text).map_err(|error| refuse(error.to_string()))? {
             roots
                 .add(root)
                 .map_err(|error| refuse(format!("holds a certificate that is not one: {error}")))?;

@@ -84,7 +84,7 @@ fn each_way_to_be_unusable_is_told_by_its_file() {
     assert_eq!(told(&key, &key), "tls.pem holds no certificate in PEM");
     assert_eq!(told("", &key), "tls.pem holds no certificate in PEM");
     let half = certificate.replace("-----END CERTIFICATE-----", "");
-    assert_eq!(told(&half, &key), "tls.pem is not PEM");
+    assert_eq!(told(&half, &key), "tls.pem is not PEM: a section has no end, or is not base64");
     let garbage = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     assert!(told(garbage, &key).starts_with("tls.pem holds a certificate that is not one"));
     let bench = Bench::new();

@@ -12,11 +12,10 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
     RedisConnectionInfo, RedisError, TlsCertificates,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 
+use crate::domain::pem;
 use crate::revocation::RevocationError;
 use crate::revocation::settings::Backend;
 
@@ -80,10 +79,12 @@ impl Link {
                 let roots = tokio::fs::read(path)
                     .await
                     .map_err(|err| settings(&format!("cannot read {}: {err}", path.display())))?;
-                let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&roots).collect();
-                if !certificates.is_ok_and(|some| !some.is_empty()) {
-                    return Err(settings(&format!("{} holds no PEM certificate", path.display())));
-                }
+                let roots = pem::certificates(&roots)
+                    .map_err(|error| settings(&format!("{} {error}", path.display())))?;
+                // As its library reads it, whatever an editor put around the lines.
+                let roots: String =
+                    roots.iter().map(|root| pem::section("CERTIFICATE", root).to_string()).collect();
+                let roots = roots.into_bytes();
                 Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(roots) })
             }
             None => Client::open(info),
