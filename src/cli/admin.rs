@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::broker_url::BrokerUrl;
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Listener};
 use crate::cli::key_file::{self, Readers};
 use crate::cli::{Host, Outcome};
 
@@ -55,6 +55,6 @@ impl OperatorKey {
                 "run it where `hallpass serve` runs, or name your key with --key-file or HALLPASS_OPERATOR_KEY_FILE",
             )
         })?;
-        Client::new(url.clone(), "--admin-url or HALLPASS_ADMIN_URL")?.with_bearer(&key)
+        Client::new(url.clone(), Listener::Admin)?.with_bearer(&key)
     }
 }

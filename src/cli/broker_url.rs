@@ -7,7 +7,8 @@ use url::Url;
 
 use crate::domain::secure::is_secure;
 
-/// The address of one of the broker's listeners: https, or http on loopback; a path is a prefix.
+/// The address of one of the broker's listeners: https, or http on loopback; a path is a prefix. Slashes that are
+/// too many, as a variable's value often has them, are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerUrl(Url);
 
@@ -31,7 +32,7 @@ impl BrokerUrl {
 impl FromStr for BrokerUrl {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url: Url = text.parse().map_err(|_| "not a URL such as https://hallpass.acme.internal")?;
+        let mut url: Url = text.parse().map_err(|_| "not a URL such as https://hallpass.acme.internal")?;
         let bare = url.username().is_empty() && url.password().is_none();
         if !is_secure(&url) {
             return Err("must be https, or http on a loopback host: keys and tokens travel to it");
@@ -39,6 +40,9 @@ impl FromStr for BrokerUrl {
         if !bare || url.query().is_some() || url.fragment().is_some() {
             return Err("must not hold a user, password, query or fragment");
         }
+        let path: String =
+            url.path().split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
+        url.set_path(&path);
         Ok(Self(url))
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::admin::{ADMIN_URL, KEY_FILE, OperatorKey};
 use crate::cli::broker_url::BrokerUrl;
-use crate::cli::client::{Client, wait};
+use crate::cli::client::{Client, Listener, wait};
 use crate::cli::show::json_line;
 use crate::cli::token::BrokerArgs;
 use crate::cli::{Failure, Host, Outcome};
@@ -27,7 +27,7 @@ pub struct ReadyArgs {
 /// # Errors
 /// Failed when `/readyz` answers anything but 200, or nothing.
 pub fn run(args: &ReadyArgs, host: &mut Host<'_>) -> Outcome {
-    let client = Client::new(args.broker.url.clone(), BrokerArgs::NAMED_BY)?;
+    let client = Client::new(args.broker.url.clone(), Listener::Public)?;
     let answer = wait(client.get("/readyz", &[]))?;
     let body = json_line(answer.text()?.trim(), true).into_owned();
     let mut has_details = false;

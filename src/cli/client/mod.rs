@@ -2,6 +2,7 @@
 //! most 8 MiB unless they are copied as they come. `outbound` promises the rest.
 
 mod copy;
+mod listener;
 mod platform;
 mod retry_after;
 
@@ -21,6 +22,7 @@ use crate::outbound::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER,
 };
 use crate::outbound::{self, Error, Limits, Method, Request, Response, Roots};
+pub use listener::Listener;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,18 +48,17 @@ pub fn wait<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 pub struct Client {
     http: outbound::Client,
     base: BrokerUrl,
-    /// The flag and variable that name `base`.
-    named_by: &'static str,
+    listener: Listener,
     bearer: Option<HeaderValue>,
 }
 
 impl Client {
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(base: BrokerUrl, named_by: &'static str) -> Outcome<Self> {
+    pub fn new(base: BrokerUrl, listener: Listener) -> Outcome<Self> {
         let built = outbound::Client::new(LIMITS, Roots::System, None);
         let http = built.map_err(|error| Failure::failed(format!("cannot set up HTTP: {error}")))?;
-        Ok(Self { http, base, named_by, bearer: None })
+        Ok(Self { http, base, listener, bearer: None })
     }
 
     /// The same, over connections of its own that show `certificate` to the broker.
@@ -68,14 +69,14 @@ impl Client {
         if self.base.join("/").scheme() != "https" {
             let unseen = format!("a certificate is shown in TLS, and {} is asked without", self.base);
             return Err(Failure::usage(unseen)
-                .remedy(format!("name the broker's https address with {}", self.named_by)));
+                .remedy(format!("name the broker's https address with {}", self.listener.named_by())));
         }
         let built = outbound::Client::new(LIMITS, Roots::System, Some(certificate.identity()?));
         let http = built.map_err(|error| {
             Failure::failed(format!("the X.509-SVID cannot be shown: {error}"))
                 .remedy("give the key that belongs to the first certificate of the chain; if both are just being renewed, ask again")
         })?;
-        Ok(Self { http, base: self.base.clone(), named_by: self.named_by, bearer: self.bearer.clone() })
+        Ok(Self { http, base: self.base.clone(), listener: self.listener, bearer: self.bearer.clone() })
     }
 
     /// The same, with a credential in every request (RFC 6750 §2.1).
@@ -185,7 +186,7 @@ impl Client {
     async fn collect(&self, mut response: Response) -> Outcome<Answer> {
         let body = response.body().await.map_err(|error| self.unreachable(&error))?;
         let (url, headers) = (response.url().clone(), response.headers().clone());
-        Ok(Answer { status: response.status(), headers, url, body })
+        Ok(Answer { status: response.status(), headers, url, body, listener: self.listener })
     }
 
     fn unreachable(&self, error: &Error) -> Failure {
@@ -199,7 +200,7 @@ impl Client {
                 Failure::failed(format!("cannot reach the broker at {at}: {cause}"))
                     .remedy(format!(
                         "start it (hallpass serve), or name another address with {}",
-                        self.named_by
+                        self.listener.named_by()
                     ))
                     .passing(Duration::ZERO)
             }
@@ -227,20 +228,22 @@ pub struct Answer {
     headers: HeaderMap,
     url: Url,
     body: Zeroizing<Vec<u8>>,
+    listener: Listener,
 }
 
 impl Answer {
     /// The answer, if it is a yes.
     ///
     /// # Errors
-    /// Refused for 4xx, with the broker's own words; failed for 5xx, and for a redirect.
+    /// Refused for 4xx, with the broker's own words; failed for 5xx, for a redirect, and for what is not hallpass's.
     pub fn success(self) -> Outcome<Self> {
         match self.status {
             200..=299 => Ok(self),
             300..=399 => Err(self.redirected()),
             status => {
                 let retry_after = self.header(RETRY_AFTER.as_str());
-                let failure = Problem::read(&self.body).failure(status, retry_after, &self.url);
+                let problem = Problem::read(&self.body);
+                let failure = problem.failure(status, retry_after, &self.url, self.listener);
                 Err(match self.passes_after() {
                     Some(after) => failure.passing(after),
                     None => failure,
@@ -249,9 +252,17 @@ impl Answer {
         }
     }
 
-    /// How long to wait at least before asking again helps: of 429 and 503 alone.
+    /// How long to wait at least before asking again helps. It helps where the answer speaks of this moment alone:
+    /// 429, and every 5xx (a proxy's 502, 504 or 520 too) but those that say «never» (501, 505) and a fault of
+    /// hallpass itself, which the same request meets again.
     pub fn passes_after(&self) -> Option<Duration> {
-        matches!(self.status, 429 | 503).then(|| retry_after::wait(&self.headers))
+        let passes = match self.status {
+            429 => true,
+            501 | 505 => false,
+            500 => !Problem::read(&self.body).is_of_hallpass(),
+            status => (502..=599).contains(&status),
+        };
+        passes.then(|| retry_after::wait(&self.headers))
     }
 
     /// The nonce that the next DPoP proof has to bring, where this answer refuses one without (RFC 9449 §8).

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::issuer::Issuer;
 use crate::app::{Ambient, App};
 use crate::cli::Failure;
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Listener};
 use crate::config;
 use crate::domain::time::Clock;
 use crate::store::Reader;
@@ -89,10 +89,10 @@ impl World {
         let app = App::start(checked, ambient).await?;
         let key = fs::read_to_string(folder.path().join("operator.key")).context("operator.key")?;
         let key = SecretString::from(key.trim());
-        let agent = client(&public_url)?;
-        let verifier = client(&public_url)?.with_bearer(&key).map_err(spoken)?;
+        let agent = client(&public_url, Listener::Public)?;
+        let verifier = client(&public_url, Listener::Public)?.with_bearer(&key).map_err(spoken)?;
         let admin_url = format!("http://127.0.0.1:{admin}");
-        let operator = client(&admin_url)?.with_bearer(&key).map_err(spoken)?;
+        let operator = client(&admin_url, Listener::Admin)?.with_bearer(&key).map_err(spoken)?;
         Ok(Self { folder, issuer, app, agent, operator, verifier, public_url, begun, clock })
     }
 
@@ -122,9 +122,9 @@ pub(super) fn spoken(failure: Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
 }
 
-fn client(url: &str) -> anyhow::Result<Client> {
+fn client(url: &str, listener: Listener) -> anyhow::Result<Client> {
     let base = url.parse().map_err(|error: &str| anyhow::anyhow!("{url}: {error}"))?;
-    Client::new(base, "the demo").map_err(spoken)
+    Client::new(base, listener).map_err(spoken)
 }
 
 fn configuration(public: u16, admin: u16, issuer: &str) -> String {

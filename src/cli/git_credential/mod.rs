@@ -6,14 +6,12 @@
 pub mod protocol;
 mod why;
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::cli::client::wait;
 use crate::cli::token::ask::{AskArgs, Asker, Issued};
-use crate::cli::token::narrow::Parameters;
-use crate::cli::{Exit, Failure, Host, Outcome, moment};
+use crate::cli::token::narrow::{LifeArgs, Parameters};
+use crate::cli::{Exit, Failure, Host, Outcome};
 use crate::domain::permission::{GrantedPermission, Location, ResourceKind};
 use protocol::{Answer, NoRepository, Question};
 
@@ -47,9 +45,8 @@ pub struct GitCredentialArgs {
     /// Permissions of the repository, such as payments:read; give it again, or several with commas
     #[arg(long, value_name = "NAME:ACTION", value_delimiter = ',')]
     scope: Vec<String>,
-    /// A shorter life than the broker would give: 5m, or seconds
-    #[arg(long, value_name = "DURATION", value_parser = moment::lifetime)]
-    ttl: Option<Duration>,
+    #[command(flatten)]
+    life: LifeArgs,
     /// The name to send with the token as its password, where git or the server knows no bearer tokens
     #[arg(long, value_name = "NAME", value_parser = username)]
     basic_username: Option<String>,
@@ -108,6 +105,7 @@ pub fn run(args: &GitCredentialArgs, host: &mut Host<'_>) -> Outcome {
     let asker = Asker::new(&args.ask, host)?;
     let token = wait(token_for(&repository, args, &asker, host))?;
     if let Some(Issued { token, lifetime, .. }) = token {
+        args.life.warn_of_less(lifetime, host);
         let expires = host.clock.now() + lifetime;
         host.out.write_all(answer.lines(&token, expires).as_bytes())?;
     }
@@ -136,7 +134,7 @@ async fn token_for(
     host: &mut Host<'_>,
 ) -> Outcome<Option<Issued>> {
     let mut asked = vec![("resource", repository.origin().to_string())];
-    asked.extend(args.ttl.map(|ttl| ("requested_ttl", ttl.as_secs().to_string())));
+    asked.extend(args.life.parameter());
     if !args.scope.is_empty() {
         asked.push(("scope", args.scope.join(" ")));
     }

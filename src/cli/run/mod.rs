@@ -62,18 +62,19 @@ pub fn run(args: &RunArgs, host: &mut Host<'_>) -> Outcome {
     let asked = args.narrow.parameters()?;
     let key = args.dpop.key(host)?;
     let asker = Asker::new(&args.ask, host)?.bound_to(key);
-    wait(with_token(&args.command, &asker, &asked, host))
+    wait(with_token(args, &asker, &asked, host))
 }
 
-async fn with_token(command: &[OsString], asker: &Asker, asked: &Parameters, host: &mut Host<'_>) -> Outcome {
+async fn with_token(args: &RunArgs, asker: &Asker, asked: &Parameters, host: &mut Host<'_>) -> Outcome {
     let issued = Issued::read(&asker.ask(asked, host).await?, asker.scheme())?;
+    args.narrow.life.warn_of_less(issued.lifetime, host);
     // From here on a signal does not end this process, so that nothing is left behind.
     let listening =
         Signals::listen().map_err(|error| Failure::failed(format!("cannot hear signals: {error}")));
     let started = listening.and_then(|signals| {
         let file = TokenFile::create(host)?;
         file.replace(&issued.token)?;
-        let child = start(command, &file)?;
+        let child = start(&args.command, &file)?;
         Ok((signals, file, child))
     });
     let mut kept = Kept::new(issued, host.clock.now());

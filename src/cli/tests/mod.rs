@@ -2,6 +2,7 @@
 //! What a real broker answers is tested in `tests/it/`.
 
 mod admin;
+mod between;
 mod check;
 mod client;
 mod explain;

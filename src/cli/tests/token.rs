@@ -298,7 +298,7 @@ fn a_refusal_says_why_and_what_to_do_and_never_the_proof() {
 error: agent:a is stopped\\u{1b}[2J (access_denied)
   reason: revoked
   request_id: 01933b1e-0000-7000-8000-000000000000
-  remedy: an admin stopped this; see `hallpass revocations`, and `hallpass lift` ends it
+  remedy: stop, and ask the team that answers for the agent; asking again does not help until the stop is lifted
 "
     );
     assert!(!ran.err.contains(PROOF));

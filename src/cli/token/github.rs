@@ -59,8 +59,12 @@ pub async fn fetch(
     let answer = client.ask_platform("GitHub Actions", url, bearer).await?;
     let said = |what: &str| Failure::failed(format!("GitHub Actions gave no identity token: {what}"));
     if answer.status != 200 {
-        let failure = said(&format!("it answered {}", answer.status))
-            .remedy("give the job `permissions: id-token: write`; forks of a public repository get none");
+        let failure = said(&format!("it answered {}", answer.status)).remedy(match answer.status {
+            429 | 500..=599 => {
+                "run the job again later; GitHub's status page says whether others meet this too"
+            }
+            _ => "give the job `permissions: id-token: write`; forks of a public repository get none",
+        });
         return Err(match answer.passes_after() {
             Some(after) => failure.passing(after),
             None => failure,

@@ -95,11 +95,12 @@ pub fn run(args: &TokenArgs, host: &mut Host<'_>) -> Outcome {
     let key = args.dpop.key(host)?;
     let asker = Asker::new(&args.ask, host)?.bound_to(key);
     let answer = wait(asker.ask(&asked, host))?;
-    print(&answer, asker.scheme(), args.format.unwrap_or(Format::Token), host)
+    let issued = Issued::read(&answer, asker.scheme())?;
+    args.narrow.life.warn_of_less(issued.lifetime, host);
+    print(&answer, &issued, asker.scheme(), args.format.unwrap_or(Format::Token), host)
 }
 
-fn print(answer: &Answer, scheme: Scheme, format: Format, host: &mut Host<'_>) -> Outcome {
-    let issued = Issued::read(answer, scheme)?;
+fn print(answer: &Answer, issued: &Issued, scheme: Scheme, format: Format, host: &mut Host<'_>) -> Outcome {
     let token = issued.token.expose_secret();
     let text = Zeroizing::new(match format {
         Format::Token => format!("{token}\n"),

@@ -4,6 +4,7 @@
 //! Each rule is tried first on a text that breaks it.
 
 mod shell;
+mod step;
 mod story;
 
 use std::fs;

@@ -13,7 +13,7 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::cli::broker_url::BrokerUrl;
-use crate::cli::client::{Answer, Client, is_bearer_token};
+use crate::cli::client::{Answer, Client, Listener, is_bearer_token};
 use crate::cli::token::narrow::Parameters;
 use crate::cli::token::patience::patiently;
 use crate::cli::token::proof::Proof;
@@ -43,10 +43,6 @@ pub struct BrokerArgs {
         default_value = "http://127.0.0.1:8700"
     )]
     pub url: BrokerUrl,
-}
-
-impl BrokerArgs {
-    pub const NAMED_BY: &str = "--url or HALLPASS_URL";
 }
 
 /// How to get a token, whatever is asked for.
@@ -97,7 +93,7 @@ impl Asker {
         if args.verbose {
             host.note(&format!("proof: {source}"));
         }
-        let client = Client::new(args.broker.url.clone(), BrokerArgs::NAMED_BY)?;
+        let client = Client::new(args.broker.url.clone(), Listener::Public)?;
         let parent = args.parent_token_file.clone();
         let ProofArgs { audience, spiffe_id, .. } = &args.proof;
         let (audience, spiffe_id) = (audience.clone(), spiffe_id.clone());
