@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use crate::cli::broker_url::BrokerUrl;
-use crate::cli::client::{Client, Listener};
+use crate::cli::client::Client;
 use crate::cli::key_file::{self, Readers};
+use crate::cli::listener::Listener;
 use crate::cli::{Host, Outcome};
 
 pub const ADMIN_URL: &str = "http://127.0.0.1:8701";

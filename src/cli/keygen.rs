@@ -30,13 +30,8 @@ const PKCS8_ED25519: [u8; 16] =
 /// # Errors
 /// When the file exists or cannot be written.
 pub fn run(args: &KeygenArgs, host: &mut Host<'_>) -> Outcome {
-    let no_key = |_| Failure::failed("the operating system gave no random bytes");
-    let seed = Zeroizing::new(host.random.bytes::<32>().map_err(no_key)?);
-    let key = Ed25519KeyPair::from_seed_unchecked(&*seed)
-        .map_err(|error| Failure::failed(format!("the new key cannot be used: {error}")))?;
-    let document = Zeroizing::new([&PKCS8_ED25519[..], &*seed].concat());
-    write_new(&args.out, &pem(&document))?;
-    let public = public_key(&key);
+    let (pem, public) = pair(host)?;
+    write_new(&args.out, &pem)?;
     if args.json {
         let made = serde_json::json!({ "key_file": args.out, "key": public });
         writeln!(host.out, "{made}")?;
@@ -49,6 +44,19 @@ pub fn run(args: &KeygenArgs, host: &mut Host<'_>) -> Outcome {
         args.out.display()
     ));
     Ok(())
+}
+
+/// A new key: its private half as PEM, and its public half.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn pair(host: &Host<'_>) -> Outcome<(Zeroizing<String>, PublicKey)> {
+    let no_key = |_| Failure::failed("the operating system gave no random bytes");
+    let seed = Zeroizing::new(host.random.bytes::<32>().map_err(no_key)?);
+    let key = Ed25519KeyPair::from_seed_unchecked(&*seed)
+        .map_err(|error| Failure::failed(format!("the new key cannot be used: {error}")))?;
+    let document = Zeroizing::new([&PKCS8_ED25519[..], &*seed].concat());
+    Ok((pem(&document), public_key(&key)))
 }
 
 /// The public half as the agent's file has it (RFC 8037 §2).

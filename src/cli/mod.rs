@@ -18,9 +18,11 @@ pub mod demo;
 pub mod failure;
 pub mod git_credential;
 pub mod host;
+pub mod init;
 pub mod key_file;
 pub mod keygen;
 pub mod link;
+pub mod listener;
 pub mod moment;
 pub mod operator;
 pub mod problem;
@@ -35,6 +37,7 @@ pub mod target;
 mod tests;
 pub mod token;
 mod variables;
+pub mod whoami;
 
 use std::ffi::OsString;
 
@@ -57,6 +60,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the broker.
 
 Start here:
   hallpass demo
+  hallpass init
   hallpass serve
   hallpass token --scope payments:read --format json
   hallpass revoke agent:payments-refactorer --reason \"pushes to the wrong branch\"
@@ -88,6 +92,9 @@ Examples:
   hallpass serve
   hallpass serve --config /etc/hallpass/hallpass.toml")]
     Serve(args::ServeArgs),
+    /// Writes a configuration and a first agent, from flags or a few questions
+    #[command(after_help = init::AFTER_HELP)]
+    Init(init::InitArgs),
     /// Reads the configuration and the agent files, and prints every mistake
     #[command(after_help = "\
 Works offline, for CI. Prints one line a mistake and exits 1:
@@ -104,6 +111,9 @@ Examples:
     /// Proves this workload's identity and gets a token
     #[command(after_long_help = token::AFTER_HELP)]
     Token(token::TokenArgs),
+    /// Says who this workload is, and what the broker lets it do
+    #[command(after_long_help = whoami::AFTER_HELP)]
+    Whoami(whoami::WhoamiArgs),
     /// Runs a command with a token that is kept fresh, and ends the token after
     #[command(after_long_help = run::AFTER_HELP)]
     Run(run::RunArgs),
@@ -232,8 +242,10 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
     match command {
         Command::Demo(_) => demo::run(host),
         Command::Serve(args) => serve::run(&args, host),
+        Command::Init(args) => init::run(&args, host),
         Command::CheckConfig(args) => check::run(&args, host),
         Command::Token(args) => token::run(&args, host),
+        Command::Whoami(args) => whoami::run(&args, host),
         Command::Run(args) => run::run(&args, host),
         Command::GitCredential(args) => git_credential::run(&args, host),
         Command::Ready(args) => ready::run(&args, host),

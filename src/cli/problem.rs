@@ -4,7 +4,7 @@ use serde::Deserialize;
 use url::{Position, Url};
 
 use crate::cli::Failure;
-use crate::cli::client::Listener;
+use crate::cli::listener::Listener;
 use crate::domain::reason::Reason;
 
 /// What an error answer says: RFC 6749 §5.2 with `reason` and `request_id`, or RFC 9457. Nothing in

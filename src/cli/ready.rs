@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::admin::{ADMIN_URL, KEY_FILE, OperatorKey};
 use crate::cli::broker_url::BrokerUrl;
-use crate::cli::client::{Client, Listener, wait};
+use crate::cli::client::{Client, wait};
+use crate::cli::listener::Listener;
 use crate::cli::show::json_line;
 use crate::cli::token::BrokerArgs;
 use crate::cli::{Failure, Host, Outcome};

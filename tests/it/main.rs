@@ -18,6 +18,7 @@ mod flood;
 mod full_at_start;
 mod git_credential;
 mod identity;
+mod init;
 mod kill_switch;
 mod laws;
 mod layout;

@@ -2,7 +2,6 @@
 //! most 8 MiB unless they are copied as they come. `outbound` promises the rest.
 
 mod copy;
-mod listener;
 mod platform;
 mod retry_after;
 
@@ -16,13 +15,13 @@ use zeroize::Zeroizing;
 
 use crate::cli::broker_url::BrokerUrl;
 use crate::cli::certificate::Certificate;
+use crate::cli::listener::Listener;
 use crate::cli::problem::Problem;
 use crate::cli::{Failure, Outcome, link};
 use crate::outbound::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER,
 };
 use crate::outbound::{self, Error, Limits, Method, Request, Response, Roots};
-pub use listener::Listener;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);

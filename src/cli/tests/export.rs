@@ -33,7 +33,8 @@ fn a_terminal_gets_no_raw_bytes() {
 
 #[test]
 fn a_no_is_told_in_the_brokers_words() {
-    let broker = Canned::new(|_| (403, vec![], r#"{"title":"Forbidden","detail":"not you","request_id":"r"}"#.into()));
+    let broker =
+        Canned::new(|_| (403, vec![], r#"{"title":"Forbidden","detail":"not you","request_id":"r"}"#.into()));
     let ran = Machine::new().operate(&broker, &["audit", "export"]);
     assert_eq!((ran.code, ran.out.as_str()), (3, ""));
     assert!(ran.err.contains("not you"), "{}", ran.err);

@@ -7,8 +7,10 @@ mod check;
 mod client;
 mod explain;
 mod export;
+mod init;
 mod keys;
 mod token;
+mod whoami;
 
 use std::collections::HashMap;
 use std::ffi::OsString;

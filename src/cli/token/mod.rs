@@ -4,6 +4,7 @@ pub mod ask;
 pub mod assertion;
 pub mod dpop;
 pub mod github;
+pub mod identity;
 pub mod jws;
 pub mod narrow;
 pub mod patience;

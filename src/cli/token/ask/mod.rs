@@ -13,7 +13,9 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::cli::broker_url::BrokerUrl;
-use crate::cli::client::{Answer, Client, Listener, is_bearer_token};
+use crate::cli::client::{Answer, Client, is_bearer_token};
+use crate::cli::listener::Listener;
+use crate::cli::token::identity::Identity;
 use crate::cli::token::narrow::Parameters;
 use crate::cli::token::patience::patiently;
 use crate::cli::token::proof::Proof;
@@ -107,6 +109,28 @@ impl Asker {
 
     pub fn scheme(&self) -> Scheme {
         if self.dpop.is_some() { Scheme::Dpop } else { Scheme::Bearer }
+    }
+
+    /// Where the proof comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The broker's address.
+    pub fn broker(&self) -> &BrokerUrl {
+        self.client.base()
+    }
+
+    /// Who the proof says that this workload is, with new tries while waiting helps.
+    ///
+    /// # Errors
+    /// When the proof cannot be read, or nobody answers in time.
+    pub async fn identity(&self, host: &mut Host<'_>) -> Outcome<Identity> {
+        patiently(self.patience, host, async |host: &mut Host<'_>| {
+            let broker = Named { client: &self.client, issuer: OnceCell::new() };
+            Ok(Identity::of(&self.prove(&broker, host).await?))
+        })
+        .await
     }
 
     /// A token for what is `asked`, with new tries while waiting helps.

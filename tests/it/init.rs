@@ -1,0 +1,100 @@
+//! The first step outside of a clone: `hallpass init`, then `check-config`, `serve` and `token`, by the real program
+//! in an empty folder.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::broker::decode;
+use crate::support::command::HALLPASS;
+
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+fn hallpass(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(HALLPASS);
+    command.args(args).current_dir(folder).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn done(mut command: Command) -> Output {
+    let output = command.output().expect("hallpass");
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts what `init` wrote; its admin listener is at a port of its own.
+fn serve(folder: &Path, url: &str, admin: u16) -> Served {
+    let mut command = hallpass(folder, &["serve"]);
+    command.env("HALLPASS_ADMIN__LISTEN", format!("127.0.0.1:{admin}")).stderr(Stdio::null());
+    let served = Served(command.spawn().expect("hallpass serve"));
+    let begun = Instant::now();
+    while !hallpass(folder, &["ready", "--url", url]).output().expect("hallpass").status.success() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the broker is not ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    served
+}
+
+#[test]
+fn an_agent_with_a_key_gets_a_token_after_three_commands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let [public, admin] = free_ports();
+    let url = format!("http://127.0.0.1:{public}");
+    done(hallpass(folder, &["init", "--github", "acme/payments", "--key", "--public-url", &url]));
+    done(hallpass(folder, &["check-config", "--deny-warnings"]));
+    let _served = serve(folder, &url, admin);
+    let proof = ["--agent", "payments-agent", "--key-file", "agent.key", "--url", &url];
+    let token = done(hallpass(folder, &[&["token", "--format", "token"] as &[&str], &proof].concat()));
+    assert_eq!(token.stderr, b"", "the key is private: {token:?}");
+    let claims = decode(String::from_utf8(token.stdout).expect("text").trim());
+    assert_eq!(
+        (&claims["sub"], &claims["owner"], &claims["scope"]),
+        (&"agent:payments-agent".into(), &"team-payments".into(), &"payments:read payments:push".into())
+    );
+
+    // `whoami` says the same, and leaves no token behind.
+    let told = done(hallpass(folder, &[&["whoami", "--json"] as &[&str], &proof].concat()));
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    for member in ["sub", "owner", "scope", "authorization_details"] {
+        assert_eq!(told["token"][member], claims[member], "{member}");
+    }
+    let list = done(hallpass(
+        folder,
+        &["agents", "list", "--json", "--admin-url", &format!("http://127.0.0.1:{admin}")],
+    ));
+    let list: Value = serde_json::from_slice(&list.stdout).expect("JSON");
+    assert_eq!(list["agents"][0]["live_tokens"], 1, "only what `hallpass token` got: {list}");
+
+    // A second time nothing is touched.
+    let again = hallpass(folder, &["init", "--key"]).output().expect("hallpass");
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+}
+
+#[test]
+fn a_broker_starts_with_what_is_written_for_jobs_of_github() {
+    for more in [&["--repository-id", "456789"] as &[_], &[]] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [public, admin] = free_ports();
+        let url = format!("http://127.0.0.1:{public}");
+        let args = [&["init", "--github", "acme/payments", "--public-url", &url] as &[&str], more].concat();
+        done(hallpass(folder.path(), &args));
+        done(hallpass(folder.path(), &["check-config", "--deny-warnings"]));
+        let _served = serve(folder.path(), &url, admin);
+    }
+}
