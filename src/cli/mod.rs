@@ -28,10 +28,12 @@ pub mod operator;
 pub mod problem;
 pub mod ready;
 mod redact;
+pub mod revocations;
 pub mod revoke;
 pub mod run;
 pub mod serve;
 pub mod show;
+pub mod table;
 pub mod target;
 #[cfg(test)]
 mod tests;
@@ -154,7 +156,7 @@ Examples:
 Examples:
   hallpass revocations
   hallpass revocations --all --json | jq -r '.revocations[].target'")]
-    Revocations(revoke::RevocationsArgs),
+    Revocations(revocations::RevocationsArgs),
     /// The audit log
     #[command(subcommand, arg_required_else_help = true)]
     Audit(audit::AuditCommand),
@@ -252,7 +254,7 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
         Command::Agents(command) => agents::run(command, host),
         Command::Revoke(args) => revoke::revoke(&args, host),
         Command::Lift(args) => revoke::lift(&args, host),
-        Command::Revocations(args) => revoke::revocations(&args, host),
+        Command::Revocations(args) => revocations::run(&args, host),
         Command::Audit(command) => audit::run(&command, host),
         Command::Backup(args) => backup::back_up(&args, host),
         Command::Restore(args) => backup::restore(&args, host),

@@ -1,4 +1,4 @@
-//! `hallpass revoke`, `lift` and `revocations`: the kill switch.
+//! `hallpass revoke` and `lift`: the kill switch.
 //!
 //! `revoke` succeeds only when every enforcement point that was counted has confirmed. With one
 //! missing, the stop is in effect and says so, but the exit code is 1: a script that goes on after
@@ -9,10 +9,9 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use crate::cli::admin::AdminArgs;
-use crate::cli::agents::{json_list, parse};
 use crate::cli::client::{Answer, wait};
 use crate::cli::redact::holds_a_secret;
-use crate::cli::show::{facts, json_line, or_dash, safe, table, words};
+use crate::cli::show::{facts, json_line, or_dash, safe, words};
 use crate::cli::target::Asked;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::StopId;
@@ -59,36 +58,21 @@ pub struct LiftArgs {
     admin: AdminArgs,
 }
 
-#[derive(Debug, clap::Args)]
-pub struct RevocationsArgs {
-    /// Those that were lifted, instead of those in effect
-    #[arg(long, conflicts_with = "all")]
-    lifted: bool,
-    /// Both those in effect and those that were lifted
-    #[arg(long)]
-    all: bool,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    admin: AdminArgs,
+#[derive(Deserialize)]
+pub(super) struct Revocation {
+    pub(super) id: String,
+    pub(super) target: String,
+    pub(super) at: String,
+    pub(super) reason: String,
+    pub(super) operator: Option<String>,
+    pub(super) lift: Option<Lift>,
 }
 
 #[derive(Deserialize)]
-struct Revocation {
-    id: String,
-    target: String,
-    at: String,
-    reason: String,
-    operator: Option<String>,
-    lift: Option<Lift>,
-}
-
-#[derive(Deserialize)]
-struct Lift {
-    at: String,
-    reason: String,
-    operator: String,
+pub(super) struct Lift {
+    pub(super) at: String,
+    pub(super) reason: String,
+    pub(super) operator: String,
 }
 
 #[derive(Deserialize)]
@@ -265,37 +249,4 @@ impl Effect {
                 .fact("target", &*self.revocation.target)),
         }
     }
-}
-
-/// # Errors
-/// See [`crate::cli::failure::Exit`].
-pub fn revocations(args: &RevocationsArgs, host: &mut Host<'_>) -> Outcome {
-    let client = args.admin.connect(host)?;
-    let active = ("active", (!args.lifted).to_string());
-    let query = if args.all { vec![] } else { vec![active] };
-    let raw = wait(client.list("/v1/revocations", &query, "revocations", usize::MAX))?;
-    if args.json {
-        return Ok(writeln!(host.out, "{}", json_list("revocations", &raw, host.terminal))?);
-    }
-    let revocations = parse::<Revocation>(&raw)?;
-    if revocations.is_empty() {
-        host.note(if args.lifted || args.all { "no revocations" } else { "nothing is stopped" });
-        return Ok(());
-    }
-    let with_lifts = args.lifted || args.all;
-    let mut header = vec!["ID", "TARGET", "SINCE", "BY", "REASON"];
-    if with_lifts {
-        header.extend(["LIFTED", "LIFTED BY", "LIFT REASON"]);
-    }
-    let rows = revocations.into_iter().map(|stop| {
-        let by = or_dash(stop.operator.as_deref());
-        let mut row = vec![stop.id, stop.target, stop.at, by, stop.reason];
-        if with_lifts {
-            let lift = stop.lift.as_ref();
-            let of = |part: fn(&Lift) -> &String| or_dash(lift.map(|lift| part(lift).as_str()));
-            row.extend([of(|l| &l.at), of(|l| &l.operator), of(|l| &l.reason)]);
-        }
-        row
-    });
-    Ok(host.out.write_all(table(&header, rows).as_bytes())?)
 }

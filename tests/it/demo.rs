@@ -55,6 +55,12 @@ fn the_story_is_told_whole_and_leaves_nothing_behind() {
     ] {
         assert!(out.contains(told), "{told} is not in\n{out}");
     }
+    let (_, trail) = out.split_once("\n7. ").expect("the audit trail");
+    let table: Vec<&str> = trail.lines().skip(1).take_while(|line| !line.contains('✓')).collect();
+    assert!(table.len() > 10, "{trail}");
+    for line in table {
+        assert!(line.chars().count() <= 80, "it fits the narrowest terminal: {line}");
+    }
     // The token itself is nowhere: it is decoded, and its scrollback is no place for it.
     assert!(!out.contains("eyJ"), "{out}");
 }

@@ -81,6 +81,13 @@ fn an_agent_with_a_key_gets_a_token_after_three_commands() {
     let list: Value = serde_json::from_slice(&list.stdout).expect("JSON");
     assert_eq!(list["agents"][0]["live_tokens"], 1, "only what `hallpass token` got: {list}");
 
+    // A token that its holder ended is no stop of an operator: it is in the audit log, not among the stops.
+    let admin = format!("http://127.0.0.1:{admin}");
+    let stops = done(hallpass(folder, &["revocations", "--all", "--json", "--admin-url", &admin]));
+    assert_eq!(String::from_utf8_lossy(&stops.stdout).trim(), r#"{"revocations":[]}"#);
+    let ends = done(hallpass(folder, &["audit", "search", "--kind", "revocation.stopped"]));
+    assert!(String::from_utf8_lossy(&ends.stdout).contains("ended by its holder"), "{ends:?}");
+
     // A second time nothing is touched.
     let again = hallpass(folder, &["init", "--key"]).output().expect("hallpass");
     assert_eq!(again.status.code(), Some(1), "{again:?}");

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::cli::admin::AdminArgs;
 use crate::cli::client::wait;
-use crate::cli::show::{facts, json_line, or_dash, safe, table, words};
+use crate::cli::show::{facts, json_line, or_dash, safe, words};
+use crate::cli::table::{Column, Holds, Table, TableArgs};
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::AgentId;
 
@@ -46,6 +47,8 @@ pub struct ListArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
     admin: AdminArgs,
 }
 
@@ -58,8 +61,27 @@ pub struct ShowArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
     admin: AdminArgs,
 }
+
+const AGENTS: &[Column] = &[
+    Column::new("AGENT", Holds::Names, 0),
+    Column::new("OWNER", Holds::Names, 2),
+    Column::new("STATUS", Holds::Names, 1),
+    Column::new("LIVE TOKENS", Holds::Names, 3),
+    Column::new("LAST ISSUED", Holds::Instants, 4),
+];
+
+const PERMISSIONS: &[Column] = &[
+    Column::new("PERMISSION", Holds::Names, 0),
+    Column::new("WHERE", Holds::Names, 3),
+    Column::new("ENVIRONMENT", Holds::Names, 5),
+    Column::new("LIMITED TO", Holds::Names, 4),
+    Column::new("FREE", Holds::Names, 1),
+    Column::new("GATED", Holds::Names, 2),
+];
 
 #[derive(Deserialize)]
 struct Agent {
@@ -128,10 +150,9 @@ fn list(args: &ListArgs, host: &mut Host<'_>) -> Outcome {
     }
     let rows = agents.iter().map(|agent| {
         let last = or_dash(agent.last_issued.as_deref());
-        [agent.id.clone(), agent.owner.clone(), agent.standing(), agent.live_tokens.to_string(), last]
+        vec![agent.id.clone(), agent.owner.clone(), agent.standing(), agent.live_tokens.to_string(), last]
     });
-    let header = ["AGENT", "OWNER", "STATUS", "LIVE TOKENS", "LAST ISSUED"];
-    Ok(host.out.write_all(table(&header, rows).as_bytes())?)
+    Table::new(AGENTS, rows).print(&args.table, host)
 }
 
 fn show(args: &ShowArgs, host: &mut Host<'_>) -> Outcome {
@@ -159,10 +180,10 @@ fn show(args: &ShowArgs, host: &mut Host<'_>) -> Outcome {
         let environment = or_dash(permission.environment.as_deref());
         let limits = words(&permission.patterns);
         let (free, gated) = (words(&permission.free), words(&permission.gated));
-        [permission.name.clone(), permission.url.clone(), environment, limits, free, gated]
+        vec![permission.name.clone(), permission.url.clone(), environment, limits, free, gated]
     });
-    let header = ["PERMISSION", "WHERE", "ENVIRONMENT", "LIMITED TO", "FREE", "GATED"];
-    Ok(write!(host.out, "\n{}", table(&header, rows))?)
+    writeln!(host.out)?;
+    Table::new(PERMISSIONS, rows).print(&args.table, host)
 }
 
 /// `github: ref = refs/heads/main, repository_id = 456789`, or `registered key Ed25519 x`.

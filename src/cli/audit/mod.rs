@@ -1,24 +1,23 @@
 //! `hallpass audit`: what was issued, refused, stopped and lifted, and the signed state of the log.
 
+mod events;
 mod export;
 mod local;
 mod verify;
 
 use std::str::FromStr;
 
+pub use events::{events_table, show_events};
 pub use verify::verify_file;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::cli::admin::OperatorKey;
-use crate::cli::agents::parse;
 use crate::cli::args::ConfigArgs;
 use crate::cli::broker_url::BrokerUrl;
 use crate::cli::client::{Client, wait};
 use crate::cli::moment::Moment;
-use crate::cli::show::{json_line, or_dash, table};
+use crate::cli::table::TableArgs;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::event::{EventFilter, Kind, Outcome as EventOutcome};
 use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
@@ -96,6 +95,8 @@ pub struct SearchArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    pub table: TableArgs,
+    #[command(flatten)]
     pub source: SourceArgs,
 }
 
@@ -165,21 +166,6 @@ impl FilterArgs {
     }
 }
 
-/// One stored event, as far as the table shows it.
-#[derive(Deserialize)]
-struct Row {
-    seq: u64,
-    at: String,
-    kind: String,
-    outcome: String,
-    reason: Option<String>,
-    agent: Option<String>,
-    owner: Option<String>,
-    token: Option<String>,
-    target: Option<String>,
-    operator: Option<String>,
-}
-
 /// # Errors
 /// See [`crate::cli::failure::Exit`].
 pub fn run(command: &AuditCommand, host: &mut Host<'_>) -> Outcome {
@@ -206,40 +192,7 @@ fn search(args: &SearchArgs, host: &mut Host<'_>) -> Outcome {
             wait(client.list("/v1/audit/events", &asked, "events", want))?
         }
     };
-    show_events(&events, args.json, host)
-}
-
-/// Prints events that came newest first, as they are stored: a table, or JSON Lines.
-///
-/// # Errors
-/// When one of them is not an event, or standard output cannot be written.
-pub fn show_events(events: &[Box<RawValue>], json: bool, host: &mut Host<'_>) -> Outcome {
-    if json {
-        for event in events {
-            writeln!(host.out, "{}", json_line(event.get(), host.terminal))?;
-        }
-        return Ok(());
-    }
-    if events.is_empty() {
-        host.note("no event matches");
-        return Ok(());
-    }
-    Ok(host.out.write_all(events_table(events)?.as_bytes())?)
-}
-
-/// Events as a table, one a line.
-///
-/// # Errors
-/// When one of them is not an event.
-pub fn events_table(events: &[Box<RawValue>]) -> Outcome<String> {
-    let rows = parse::<Row>(events)?;
-    let header = ["SEQ", "AT", "KIND", "OUTCOME", "REASON", "AGENT", "OWNER", "TOKEN", "TARGET", "OPERATOR"];
-    let rows = rows.into_iter().map(|row| {
-        let optional = [row.reason, row.agent, row.owner, row.token, row.target, row.operator];
-        let shown = [row.seq.to_string(), row.at, row.kind, row.outcome].into_iter();
-        shown.chain(optional.map(|cell| or_dash(cell.as_deref()))).collect::<Vec<_>>()
-    });
-    Ok(table(&header, rows))
+    show_events(&events, args.json, &args.table, host)
 }
 
 /// The filter as the admin listener takes it (DESIGN §6).

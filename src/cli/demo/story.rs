@@ -20,6 +20,9 @@ use crate::domain::checkpoint::{self, VerifierKey};
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
+/// What a line has room for, beside the 5 columns before it, on the narrowest of usual terminals.
+const LINE: usize = 75;
+
 /// Numbers the steps and times them.
 struct Stage<'a, 'b> {
     host: &'a mut Host<'b>,
@@ -214,7 +217,8 @@ async fn lift(world: &World, stage: &mut Stage<'_, '_>, stop: &str, old: &str) -
 async fn trail(world: &World, stage: &mut Stage<'_, '_>) -> anyhow::Result<()> {
     stage.step("The auditor reads what happened, newest first")?;
     let events = world.operator.list("/v1/audit/events", &[], "events", 100).await.map_err(spoken)?;
-    stage.line(&events_table(&events).map_err(spoken)?)?;
+    let (table, _) = events_table(&events).map_err(spoken)?.fitted(LINE);
+    stage.line(&table)?;
     stage.done(&format!("{} events", events.len()))
 }
 

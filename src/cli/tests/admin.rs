@@ -243,7 +243,7 @@ fn events_are_a_table_or_the_stored_bytes() {
     let ran = machine.operate(&broker, &["audit", "search"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let row = ran.out.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!(row[2..], ["token.refused", "refused", "revoked", "a", "-", "-", "-", "-"]);
+    assert_eq!(row[2..], ["token.refused", "refused", "revoked", "a", "-", "-", "-", "-", "-"]);
     let ran = machine.operate(&broker, &["audit", "search", "--json"]);
     assert_eq!(ran.out, format!("{stored}\n"));
 }

@@ -9,6 +9,7 @@ mod explain;
 mod export;
 mod init;
 mod keys;
+mod tables;
 mod token;
 mod whoami;
 
