@@ -2,8 +2,11 @@
 //!
 //! Every change above the floor is read from the bytes of its event, and so is the event of each older stop in force.
 //! That none of them is missing is told by the numbers, which have no gaps, and by the hash over all stops in force
-//! that each change says. The tables must say the same. What is below the floor and over is not read, so the time does
-//! not grow with the age of the log.
+//! that each change says. The tables must say the same.
+//!
+//! So a start reads the whole table of the stops, lifted ones too, and an event for each stop in force and for each change
+//! of the last hours. A stop of a single token is in force until somebody lifts it. The time grows with the number of
+//! stops that were ever made, and not with the number of tokens or of other events: those below the floor are not read.
 
 use std::collections::HashMap;
 
