@@ -22,7 +22,7 @@ pub enum Format {
 }
 
 /// The columns: every member of an event (DESIGN §11).
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 29] = [
     "seq",
     "at",
     "kind",
@@ -45,6 +45,7 @@ const COLUMNS: [&str; 28] = [
     "approval",
     "target",
     "stop",
+    "again",
     "revision",
     "in_force",
     "origin",
@@ -166,6 +167,7 @@ fn cells(seq: u64, event: &Event) -> [String; COLUMNS.len()] {
         text(event.approval.as_ref()),
         text(event.target.as_ref()),
         text(event.stop.as_ref()),
+        text(event.again.as_ref()),
         text(event.revision.as_ref()),
         text(event.in_force.as_ref()),
         text(event.origin.as_ref()),

@@ -125,6 +125,9 @@ pub struct Event {
     /// The stop that began or was lifted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopId>,
+    /// The id of a stop whose target was stopped already: `stop` is the one in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<StopId>,
     /// The number that the store gave to this change of the kill switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
@@ -173,6 +176,7 @@ impl Event {
             approval: None,
             target: None,
             stop: None,
+            again: None,
             revision: None,
             in_force: None,
             origin: None,

@@ -191,6 +191,11 @@ impl Store {
         backend!(self, store => store.stop(id).await)
     }
 
+    /// Whether the stop `id` is in the log: it began, or its target was stopped already.
+    pub async fn knows_stop(&self, id: StopId) -> Result<bool, StoreError> {
+        backend!(self, store => store.knows_stop(id).await)
+    }
+
     /// The events that the filter means, newest first: at most `limit`, with a `seq` below `before`.
     pub async fn events(
         &self,

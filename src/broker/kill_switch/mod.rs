@@ -221,7 +221,7 @@ impl Source for KillSwitch {
         {
             return Ok(true);
         }
-        self.store.stop_of(stop.id).await.map(|stop| stop.is_some()).map_err(unreadable)
+        self.store.knows_stop(stop.id).await.map_err(unreadable)
     }
 
     fn instance(&self) -> String {

@@ -9,7 +9,7 @@ use super::blocks::{self, Blocks, Entry, Term};
 use super::draft::Draft;
 use super::row::sql_int;
 use super::tip::Tip;
-use super::{keys, mark, schema, stops};
+use super::{again, keys, mark, schema, stops};
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::{StopId, TokenId};
@@ -240,12 +240,15 @@ impl<'a> Batch<'a> {
     }
 
     fn stop(&mut self, mut stop: Stop, mut event: Event) -> rusqlite::Result<Stop> {
-        if let Some(known) = stops::by_id(&self.transaction, stop.id)? {
+        let size = self.tip.frontier.size();
+        let id = again::in_place_of(&self.transaction, size, stop.id)?.unwrap_or(stop.id);
+        if let Some(known) = stops::by_id(&self.transaction, id)? {
             return Ok(known);
         }
         event.target = Some(stop.target.clone());
         if let Some(active) = stops::active(&self.transaction, &stop.target)? {
             event.stop = Some(active.id);
+            event.again = Some(stop.id);
             event.as_of = Some(self.tip.book.revision());
             self.append(&Draft::of(&event))?;
             return Ok(active);

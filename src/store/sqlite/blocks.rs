@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::row::sql_int;
 use crate::domain::event::{Event, Kind, Outcome};
-use crate::domain::id::{AgentId, IssuerName, Owner, RequestId, TokenId};
+use crate::domain::id::{AgentId, IssuerName, Owner, RequestId, StopId, TokenId};
 use crate::domain::merkle::TILE_HEIGHT;
 use crate::domain::revocation::Target;
 use crate::domain::time::Timestamp;
@@ -69,6 +69,8 @@ pub(super) enum Term {
     Request(RequestId),
     /// What a change of the kill switch hits.
     Target(Target),
+    /// A stop of what was stopped already.
+    Again(StopId),
     /// The token that one was handed down from.
     Parent(TokenId),
     /// An agent that was issued a token, for its owner, by a proof of the issuer.
@@ -86,6 +88,7 @@ impl fmt::Display for Term {
             Self::Token(token) => write!(f, "token {token}"),
             Self::Request(request) => write!(f, "request {request}"),
             Self::Target(target) => write!(f, "target {target}"),
+            Self::Again(stop) => write!(f, "again {stop}"),
             Self::Parent(parent) => write!(f, "parent {parent}"),
             Self::Holder(agent, owner, issuer) => write!(f, "{HOLDER}{agent} {owner} {issuer}"),
         }
@@ -108,6 +111,7 @@ pub(super) fn terms(event: &Event) -> Vec<Term> {
     if matches!(kind, Kind::RevocationStopped | Kind::RevocationLifted) {
         terms.extend(event.target.clone().map(Term::Target));
     }
+    terms.extend(event.again.map(Term::Again));
     terms.extend(event.parent.map(Term::Parent));
     if let (Kind::TokenIssued, Some(agent), Some(owner), Some(workload)) =
         (kind, &event.agent, &event.owner, &event.workload)

@@ -3,6 +3,7 @@
 //! One thread writes; a lock file holds other processes off. Whoever reads has a connection of its own.
 
 mod activity;
+mod again;
 mod at_rest;
 mod batch;
 mod blocks;
@@ -132,6 +133,18 @@ impl Sqlite {
     /// One stop.
     pub async fn stop(&self, id: StopId) -> Result<Option<Stop>, StoreError> {
         self.0.pool.read(move |connection| Ok(stops::by_id(connection, id)?)).await
+    }
+
+    /// Whether the stop `id` is in the log: it began, or its target was stopped already.
+    pub async fn knows_stop(&self, id: StopId) -> Result<bool, StoreError> {
+        self.0
+            .pool
+            .read(move |connection| {
+                let began = stops::by_id(connection, id)?.is_some();
+                let size = tip::read_head(connection)?.size;
+                Ok(began || again::in_place_of(connection, size, id)?.is_some())
+            })
+            .await
     }
 
     /// The stops, newest first.

@@ -42,6 +42,37 @@ async fn stopping_again_gives_the_stop_that_is() {
     assert_eq!(place.verify().unwrap().size, 3);
 }
 
+/// A stop that waited for the store is journaled onto one in force, and brought again after a crash, when that one is over.
+#[tokio::test]
+async fn a_stop_of_what_was_stopped_already_is_known_by_its_id() {
+    let place = Place::new();
+    let store = place.open().await;
+    let first = store.stop(stop_of(1, Target::Everything, 0), stopped(0)).await.unwrap();
+    let waited = || stop_of(2, Target::Everything, 10);
+    // In one batch, too.
+    let (one, other) = tokio::join!(store.stop(waited(), stopped(10)), store.stop(waited(), stopped(10)));
+    assert_eq!((&one.unwrap(), &other.unwrap()), (&first, &first));
+    assert_eq!(store.seen_head().size, 2);
+    store.lift(first.id, lift_at(20), lifted()).await.unwrap();
+    for others in [0, 600] {
+        refuse(&store, 0..others).await;
+        let size = store.seen_head().size;
+        let again = store.stop(waited(), stopped(30)).await.unwrap();
+        assert_eq!((again.id, again.lift.is_some()), (first.id, true));
+        assert_eq!((store.seen_head().size, store.stops(true).await.unwrap()), (size, Vec::new()));
+        for n in 1..=3 {
+            assert_eq!(store.knows_stop(stop_of(n, Target::Everything, 0).id).await.unwrap(), n < 3, "{n}");
+        }
+    }
+    store.close().await;
+    let store = place.open().await;
+    assert!(store.stop(waited(), stopped(30)).await.unwrap().lift.is_some());
+    // Another one is another one.
+    assert_eq!(store.stop(stop_of(3, Target::Everything, 40), stopped(40)).await.unwrap().lift, None);
+    store.close().await;
+    place.verify().unwrap();
+}
+
 /// The stop as the store numbered it.
 fn numbered(stop: Stop, revision: u64) -> Stop {
     Stop { revision: Some(Revision::new(revision)), ..stop }
