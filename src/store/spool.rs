@@ -6,6 +6,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ use crate::store::error::StoreError;
 /// Bytes that are kept free. While the file is replaced the old and the new one stand side by side, so half of it is what
 /// both stops and ends may take; ends take half of that at most, by [`MAX_ENDS`].
 const RESERVE: usize = 1024 * 1024;
+/// Between two tries to make the reserve where there is no room for it: each try takes what room there is for a moment.
+const RETRY_RESERVE: Duration = Duration::from_secs(10);
 /// How many ends of tokens by their holders may wait. Any agent can end its tokens: without a bound they would take the
 /// room of the stops. No line of an end is longer than 2 KiB.
 pub const MAX_ENDS: usize = 128;
@@ -47,6 +51,8 @@ pub struct WaitingChange {
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
+    /// When there was no room for the reserve.
+    lacks_reserve: Mutex<Option<Instant>>,
 }
 
 impl Spool {
@@ -59,7 +65,7 @@ impl Spool {
         let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
         let mut name = database.as_os_str().to_owned();
         name.push(".unjournaled");
-        let spool = Self { path: name.into() };
+        let spool = Self { path: name.into(), lacks_reserve: Mutex::default() };
         let text = match fs::read_to_string(&spool.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -107,6 +113,14 @@ impl Spool {
         }
     }
 
+    /// Makes the reserve again where it is missing. On a disk that is still full that is tried from time to time.
+    pub fn keep_reserve(&self) {
+        let failed = *self.lacks_reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none_or(|at| at.elapsed() >= RETRY_RESERVE) {
+            self.reserve();
+        }
+    }
+
     /// Room for some hundred stops on a disk that fills up later. Without it nothing is lost yet.
     fn reserve(&self) {
         let path = self.beside(".reserve");
@@ -121,10 +135,19 @@ impl Spool {
             // Half a reserve would only fill the disk further.
             filled.inspect_err(|_| drop(file.set_len(before)))
         });
-        if let Err(error) = filled {
-            tracing::warn!(path = %path.display(), %error, "too little room is kept for stops on a full disk");
-            if before == 0 {
-                let _ = fs::remove_file(path);
+        let mut lacks = self.lacks_reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        match filled {
+            Ok(()) if lacks.take().is_some() => {
+                tracing::info!(path = %path.display(), "room is kept again for stops on a full disk");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if lacks.replace(Instant::now()).is_none() {
+                    tracing::warn!(path = %path.display(), %error, "too little room is kept for stops on a full disk");
+                }
+                if before == 0 {
+                    let _ = fs::remove_file(path);
+                }
             }
         }
     }
