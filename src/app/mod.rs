@@ -12,10 +12,13 @@ mod listeners;
 mod otlp;
 mod tasks;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -40,6 +43,9 @@ pub use keys::checkpoint_key;
 use listeners::Listeners;
 pub use telemetry::Telemetry;
 use threads::Threads;
+
+/// How long the end of a broker waits for what runs beside the listeners.
+const TASKS_END: Duration = Duration::from_secs(5);
 
 /// A running broker.
 pub struct App {
@@ -146,9 +152,7 @@ impl App {
         for listener in self.listeners {
             log_panic(listener.await);
         }
-        for task in self.tasks {
-            log_panic(task.await);
-        }
+        end_tasks(self.tasks).await;
         let lost = self.broker.stopped().await;
         drop(self.broker);
         if let Some(store) = self.store {
@@ -160,6 +164,20 @@ impl App {
             "{lost} stops are neither in the store nor in the file beside it: they end with this process"
         );
         Ok(())
+    }
+}
+
+/// Waits until each has ended; what waits for a store that stalls is broken off.
+async fn end_tasks(tasks: Vec<JoinHandle<()>>) {
+    let deadline = tokio::time::Instant::now() + TASKS_END;
+    for mut task in tasks {
+        match tokio::time::timeout_at(deadline, &mut task).await {
+            Ok(ended) => log_panic(ended),
+            Err(_) => {
+                tracing::error!("a task still waits for the store or for Redis, and is broken off");
+                task.abort();
+            }
+        }
     }
 }
 

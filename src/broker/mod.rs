@@ -93,6 +93,8 @@ pub struct Broker {
     metrics: Metrics,
     clock_watch: ClockWatch,
     start: Start,
+    /// The turn to do with the store what is due.
+    tending: Arc<tokio::sync::Mutex<()>>,
     clock: Clock,
     random: Random,
 }
@@ -144,6 +146,7 @@ impl Broker {
             metrics: Metrics::new(),
             clock_watch: ClockWatch::default(),
             start: Start::default(),
+            tending: Arc::default(),
             clock: parts.clock,
             random: parts.random,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use crate::broker::kill_switch::{Change, Ended};
+use crate::broker::kill_switch::{Change, Ended, LiftError};
 use crate::broker::refusals::{OperatorRefusal, RefusedOperator};
 use crate::broker::{Broker, Call};
 use crate::domain::event::{Event, EventFilter, Kind, Outcome};
@@ -40,10 +40,28 @@ pub enum KillError {
         "the store cannot be written, and too many ends of tokens wait for it: the token may still live; try again"
     )]
     TooManyWait,
+    #[error(
+        "a stop of {0} waits until the store can be written, and holds until then: nothing was lifted; try again"
+    )]
+    Waits(Target),
+    #[error(
+        "the store does not answer: the stop may be lifted later all the same; `hallpass revocations` tells"
+    )]
+    Unanswered,
     #[error("the operating system gave no random bytes")]
     Random,
     #[error("a fault in the broker; its log has the request id")]
     Fault,
+}
+
+impl From<LiftError> for KillError {
+    fn from(error: LiftError) -> Self {
+        match error {
+            LiftError::Store(error) => Self::Store(error),
+            LiftError::Waits(target) => Self::Waits(target),
+            LiftError::Unanswered => Self::Unanswered,
+        }
+    }
 }
 
 /// What a stop would hit.
@@ -119,7 +137,8 @@ impl Broker {
     /// `Volatile` where the end would not outlive this process, `TooManyWait` where nothing was ended.
     pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
         let Ok(claims) = self.keys.issued(token, &self.issuer) else { return Ok(()) };
-        if self.kill_switch.known(&claims.levels()).is_dead() {
+        // What would end with this process is no end yet.
+        if self.kill_switch.lastingly_known(&claims.levels()).is_dead() {
             return Ok(());
         }
         let id = self.new_stop_id()?;

@@ -2,6 +2,9 @@
 //! signing keys, events and stops that wait for the store. `app` says when.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument as _;
 
 use crate::broker::Broker;
 use crate::broker::policy::Policy;
@@ -10,6 +13,12 @@ use crate::domain::event::{Event, Kind, Outcome};
 use crate::registry::Registry;
 use crate::store::StoreError;
 use crate::token::KeyError;
+
+/// How long a round of the upkeep waits for the store. A disk that stalls reports no error, for minutes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same of a broker that ends.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A new revision of the agent files, or every mistake in it.
 pub type NewRegistry = Result<Arc<Registry>, Vec<Diagnostic>>;
@@ -74,7 +83,15 @@ impl Broker {
 
     /// The last event, after which the store closes. Gives how many stops would be lost with this process: they are
     /// neither in the store nor in the file beside it.
-    pub async fn stopped(&self) -> usize {
+    pub async fn stopped(self: &Arc<Self>) -> usize {
+        if !self.with_store(END_PATIENCE, |broker| async move { broker.journal_end().await }).await {
+            tracing::error!("the store stalls: the end of the broker is not journaled");
+            self.kill_switch.save_waiting().await;
+        }
+        self.kill_switch.unwritten()
+    }
+
+    async fn journal_end(&self) {
         if let Err(error) = self.journal_start().await {
             tracing::error!(%error, "the start of the broker is not journaled");
         }
@@ -87,12 +104,41 @@ impl Broker {
         if let Err(error) = self.store.append(event).await {
             tracing::error!(%error, "the end of the broker is not journaled");
         }
-        self.kill_switch.unwritten()
     }
 
     /// Once a second or so: what is due.
-    pub async fn tend(&self) {
+    pub async fn tend(self: &Arc<Self>) {
         self.policy.load().limits.forget_quiet();
+        if !self.with_store(PATIENCE, |broker| async move { broker.tend_store().await }).await {
+            self.kill_switch.save_waiting().await;
+        }
+    }
+
+    /// Does `work`, which may wait for the store, once it has the turn. False where that takes longer than `patience`: it
+    /// goes on all the same, because to break it off half-way would do it twice.
+    async fn with_store<F>(
+        self: &Arc<Self>,
+        patience: Duration,
+        work: impl FnOnce(Arc<Self>) -> F + Send,
+    ) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let working = async {
+            let turn = Arc::clone(&self.tending).lock_owned().await;
+            let work = work(Arc::clone(self));
+            let working = async move {
+                work.await;
+                drop(turn);
+            };
+            if let Err(error) = tokio::spawn(working.in_current_span()).await {
+                tracing::error!(%error, "upkeep");
+            }
+        };
+        tokio::time::timeout(patience, working).await.is_ok()
+    }
+
+    async fn tend_store(&self) {
         // Why it fails, the store has logged, and readiness says.
         let is_journaled = self.journal_start().await.is_ok();
         self.count_refusals(false).await;
@@ -102,7 +148,7 @@ impl Broker {
             self.kill_switch.reread().await;
         }
         match (self.kill_switch.waiting(), is_journaled) {
-            (0, _) => {}
+            (0, _) => self.kill_switch.keep_room().await,
             (_, true) => self.kill_switch.journal_waiting().await,
             (_, false) => self.kill_switch.save_waiting().await,
         }

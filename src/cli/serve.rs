@@ -50,5 +50,7 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         app.stop().await
     });
     telemetry.finish();
+    // Its threads may wait for a disk that stalls.
+    runtime.shutdown_background();
     Ok(served?)
 }

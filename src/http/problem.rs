@@ -72,9 +72,11 @@ impl Problem {
     pub(super) fn kill(call: Call, error: &KillError) -> Self {
         let status = match error {
             KillError::UnknownTarget(_) | KillError::UnknownStop(_) => StatusCode::NOT_FOUND,
-            KillError::Store(_) | KillError::Volatile | KillError::TooManyWait => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            KillError::Store(_)
+            | KillError::Volatile
+            | KillError::TooManyWait
+            | KillError::Waits(_)
+            | KillError::Unanswered => StatusCode::SERVICE_UNAVAILABLE,
             KillError::Random | KillError::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {

@@ -113,6 +113,45 @@ async fn a_crowd_of_ends_does_not_hold_up_a_stop() {
     app.finish().await;
 }
 
+/// An end that only this process remembers is no end, however often the holder asks for it.
+#[tokio::test]
+async fn a_token_whose_end_is_in_no_file_is_not_called_ended() {
+    let app = TestApp::with(Backend::Memory, "[limits]\nrefusals_per_minute = 0").await;
+    let (token, of_stopped) = (app.issue().await, app.issue().await);
+    let (database, elsewhere) = (app.file("hallpass.db"), app.file("elsewhere.db"));
+    fs::rename(&database, &elsewhere).unwrap();
+    // A folder stands where the file would be written.
+    let in_the_way = app.file("hallpass.db.unjournaled.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let end = async |token: &str| app.post_form("/oauth/revoke", &[("token", token)], None).await.status;
+    for n in 0..3 {
+        assert_eq!(end(&token).await, 503, "{n}");
+    }
+    let stop = json!({"target": "agent:payments-refactorer", "reason": "a test"});
+    assert_eq!(app.admin_post("/v1/revocations", &stop).await.json()["audit"], "volatile");
+    assert_eq!(end(&of_stopped).await, 503, "dead by a stop that is as volatile");
+
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!((end(&token).await, end(&of_stopped).await), (200, 200));
+    let kept = fs::read_to_string(app.file("hallpass.db.unjournaled")).unwrap();
+    assert_eq!(kept.matches(r#""ended":true"#).count(), 2, "{kept}");
+    assert_eq!(end(&token).await, 200);
+    fs::rename(&elsewhere, &database).unwrap();
+    eventually("the events", || async { !app.file("hallpass.db.unjournaled").exists() }).await;
+    assert_eq!(app.events("kind=revocation.stopped").await.len(), 3);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn room_for_stops_is_kept_again_without_a_restart() {
+    let app = TestApp::start(Backend::Memory).await;
+    let reserve = app.file("hallpass.db.unjournaled.reserve");
+    fs::remove_file(&reserve).unwrap();
+    let is_whole = || async { fs::metadata(&reserve).is_ok_and(|file| file.len() == 1 << 20) };
+    eventually("the reserve", is_whole).await;
+    app.finish().await;
+}
+
 /// On a full disk the room that is kept for stops is not spent on ends.
 #[tokio::test]
 async fn ends_on_a_full_disk_leave_the_room_of_the_stops() {
@@ -146,6 +185,7 @@ async fn ends_on_a_full_disk_leave_the_room_of_the_stops() {
     disk.free();
     eventually("recovery", || async { broker.get("/readyz").await.status == 200 }).await;
     assert_eq!(broker.exchange().await.reason(), "revoked");
+    let _took = eventually("the reserve", || async { reserve.exists() }).await;
     broker.terminate();
     broker.wait();
     broker.holds_every(&tokens);

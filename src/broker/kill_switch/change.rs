@@ -1,6 +1,5 @@
 //! Stop, lift, end: durable first, then live, then who has confirmed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,10 @@ use tracing::Instrument as _;
 use super::KillSwitch;
 use crate::domain::event::Event;
 use crate::domain::id::{BrokerName, StopId, TokenId};
-use crate::domain::revocation::{Lift, Stop, Target, Verdict};
+use crate::domain::revocation::{Stop, Target, Verdict};
 use crate::domain::time::Timestamp;
 use crate::revocation::{Confirmations, RevocationError};
-use crate::store::{LiftOutcome, StoreError, WaitingChange};
+use crate::store::{StoreError, WaitingChange};
 
 /// How long a change waits for other nodes to say that they have seen it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,9 +22,6 @@ const LOOKUP: Duration = Duration::from_millis(250);
 /// A store that has not written a stop after so long counts as down: the stop takes effect without it. A disk that
 /// stalls reports no error, for minutes.
 const STALL: Duration = Duration::from_secs(1);
-
-/// Stops that are journaled at once, when the store is back.
-const TOGETHER: usize = 256;
 
 /// Whether the event of a change is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -122,33 +118,25 @@ impl KillSwitch {
 
     /// Writes a change to the store, and gives the stop that holds by it. A stop whose id the store has is not recorded
     /// again, nor is the end of a token that has ended.
-    async fn record(&self, WaitingChange { stop, event, ended }: WaitingChange) -> Result<Stop, StoreError> {
+    pub(super) async fn record(
+        &self,
+        WaitingChange { stop, event, ended }: WaitingChange,
+    ) -> Result<Stop, StoreError> {
         match (&stop.target, ended) {
             (Target::Token(token), true) => self.store.end(*token, event).await.map(|_| stop),
             _ => self.store.stop(stop, event).await,
         }
     }
 
-    /// Ends a stop. Tokens that were decided before it stay dead.
-    pub(in crate::broker) async fn lift(
-        &self,
-        id: StopId,
-        lift: Lift,
-        event: Event,
-    ) -> Result<(LiftOutcome, Option<Change>), StoreError> {
-        // A stop that the store has not heard of cannot be lifted in it.
-        self.unjournaled.wait_for_landings().await;
-        self.journal_waiting().await;
-        let lifted = self.store.lift(id, lift, event).await?;
-        let change = match &lifted {
-            LiftOutcome::Now(stop) => Some(self.spread(stop.clone(), Audited::Recorded).await),
-            _ => None,
-        };
-        Ok((lifted, change))
-    }
-
     /// Ends a token for its holder.
     pub(in crate::broker) async fn end(self: &Arc<Self>, token: TokenId, id: StopId, event: Event) -> Ended {
+        // Of a token whose end is only in memory: the file may take it now.
+        if let Some(waiting) = self.unjournaled.book().unnumbered_of(&Target::Token(token)) {
+            return match self.keep(waiting).await {
+                Audited::Volatile => Ended::Volatile,
+                _ => Ended::Now,
+            };
+        }
         let stop = Stop {
             id,
             target: Target::Token(token),
@@ -196,6 +184,11 @@ impl KillSwitch {
         }
     }
 
+    /// Whether a stop of `target` that has no number yet holds it, as far as this node knows.
+    pub(super) fn holds_unnumbered(&self, target: &Target) -> bool {
+        self.books().iter().any(|book| book.unnumbered_of(target).is_some())
+    }
+
     fn is_in_force(&self, target: &Target) -> bool {
         let books = self.books();
         Verdict::is_stopped(target, &books.iter().map(|book| &**book).collect::<Vec<_>>())
@@ -216,13 +209,18 @@ impl KillSwitch {
     ///
     /// An authority that cannot be used is brought level when it is back; until then issuance asks the store, so the
     /// change is in effect here, and whoever else was alive lately is pending.
-    async fn spread(&self, stop: Stop, audit: Audited) -> Change {
+    pub(super) async fn spread(&self, stop: Stop, audit: Audited) -> Change {
         let took_effect = self.clock.now();
         let seen = match self.announce(audit == Audited::Recorded).await {
             // What is merged from everywhere must say so too, or somebody else's number outranks the store's.
             Ok(seen) if stop.lift.is_none() && !self.is_in_force(&stop.target) => {
                 tracing::error!(target = %stop.target, "the stop is recorded and not obeyed: Redis holds a number that the store never gave");
-                Confirmations { confirmed: Vec::new(), pending: [seen.confirmed, seen.pending].concat() }
+                by_nobody(seen)
+            }
+            // A stop that came meanwhile and has no number yet outranks the lift.
+            Ok(seen) if stop.lift.is_some() && self.holds_unnumbered(&stop.target) => {
+                tracing::warn!(target = %stop.target, "a stop is lifted, and another one of its target waits for the store");
+                by_nobody(seen)
             }
             Ok(seen) => seen,
             Err(error) => {
@@ -245,63 +243,9 @@ impl KillSwitch {
         let applied = if numbered { applied } else { applied.without_number() };
         self.revocation.confirmations(&applied, PATIENCE).await
     }
+}
 
-    /// Journals the stops that took effect while the store was down, and tells the authority their numbers.
-    pub(in crate::broker) async fn journal_waiting(&self) {
-        let mut journaled = Vec::new();
-        let waiting = self.unjournaled.to_journal();
-        // Many share a commit; what operators stopped goes first.
-        let (ends, stops): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.ended);
-        for part in stops.chunks(TOGETHER).chain(ends.chunks(TOGETHER)) {
-            let done =
-                futures_util::future::join_all(part.iter().cloned().map(|stop| self.journal(stop))).await;
-            let failed = done.iter().any(Option::is_none);
-            journaled.extend(done.into_iter().flatten());
-            if failed {
-                break;
-            }
-        }
-        if journaled.is_empty() {
-            self.save_waiting().await;
-            return;
-        }
-        self.forget_journaled(journaled).await;
-    }
-
-    /// These have their numbers now.
-    async fn forget_journaled(&self, journaled: Vec<(Target, StopId)>) {
-        let ids: HashSet<StopId> = journaled.iter().map(|(_, id)| *id).collect();
-        if let Err(error) = self.unjournaled.forget(&ids).await {
-            tracing::error!(%error, "the file of stops that waited for the store names some that are journaled");
-        }
-        // Only now: a push that still found them among those that wait would give them back to the authority.
-        for (target, id) in journaled {
-            self.revocation.note_numbered(target, id);
-        }
-        if let Err(error) = self.refill().await {
-            tracing::warn!(%error, "kill switch not reached; the store holds the stops");
-        }
-    }
-
-    /// Writes the stops that wait for the store to their file, where some are in none yet.
-    pub(in crate::broker) async fn save_waiting(&self) {
-        if self.unjournaled.unwritten() > 0 && self.unjournaled.save().await.is_ok() {
-            tracing::info!("the stops that wait for the store are in a file now");
-        }
-    }
-
-    /// Gives one stop that waits its number; none where the store still cannot.
-    async fn journal(&self, waiting: WaitingChange) -> Option<(Target, StopId)> {
-        let (id, target) = (waiting.stop.id, waiting.stop.target.clone());
-        match self.record(waiting).await {
-            Ok(_) => {
-                tracing::info!(stop = %id, %target, "a stop that waited for the store is journaled");
-                Some((target, id))
-            }
-            Err(error) => {
-                tracing::warn!(%error, stop = %id, "a stop still waits for the store");
-                None
-            }
-        }
-    }
+/// Nobody obeys what was asked for.
+fn by_nobody(seen: Confirmations) -> Confirmations {
+    Confirmations { confirmed: Vec::new(), pending: [seen.confirmed, seen.pending].concat() }
 }

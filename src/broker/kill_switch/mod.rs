@@ -6,6 +6,8 @@
 //! another has stopped later.
 
 mod change;
+mod journal;
+mod lift;
 mod take_over;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 
 pub(super) use self::change::Ended;
 pub use self::change::{Audited, Change};
+pub(super) use self::lift::LiftError;
 use self::unjournaled::Unjournaled;
 use crate::broker::Denied;
 use crate::domain::digest::Digest;
@@ -36,6 +39,8 @@ pub struct KillSwitch {
     store: Store,
     revocation: Arc<Revocation>,
     unjournaled: Unjournaled,
+    /// The turn to journal what waits.
+    journaling: Arc<tokio::sync::Mutex<()>>,
     /// The turn to take over what a restored store has lost, and up to where it was taken over last.
     taken_over: tokio::sync::Mutex<Option<(Point, Revision)>>,
     /// Redis holds changes that the store has lost, and they are not taken over yet; or nobody knows whether it does.
@@ -57,6 +62,7 @@ impl KillSwitch {
             store,
             revocation,
             unjournaled,
+            journaling: Arc::default(),
             taken_over: tokio::sync::Mutex::default(),
             // With Redis nobody knows before the two were compared: the store may be an older copy.
             store_is_behind: watch::Sender::new(is_shared),
@@ -115,6 +121,13 @@ impl KillSwitch {
     /// What this node knows of `levels` without asking anybody: every stop that it has confirmed is in it.
     pub(super) fn known(&self, levels: &Levels) -> Verdict {
         self.judge(levels, &Book::default())
+    }
+
+    /// The same, without the stops that would end with this process.
+    pub(super) fn lastingly_known(&self, levels: &Levels) -> Verdict {
+        let waiting = self.unjournaled.written();
+        let (view, stored) = (self.revocation.known(), self.store.seen());
+        Verdict::of(levels, &[&waiting, &view, &stored])
     }
 
     fn judge(&self, levels: &Levels, live: &Book) -> Verdict {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::change::Ended;
+use super::lift::LiftError;
 use super::{Audited, KillSwitch};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{StopId, TokenId};
@@ -13,7 +14,7 @@ use crate::domain::revocation::{Lift, Revision, Stop, Target, Verdict};
 use crate::domain::time::{Clock, Timestamp};
 use crate::revocation::Revocation;
 use crate::revocation::settings::{Backend, RevocationSettings};
-use crate::store::{LiftOutcome, Spool, Store, StoreSettings};
+use crate::store::{LiftOutcome, Spool, Store, StoreSettings, WaitingChange};
 
 fn at() -> Timestamp {
     Timestamp::from_seconds(1_795_000_000)
@@ -117,4 +118,84 @@ async fn a_token_ends_though_the_store_stalls_and_a_lift_waits_for_its_stop() {
     until_none_waits(&switch).await;
     assert!(store.seen().has_ended(token));
     assert_eq!(store.seen_head().size, 3);
+}
+
+fn lift() -> (Lift, Event) {
+    let lift = Lift {
+        at: at(),
+        reason: "a test".to_owned(),
+        operator: "local".parse().unwrap(),
+        revision: Revision::ZERO,
+    };
+    (lift, Event::new(at(), Kind::RevocationLifted, Outcome::Done))
+}
+
+fn waiting(n: u8) -> WaitingChange {
+    WaitingChange { stop: stop_of(n), event: stopped(), ended: false }
+}
+
+/// Its stop holds for every token until the store has numbered it, so nothing that is lifted meanwhile is free.
+#[tokio::test]
+async fn nothing_is_lifted_under_a_stop_that_waits() {
+    let folder = TempDir::new().unwrap();
+    let (switch, store) = kill_switch(&folder).await;
+    switch.stop(stop_of(1), stopped()).await;
+    // The store goes on writing it, and nobody else journals it meanwhile.
+    assert!(switch.unjournaled.add_in_flight(waiting(2)));
+    for n in [1, 2] {
+        let (lift, event) = lift();
+        let error = switch.lift(id(n), lift, event).await.unwrap_err();
+        assert!(matches!(error, LiftError::Waits(_)), "{n}: {error}");
+    }
+    assert!(store.stop_of(id(1)).await.unwrap().unwrap().lift.is_none());
+    switch.unjournaled.land(id(2));
+    let (lifting, event) = lift();
+    let change = switch.lift(id(1), lifting, event).await.unwrap().1.unwrap();
+    assert_eq!(change.confirmed.len(), 1);
+    assert!(!is_stopped(&switch, &change.stop.target));
+
+    // One that comes while a lift is on its way is told by the lift's answer.
+    switch.stop(stop_of(3), stopped()).await;
+    let (lifting, event) = lift();
+    let LiftOutcome::Now(lifted) = store.lift(id(3), lifting, event).await.unwrap() else { panic!() };
+    assert!(switch.unjournaled.add(waiting(4)));
+    let change = switch.spread(lifted, Audited::Recorded).await;
+    assert_eq!((change.confirmed.len(), change.pending.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn on_a_disk_that_stalls_a_lift_says_that_it_may_come_later() {
+    let folder = TempDir::new().unwrap();
+    let (switch, store) = kill_switch(&folder).await;
+    switch.stop(stop_of(1), stopped()).await;
+    let stall = store.stall();
+    let begun = Instant::now();
+    let (lifting, event) = lift();
+    let error = switch.lift(id(1), lifting, event).await.unwrap_err();
+    assert!(matches!(error, LiftError::Unanswered), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(is_stopped(&switch, &stop_of(1).target));
+    drop(stall);
+    let begun = Instant::now();
+    while is_stopped(&switch, &stop_of(1).target) {
+        assert!(begun.elapsed() < Duration::from_secs(4), "it never came");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn on_a_disk_that_stalls_nobody_waits_for_the_journal_and_each_stop_is_journaled_once() {
+    let folder = TempDir::new().unwrap();
+    let (switch, store) = kill_switch(&folder).await;
+    assert!(switch.unjournaled.add(waiting(1)));
+    let stall = store.stall();
+    let begun = Instant::now();
+    tokio::join!(switch.journal_waiting(), switch.journal_waiting());
+    switch.journal_waiting().await;
+    assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
+    assert_eq!(switch.waiting(), 1);
+    drop(stall);
+    until_none_waits(&switch).await;
+    switch.journal_waiting().await;
+    assert_eq!(store.seen_head().size, 1);
 }

@@ -163,6 +163,31 @@ impl Unjournaled {
         waiting.stops.iter().filter(|stop| !waiting.written.contains(&stop.stop.id)).count()
     }
 
+    /// What outlives this process.
+    pub(super) fn written(&self) -> Book {
+        let waiting = self.lock();
+        let mut book = Book::default();
+        for stop in waiting.stops.iter().filter(|stop| waiting.written.contains(&stop.stop.id)) {
+            book.note_unnumbered(stop.stop.target.clone(), stop.stop.id);
+        }
+        book
+    }
+
+    /// Keeps room on the disk for stops that come later, unless some wait now.
+    pub(super) async fn keep_room(&self) {
+        let Ok(turn) = Arc::clone(&self.writing).try_lock_owned() else { return };
+        if self.len() > 0 {
+            return;
+        }
+        let spool = Arc::clone(&self.spool);
+        let keeping = tokio::task::spawn_blocking(move || {
+            spool.keep_reserve();
+            drop(turn);
+        });
+        // An error is a panic, which was logged.
+        let _ended = keeping.await;
+    }
+
     pub(super) fn book(&self) -> Arc<Book> {
         Arc::clone(&self.lock().book)
     }

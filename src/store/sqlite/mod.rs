@@ -35,6 +35,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -60,6 +61,9 @@ use writer::{Message, Task, Writer};
 
 /// Writes that may wait in memory; more are answered with [`StoreError::Busy`].
 const QUEUE: usize = 4096;
+
+/// How long closing the store waits for a disk that stalls.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// A store in one file, of which this process is the only writer. Clones share it.
 #[derive(Debug, Clone)]
@@ -254,14 +258,24 @@ impl Sqlite {
     /// lock up. Calls on other clones fail from then on.
     pub async fn close(self) {
         let inner = self.0;
-        let closing = tokio::task::spawn_blocking(move || {
+        let (done, closed) = oneshot::channel();
+        // On a thread of its own: the end of a runtime would wait for one of the runtime's.
+        let closing = std::thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
             // Waits for a place in a full queue; an error means that the thread has ended already.
             let _ = inner.queue.send(Message::Close);
             let thread = inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            thread.map(JoinHandle::join)
+            // Nobody waits for it any more where the disk has stalled for too long.
+            let _ = done.send(thread.is_none_or(|thread| thread.join().is_ok()));
         });
-        if !matches!(closing.await, Ok(None | Some(Ok(())))) {
-            tracing::error!("the journal's thread ended in a panic");
+        match closing.map(|_| tokio::time::timeout(CLOSING, closed)) {
+            Ok(closed) => match closed.await {
+                Ok(Ok(true)) => {}
+                Ok(_) => tracing::error!("the journal's thread ended in a panic"),
+                Err(_) => tracing::error!(
+                    "the disk stalls: the store is given up without its last writes; nothing that was confirmed is lost"
+                ),
+            },
+            Err(error) => tracing::error!(%error, "the store is not closed in order"),
         }
     }
 }

@@ -1,6 +1,20 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
+
+/// A broker that ends does not wait for a disk that stalls.
+#[tokio::test]
+async fn a_store_that_stalls_is_given_up() {
+    let place = Place::new();
+    let store = place.open().await;
+    issue(&store, 1, 0).await;
+    let stall = store.stall();
+    tokio::task::yield_now().await;
+    let begun = Instant::now();
+    store.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    drop(stall);
+}
 
 async fn until(what: impl Fn() -> bool) {
     for _ in 0..400 {
