@@ -3,6 +3,7 @@
 mod events;
 mod export;
 mod local;
+mod progress;
 mod verify;
 
 use std::str::FromStr;

@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::local;
+use super::progress::Progress;
 use crate::cli::args::ConfigArgs;
 use crate::cli::backup::COPIED_OPEN;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::checkpoint::{self, Checkpoint, VerifierKey};
 use crate::store::{Difference, Differences, Reader, Verified, VerifyError, verify};
-
-/// Shorter logs are done before anyone could read a bar.
-const WORTH_A_BAR: u64 = 50_000;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
@@ -141,17 +138,9 @@ fn read_note(path: &Path) -> Outcome<String> {
 }
 
 fn with_progress(reader: &Reader, checkpoint: Option<&Checkpoint>) -> Result<Verified, VerifyError> {
-    let style = ProgressStyle::with_template("{pos} of {len} events {wide_bar} {eta}");
-    let bar = ProgressBar::hidden().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let mut shown = false;
-    let verified = verify(reader, checkpoint, &mut |done, total| {
-        if total >= WORTH_A_BAR && !std::mem::replace(&mut shown, true) {
-            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-        }
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
+    let mut progress = Progress::new();
+    let verified = verify(reader, checkpoint, &mut |done, total| progress.at(done, total));
+    progress.end();
     verified
 }
 
