@@ -23,6 +23,7 @@ pub mod key_file;
 pub mod keygen;
 pub mod link;
 pub mod listener;
+pub mod man;
 pub mod moment;
 pub mod operator;
 pub mod problem;
@@ -77,7 +78,7 @@ pub struct Cli {
 enum Command {
     /// The whole story in one run: embedded, nothing to install
     #[command(after_help = "\
-Starts a broker and an OIDC issuer on ports of their own, in a folder that goes afterwards, and shows
+Starts a broker and an OIDC issuer on ports of their own, in a temporary folder, and shows
 a token issued, used, refused, killed, and the audit log that tells of it.
 
 Examples:
@@ -199,6 +200,12 @@ Examples:
   hallpass completions zsh > ~/.zfunc/_hallpass
   hallpass completions fish > ~/.config/fish/completions/hallpass.fish")]
     Completions(completions::CompletionsArgs),
+    /// Prints the manual page, or writes one for each command
+    #[command(after_help = "\
+Examples:
+  hallpass man | man -l -
+  hallpass man ~/.local/share/man/man1")]
+    Man(man::ManArgs),
 }
 
 /// Runs one command line, the program's name first, and gives the process its exit code.
@@ -261,5 +268,6 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
         Command::Keygen(args) => keygen::run(&args, host),
         Command::Operator(command) => operator::run(&command, host),
         Command::Completions(args) => completions::run(&args, host),
+        Command::Man(args) => man::run(&args, host),
     }
 }

@@ -145,6 +145,23 @@ fn completions_know_every_command() {
     }
 }
 
+#[test]
+fn every_command_has_a_manual_page() {
+    let place = Place::new();
+    let page = place.local(&["man"]).done();
+    assert!(page.contains(".TH hallpass 1") && page.contains("check\\-config"), "{page}");
+    place.local(&["man", "pages/man1"]).done();
+    let mut found = Vec::new();
+    commands(&<hallpass::cli::Cli as clap::CommandFactory>::command(), "hallpass", &mut found);
+    for command in found {
+        let file = format!("pages/man1/{}.1", command.replace(' ', "-"));
+        let page = place.read(&file);
+        assert!(page.contains(".SH SYNOPSIS") && page.contains("Examples:"), "{file}: {page}");
+    }
+    let nowhere = place.local(&["man", "pages/man1/hallpass.1"]).ended(1);
+    assert!(nowhere.contains("cannot write into"), "{nowhere}");
+}
+
 /// The leaves of the command line, each with its whole name.
 fn commands(command: &clap::Command, path: &str, found: &mut Vec<String>) {
     let mut subcommands = command.get_subcommands().filter(|sub| sub.get_name() != "help").peekable();
