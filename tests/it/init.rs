@@ -11,24 +11,25 @@ use serde_json::Value;
 use crate::support::broker::decode;
 use crate::support::command::HALLPASS;
 
-fn free_ports() -> [u16; 2] {
+pub(crate) fn free_ports() -> [u16; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
     listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
-fn hallpass(folder: &Path, args: &[&str]) -> Command {
+pub(crate) fn hallpass(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(HALLPASS);
     command.args(args).current_dir(folder).env_clear().stdin(Stdio::null());
     command
 }
 
-fn done(mut command: Command) -> Output {
+pub(crate) fn done(mut command: Command) -> Output {
     let output = command.output().expect("hallpass");
     assert!(output.status.success(), "{output:?}");
     output
 }
 
-struct Served(Child);
+/// A broker that ends with the test.
+pub(crate) struct Served(Child);
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -40,14 +41,26 @@ impl Drop for Served {
 /// Starts what `init` wrote; its admin listener is at a port of its own.
 fn serve(folder: &Path, url: &str, admin: u16) -> Served {
     let mut command = hallpass(folder, &["serve"]);
-    command.env("HALLPASS_ADMIN__LISTEN", format!("127.0.0.1:{admin}")).stderr(Stdio::null());
-    let served = Served(command.spawn().expect("hallpass serve"));
+    command.env("HALLPASS_ADMIN__LISTEN", format!("127.0.0.1:{admin}"));
+    served(command, url)
+}
+
+/// Runs this until it is ready at `url`.
+pub(crate) fn served(mut command: Command, url: &str) -> Served {
+    let mut served = Served(command.stderr(Stdio::null()).spawn().expect("hallpass serve"));
     let begun = Instant::now();
-    while !hallpass(folder, &["ready", "--url", url]).output().expect("hallpass").status.success() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the broker is not ready");
+    loop {
+        let ready = hallpass(Path::new("/"), &["ready", "--url", url]).output().expect("hallpass");
+        if ready.status.success() {
+            return served;
+        }
+        let ended = served.0.try_wait().expect("a child");
+        assert!(
+            ended.is_none() && begun.elapsed() < Duration::from_secs(20),
+            "not ready: {ended:?} {ready:?}"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
-    served
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod agent_identity;
 mod backup;
+mod broker_unit;
 mod canary;
 mod cli_help;
 mod commands;
