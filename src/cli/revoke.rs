@@ -233,7 +233,7 @@ impl Effect {
         Ok(())
     }
 
-    /// The audit log being late makes nothing less dead, so it is said aloud but is no failure.
+    /// The stop is in effect although its event is late, so this is a warning and no failure.
     fn warn_of_audit(&self, host: &mut Host<'_>) {
         if self.audit.as_deref() == Some("pending") {
             host.warn(

@@ -27,7 +27,7 @@ use crate::http::authorization::AnyRole;
 use crate::http::call::Current;
 use crate::http::problem::Problem;
 
-/// Who asks, `agent` or `identity`, and for what: nothing asked is everything that is free.
+/// Who asks, `agent` or `identity`, and for what. Without a wish it is everything that is free.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Question {

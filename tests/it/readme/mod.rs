@@ -23,12 +23,12 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// README.md, CHANGELOG.md and docs/.
+/// The documents at the root, and docs/.
 fn documents() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).expect("docs/");
     let mut found: Vec<PathBuf> =
         docs.map(|entry| Path::new("docs").join(entry.expect("an entry").file_name())).collect();
-    found.extend(["README.md", "CHANGELOG.md"].map(PathBuf::from));
+    found.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from));
     found.sort();
     found
 }
