@@ -23,10 +23,10 @@ pub struct ExplainArgs {
     /// The claims of its proof, a JSON object, or @FILE that holds one
     #[arg(long, value_name = "JSON|@FILE", requires = "issuer")]
     claims: Option<String>,
-    /// Permissions such as payments:read; give it again, or several in quotes
-    #[arg(long, value_name = "NAME:ACTION")]
+    /// Permissions such as payments:read; give it again, or several with commas or in quotes
+    #[arg(long, value_name = "NAME:ACTION", value_delimiter = ',')]
     scope: Vec<String>,
-    /// Only what is registered at this origin (RFC 8707)
+    /// Only what is registered at this origin, or the resource of this URL (RFC 8707)
     #[arg(long, value_name = "ORIGIN")]
     resource: Vec<String>,
     /// A JSON array (RFC 9396), or @FILE that holds one

@@ -6,8 +6,10 @@ fn a_question_holds_what_was_asked() {
     let machine = Machine::new();
     let claims = machine.file("claims.json", r#"{"repository_id":"1","run":2}"#);
     let details = r#"[{"type":"git_repository","identifier":"payments"}]"#;
-    let cases: [(&[&str], &str); 3] = [
+    let cases: [(&[&str], &str); 4] = [
         (&["payments"], r#"{"agent":"payments"}"#),
+        // As `token` splits them.
+        (&["a", "--scope", "p:read,p:push l:GET"], r#"{"agent":"a","scope":"p:read p:push l:GET"}"#),
         (
             &["--issuer", "ci", "--claims", &format!("@{claims}")],
             r#"{"identity":{"claims":{"repository_id":"1","run":2},"issuer":"ci"}}"#,
@@ -18,7 +20,7 @@ fn a_question_holds_what_was_asked() {
                 "--scope",
                 "p:read",
                 "--scope",
-                "p:push l:GET",
+                "p:push,l:GET",
                 "--resource",
                 "https://x",
                 "--ttl",

@@ -75,15 +75,19 @@ pub fn still_granted(
 /// Cuts a child's `grant` to what its parent left it.
 ///
 /// # Errors
-/// `BeyondParent`, with every word that the parent's token does not hold. What no request names is left out
-/// instead, as long as something remains.
+/// `BeyondParent`, with every word that the parent's token does not hold, and in which respect it differs. What no
+/// request names is left out instead, as long as something remains.
 pub fn inherit(grant: Grant, request: &TokenRequest, from: &Inheritance) -> Result<Grant, Refusal> {
     let mut permissions = Vec::new();
     let mut beyond = Vec::new();
+    let mut because = Vec::new();
     let explicit = !request.scope.is_empty() || !request.details.is_empty();
     for wanted in &grant.permissions {
         let held: Vec<GrantedPermission> =
             from.permissions.iter().filter_map(|parent| common(wanted, parent)).collect();
+        if held.is_empty() {
+            because.extend(difference(wanted, &from.permissions));
+        }
         let lacks = |action: &&Action| !held.iter().any(|part| part.actions.contains(*action));
         beyond.extend(
             wanted.actions.iter().filter(lacks).map(|action| format!("{}:{action}", wanted.identifier)),
@@ -99,10 +103,44 @@ pub fn inherit(grant: Grant, request: &TokenRequest, from: &Inheritance) -> Resu
     if (explicit && !beyond.is_empty()) || permissions.is_empty() {
         beyond.dedup();
         let words = if beyond.is_empty() { "everything".to_owned() } else { beyond.join(", ") };
-        let description = format!("{words}: more than the parent's token holds");
+        because.dedup();
+        let because: String = because.iter().map(|why| format!("; {why}")).collect();
+        let description = format!("{words}: more than the parent's token holds{because}");
         return Err(Refusal { reason: Reason::BeyondParent, description });
     }
     Ok(Grant { permissions: distinct(permissions).into(), ttl: grant.ttl.min(from.lifetime) })
+}
+
+/// In which respect nothing of `wanted` is in `parent`: the place, the environment, or the refs or paths. None where it
+/// is the actions, which the words of the refusal name already.
+fn difference(wanted: &GrantedPermission, parent: &[GrantedPermission]) -> Option<String> {
+    let name = &wanted.identifier;
+    let shares = |held: &&GrantedPermission| held.locations.iter().any(|at| wanted.locations.contains(at));
+    let here: Vec<_> = parent.iter().filter(|held| held.kind == wanted.kind).filter(shares).collect();
+    if here.is_empty() {
+        let places: Vec<String> = wanted.locations.iter().map(ToString::to_string).collect();
+        return Some(format!("{name} is at {}, and the parent's token has nothing there", places.join(", ")));
+    }
+    let alike: Vec<_> = here.iter().filter(|held| held.environment == wanted.environment).collect();
+    if alike.is_empty() {
+        let environment = |permission: &GrantedPermission| match &permission.environment {
+            Some(environment) => format!("the environment {environment}"),
+            None => "no environment".to_owned(),
+        };
+        let mut others: Vec<String> = here.iter().map(|held| environment(held)).collect();
+        others.dedup();
+        let (own, others) = (environment(wanted), others.join(" or "));
+        return Some(format!(
+            "{name} is registered in {own}, and the parent's token has that place in {others}"
+        ));
+    }
+    if alike.iter().any(|held| common_patterns(wanted.patterns(), held.patterns()).is_some()) {
+        return None;
+    }
+    let what = if wanted.kind == ResourceKind::GitRepository { "refs" } else { "paths" };
+    let patterns: Vec<String> =
+        alike.iter().flat_map(|held| held.patterns()).map(ToString::to_string).collect();
+    Some(format!("the {what} of {name} are none that the parent's token has there ({})", patterns.join(", ")))
 }
 
 fn limits_are_named(request: &TokenRequest, wanted: &GrantedPermission) -> bool {

@@ -126,3 +126,43 @@ fn who_may_hand_down_to_whom() {
     assert_eq!(reason(&[1], &[0, 1], 1, 3), Some(Reason::DelegationTooDeep), "it is in the chain");
     assert_eq!(reason(&[0], &[0], 0, 3), Some(Reason::DelegationTooDeep), "itself");
 }
+
+/// A refusal says in which respect the parent's token differs, so that nobody compares two files by eye.
+#[test]
+fn a_refusal_names_the_place_the_environment_or_the_patterns() {
+    use crate::domain::decision::tests::vocabulary::open_guardrails;
+    use crate::domain::permission::Permission;
+    let example = || {
+        let place = "https://github.com/acme/payments";
+        let payments =
+            example::repository("payments", place, &["refs/heads/agent/*"], &["read", "push"], &[]);
+        example::agent("a", vec![Permission { environment: Some("staging".into()), ..payments }])
+    };
+    let parent = example();
+    let request = TokenRequest::default();
+    let held = decide(&parent, &open_guardrails(), &request, None).granted().unwrap();
+    let from = Inheritance { permissions: held.permissions, lifetime: held.ttl };
+    let refusal = |change: fn(Permission) -> Permission| {
+        let mut child = example();
+        child.permissions = child.permissions.into_iter().map(change).collect();
+        let own = decide(&child, &open_guardrails(), &request, None).granted().unwrap();
+        inherit(own, &request, &from).unwrap_err().description
+    };
+    let elsewhere = refusal(|p| Permission { location: "https://git.example/x".parse().unwrap(), ..p });
+    assert!(
+        elsewhere.contains("is at https://git.example/x, and the parent's token has nothing there"),
+        "{elsewhere}"
+    );
+    let environment = refusal(|p| Permission { environment: Some("qa".into()), ..p });
+    assert!(
+        environment.contains("in the environment qa, and the parent's token has that place in"),
+        "{environment}"
+    );
+    let none = refusal(|p| Permission { environment: None, ..p });
+    assert!(none.contains("registered in no environment"), "{none}");
+    let refs = refusal(|p| Permission { patterns: vec!["refs/heads/other/*".parse().unwrap()], ..p });
+    assert!(refs.contains("are none that the parent's token has there (refs/heads/agent/*)"), "{refs}");
+    for told in [&elsewhere, &environment, &none, &refs] {
+        assert!(told.contains(":read") && told.contains("more than the parent's token holds; "), "{told}");
+    }
+}

@@ -149,3 +149,15 @@ fn no_credential_is_repeated_by_a_refusal() {
         }
     }
 }
+
+/// Only admins lift a stop, so nobody else is named as one who could.
+#[test]
+fn a_stopped_agent_is_told_who_can_lift_the_stop() {
+    let target: Target = "agent:payments-refactorer".parse().unwrap();
+    let refusal = decide(&payments_agent(), &open_guardrails(), &TokenRequest::default(), Some(&target));
+    let refusal = refusal.granted().unwrap_err();
+    assert_eq!(refusal.reason, Reason::Revoked);
+    let told = "agent:payments-refactorer is stopped until an admin lifts the stop; ask ";
+    assert!(refusal.description.starts_with(told), "{refusal:?}");
+    assert!(!refusal.description.contains("can lift"), "{refusal:?}");
+}
