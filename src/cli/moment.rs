@@ -1,4 +1,4 @@
-//! Instants and durations as people type them: `15m`, `7d`, `2026-11-23T09:30:00Z`.
+//! Instants and durations as people type them: `15m`, `7d`, `2026-11-23`, `2026-11-23T09:30:00Z`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,17 +10,29 @@ use crate::domain::time::Timestamp;
 pub enum Moment {
     At(Timestamp),
     Ago(Duration),
+    /// A whole day in UTC, by its first instant.
+    Day(Timestamp),
 }
 
 impl Moment {
-    /// The instant, seen from `now`.
-    pub fn at(self, now: Timestamp) -> Timestamp {
+    /// Where a time that begins with this begins, seen from `now`.
+    pub fn begin(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::At(at) => at,
+            Self::At(at) | Self::Day(at) => at,
             Self::Ago(ago) => now - ago,
         }
     }
+
+    /// Where a time that ends with this ends: a day is part of it.
+    pub fn end(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Day(first) => first + DAY,
+            other => other.begin(now),
+        }
+    }
 }
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl FromStr for Moment {
     type Err = &'static str;
@@ -28,7 +40,11 @@ impl FromStr for Moment {
         if let Ok(ago) = duration(text) {
             return Ok(Self::Ago(ago));
         }
-        text.parse().map(Self::At).map_err(|_| "write 15m, 2h or 7d ago, or 2026-11-23T09:30:00Z")
+        if let Ok(first) = format!("{text}T00:00:00Z").parse() {
+            return Ok(Self::Day(first));
+        }
+        let form = "write 15m, 2h or 7d for so long ago, a day such as 2026-11-23, or 2026-11-23T09:30:00Z";
+        text.parse().map(Self::At).map_err(|_| form)
     }
 }
 
@@ -70,7 +86,7 @@ mod tests {
         let now = Timestamp::from_seconds(1_000_000);
         for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800), ("1w", 604_800)] {
             let moment: Moment = text.parse().unwrap();
-            assert_eq!(moment.at(now), Timestamp::from_seconds(1_000_000 - seconds), "{text}");
+            assert_eq!(moment.begin(now), Timestamp::from_seconds(1_000_000 - seconds), "{text}");
         }
     }
 
@@ -79,7 +95,18 @@ mod tests {
         let now = Timestamp::from_seconds(0);
         for text in ["2026-11-23T09:30:00Z", "2026-11-23T10:30:00+01:00", "2026-11-23t09:30:00.000z"] {
             let moment: Moment = text.parse().unwrap();
-            assert_eq!(moment.at(now).to_string(), "2026-11-23T09:30:00.000Z", "{text}");
+            assert_eq!(moment.begin(now).to_string(), "2026-11-23T09:30:00.000Z", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_a_whole_day() {
+        let now = Timestamp::from_seconds(0);
+        let day: Moment = "2026-11-28".parse().unwrap();
+        assert_eq!(day.begin(now).to_string(), "2026-11-28T00:00:00.000Z");
+        assert_eq!(day.end(now).to_string(), "2026-11-29T00:00:00.000Z");
+        for text in ["2026-13-01", "2026-02-30", "28.11.2026", "2026-11", "20261128x"] {
+            assert!(text.parse::<Moment>().is_err(), "{text}");
         }
     }
 
@@ -97,7 +124,7 @@ mod tests {
     #[test]
     fn a_far_past_is_the_beginning_not_an_overflow() {
         let moment: Moment = "4294967295w".parse().unwrap();
-        assert!(moment.at(Timestamp::from_seconds(0)) < Timestamp::from_seconds(0));
+        assert!(moment.begin(Timestamp::from_seconds(0)) < Timestamp::from_seconds(0));
     }
 
     #[test]

@@ -200,7 +200,7 @@ pub struct EventFilter {
     pub owner: Option<Owner>,
     pub kind: Option<Kind>,
     pub outcome: Option<Outcome>,
-    /// A permission's name or URL, exactly.
+    /// A permission's name or URL, in any of its [`spellings`](crate::domain::permission::spellings).
     pub resource: Option<String>,
     pub token: Option<TokenId>,
     pub request: Option<RequestId>,

@@ -38,7 +38,7 @@ pub(super) fn run(args: &ExportArgs, host: &mut Host<'_>) -> Outcome {
             "write it to a file (hallpass audit export > audit.jsonl), or use hallpass audit search",
         ));
     }
-    let filter = args.filter.filter(host.clock.now());
+    let filter = args.filter.filter(host);
     match &args.source.admin_url {
         None => {
             let config = local::config(&args.source.config, host)?;

@@ -3,12 +3,15 @@
 mod events;
 mod export;
 mod local;
+mod log;
 mod progress;
+mod tail;
 mod verify;
 
 use std::str::FromStr;
 
 pub use events::{events_table, show_events};
+use log::Log;
 pub use verify::verify_file;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -22,7 +25,6 @@ use crate::cli::table::TableArgs;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::event::{EventFilter, Kind, Outcome as EventOutcome};
 use crate::domain::id::{AgentId, Owner, RequestId, TokenId};
-use crate::domain::time::Timestamp;
 
 /// What the listener gives in one page.
 const PAGE: u32 = 500;
@@ -38,6 +40,14 @@ Examples:
   hallpass audit search --token 01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11
   hallpass audit search --since 2026-11-23T09:00:00Z --json | jq .reason")]
     Search(SearchArgs),
+    /// The newest events, oldest first, and with -f what comes
+    #[command(after_help = "\
+Examples:
+  hallpass audit tail -f
+  hallpass audit tail -f --outcome refused
+  hallpass audit tail -n 100 --agent payments-refactorer
+  hallpass audit tail -f --json | jq .reason")]
+    Tail(tail::TailArgs),
     /// Every event that matches, as JSON Lines or CSV, newest first
     #[command(after_help = "\
 Writes what the log holds at this moment, however much it is, to a file or a pipe. JSON Lines are the
@@ -125,7 +135,7 @@ pub struct FilterArgs {
     /// How it ended
     #[arg(long, value_parser = one_of(EventOutcome::ALL, EventOutcome::as_str))]
     outcome: Option<EventOutcome>,
-    /// With a permission of exactly this name or URL
+    /// With a permission of this name or URL; a URL with or without .git
     #[arg(long, value_name = "NAME|URL")]
     resource: Option<String>,
     /// About the token with this `jti`, with its stop and what was handed down from it
@@ -134,10 +144,10 @@ pub struct FilterArgs {
     /// Of the call with this request id
     #[arg(long, value_name = "ID")]
     request: Option<RequestId>,
-    /// At or after: 15m, 2h or 7d ago, or an instant such as 2026-11-23T09:30:00Z
+    /// At or after: 15m, 2h or 7d ago, a day such as 2026-11-23 (UTC), or 2026-11-23T09:30:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<Moment>,
-    /// Before: 15m, 2h or 7d ago, or an instant such as 2026-11-23T09:30:00Z
+    /// Before: 15m, 2h or 7d ago, or 2026-11-23T09:30:00Z; a day such as 2026-11-23 is part of it
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
 }
@@ -151,8 +161,21 @@ where
 }
 
 impl FilterArgs {
-    /// The filter, as it is meant at `now`.
-    pub fn filter(&self, now: Timestamp) -> EventFilter {
+    /// The filter, as it is meant now. A window whose ends are in the wrong order is turned, and that is said.
+    pub fn filter(&self, host: &mut Host<'_>) -> EventFilter {
+        let now = host.clock.now();
+        let ends = |first: Option<Moment>, last: Option<Moment>| {
+            (first.map(|moment| moment.begin(now)), last.map(|moment| moment.end(now)))
+        };
+        let (mut since, mut until) = ends(self.since, self.until);
+        if let (Some(from), Some(to)) = (since, until)
+            && from > to
+        {
+            (since, until) = ends(self.until, self.since);
+            if let (Some(from), Some(to)) = (since, until) {
+                host.note(&format!("--since is after --until; taken as from {from} to {to}"));
+            }
+        }
         EventFilter {
             agent: self.agent.clone(),
             owner: self.owner.clone(),
@@ -161,8 +184,8 @@ impl FilterArgs {
             resource: self.resource.clone(),
             token: self.token,
             request: self.request,
-            since: self.since.map(|moment| moment.at(now)),
-            until: self.until.map(|moment| moment.at(now)),
+            since,
+            until,
         }
     }
 }
@@ -172,6 +195,7 @@ impl FilterArgs {
 pub fn run(command: &AuditCommand, host: &mut Host<'_>) -> Outcome {
     match command {
         AuditCommand::Search(args) => search(args, host),
+        AuditCommand::Tail(args) => tail::run(args, host),
         AuditCommand::Export(args) => export::run(args, host),
         AuditCommand::Checkpoint(args) => checkpoint(args, host),
         AuditCommand::Verify(args) => verify::run(args, host),
@@ -179,20 +203,20 @@ pub fn run(command: &AuditCommand, host: &mut Host<'_>) -> Outcome {
 }
 
 fn search(args: &SearchArgs, host: &mut Host<'_>) -> Outcome {
-    let filter = args.filter.filter(host.clock.now());
-    let events = match &args.source.admin_url {
-        None => {
-            let config = local::config(&args.source.config, host)?;
-            local::search(&local::open(&config.store.path)?, &filter, args.limit)?
+    let filter = args.filter.filter(host);
+    let log = Log::open(&args.source, host)?;
+    let events = log.newest(&filter, args.limit)?;
+    if events.is_empty()
+        && let Some(resource) = filter.resource
+    {
+        let alone = EventFilter { resource: Some(resource.clone()), ..EventFilter::default() };
+        if log.newest(&alone, 1)?.is_empty() {
+            host.note(&format!(
+                "no event has ever named the resource {resource}; names and URLs are as the agents' files \
+                 write them (hallpass agents show ID)"
+            ));
         }
-        Some(url) => {
-            let client = args.source.key.connect(url, host)?;
-            let want = usize::try_from(args.limit).unwrap_or(usize::MAX);
-            let mut asked = query(&filter);
-            asked.push(("limit", args.limit.min(PAGE).to_string()));
-            wait(client.list("/v1/audit/events", &asked, "events", want))?
-        }
-    };
+    }
     show_events(&events, args.json, &args.table, host)
 }
 

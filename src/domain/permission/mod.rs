@@ -119,6 +119,19 @@ impl FromStr for Origin {
     }
 }
 
+/// The spellings under which the resource that somebody names may be registered: the text as it is and, of a URL, its
+/// one spelling (the host in lower case, no last slash) with and without `.git`, because servers know a repository by both.
+pub fn spellings(text: &str) -> Vec<String> {
+    let mut all = vec![text.to_owned()];
+    if let Ok(location) = text.parse::<Location>() {
+        let bare = location.as_str().strip_suffix(".git").unwrap_or(location.as_str()).to_owned();
+        let with_git = format!("{bare}.git");
+        let others = if location.is_origin() { vec![bare] } else { vec![bare, with_git] };
+        all.extend(others.into_iter().filter(|other| other != text));
+    }
+    all
+}
+
 serialized_as_text!(Location);
 serialized_as_text!(Origin);
 serialized_as_text!(Action);

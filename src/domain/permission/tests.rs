@@ -200,3 +200,23 @@ fn an_origin_tells_its_host_and_port() {
         assert_eq!(parsed.is_https(), origin.starts_with("https:"));
     }
 }
+
+#[test]
+fn a_resource_is_found_by_every_spelling_of_its_url() {
+    for registered in ["https://github.com/acme/payments", "https://github.com/acme/payments.git"] {
+        for asked in [
+            "https://github.com/acme/payments",
+            "https://GitHub.com/acme/payments.git",
+            "https://github.com:443/acme/payments/",
+            "https://github.com/acme/payments.git/",
+        ] {
+            assert!(spellings(asked).iter().any(|spelling| spelling == registered), "{asked} {registered}");
+        }
+        assert!(!spellings("https://github.com/acme/Payments").iter().any(|spelling| spelling == registered));
+    }
+    assert_eq!(spellings("ledger"), ["ledger"]);
+    assert_eq!(
+        spellings("https://LEDGER.acme.internal/"),
+        ["https://LEDGER.acme.internal/", "https://ledger.acme.internal"]
+    );
+}

@@ -21,7 +21,7 @@ macro_rules! event_filter {
             kind: Option<String>,
             /// `issued`, `refused` or `done`.
             outcome: Option<String>,
-            /// A permission's name or URL, exactly.
+            /// A permission's name or URL; of a URL, the host's case, a last slash and `.git` do not matter.
             resource: Option<String>,
             /// With its stop and what was handed down from it.
             token: Option<String>,

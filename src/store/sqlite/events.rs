@@ -13,6 +13,7 @@ use super::row::sql_int;
 use super::tip::read_head;
 use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
+use crate::domain::permission::spellings;
 use crate::domain::revocation::Target;
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
@@ -88,7 +89,9 @@ impl<'a> Search<'a> {
 /// The conditions of the terms, the rarest first.
 fn terms(filter: &EventFilter, related: &Related) -> impl Iterator<Item = Vec<Blocks>> {
     let kinds = filter.kind.as_ref().map_or(Kind::ALL, std::slice::from_ref);
-    let resource = filter.resource.as_deref().map(|name| vec![Blocks::With(Term::Resource(name.into()))]);
+    let resource = filter.resource.as_deref().map(|name| {
+        spellings(name).iter().map(|name| Blocks::With(Term::Resource(name.as_str().into()))).collect()
+    });
     let agent = filter.agent.as_ref();
     let agent = agent.map(|agent| with(kinds, |kind| Term::Agent(agent.clone(), kind), &related.of_agent));
     let owner = filter.owner.as_ref();
@@ -184,13 +187,18 @@ impl Query {
     }
 }
 
-/// Whether the event is about this resource.
-fn names(seq: u64, bytes: &str, resource: &str) -> bool {
+/// Whether the event is about the resource that has these spellings.
+fn names(seq: u64, bytes: &str, spellings: &[String]) -> bool {
     // Far most events that say nothing like it need not be read.
-    let spelled = serde_json::to_string(resource).unwrap_or_default();
-    bytes.contains(&spelled)
-        && record::parse(seq, bytes)
-            .is_ok_and(|event| event.permissions.resources().iter().any(|name| **name == *resource))
+    let says = |name: &String| bytes.contains(&serde_json::to_string(name).unwrap_or_default());
+    spellings.iter().any(says)
+        && record::parse(seq, bytes).is_ok_and(|event| {
+            event
+                .permissions
+                .resources()
+                .iter()
+                .any(|name| spellings.iter().any(|other| **name == *other.as_str()))
+        })
 }
 
 /// The newest events that the filter means, and what is related to its names.
@@ -214,10 +222,10 @@ fn search(
     let search = Search::of(connection, head, filter, related)?;
     let mut query = Query::of(filter, related);
     let limit = limit as usize;
-    let resource = filter.resource.as_deref();
+    let resource = filter.resource.as_deref().map(spellings);
     let is_named = filter.token.is_some() || filter.agent.is_some() || filter.owner.is_some();
     let means = |seq: u64, bytes: &str| {
-        resource.is_none_or(|resource| names(seq, bytes, resource))
+        resource.as_ref().is_none_or(|resource| names(seq, bytes, resource))
             // What cannot be read is shown: it says so better than its absence.
             && (!is_named || record::parse(seq, bytes).map_or(true, |event| related.means(filter, &event)))
     };

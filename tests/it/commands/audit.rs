@@ -41,6 +41,9 @@ fn the_store_and_the_broker_say_the_same() {
         ("audit search --kind revocation.lifted", Some(1)),
         ("audit search --resource handbook", Some(2)),
         ("audit search --resource https://github.com/acme/handbook --limit 1", Some(1)),
+        ("audit search --resource https://GitHub.com/acme/handbook.git/", Some(2)),
+        ("audit tail --resource https://github.com/acme/handbook.git", Some(1)),
+        ("audit tail -n 2 --json", Some(2)),
         ("audit search --since 1h --until 2100-01-01T00:00:00Z", None),
         ("audit search --json", None),
         ("audit checkpoint", None),
@@ -56,6 +59,14 @@ fn the_store_and_the_broker_say_the_same() {
         assert_eq!(local(&place, line).ended(0), "no event matches\n", "{line}");
         assert_eq!(remote(&place, line).ended(0), "no event matches\n", "{line}");
     }
+    let unknown = "audit search --resource https://github.com/acme/handbok";
+    for told in [local(&place, unknown).ended(0), remote(&place, unknown).ended(0)] {
+        let named = "no event has ever named the resource https://github.com/acme/handbok;";
+        assert!(told.starts_with(named) && told.ends_with("no event matches\n"), "{told}");
+    }
+    // It was named, and not by a refusal of that agent.
+    let known = "audit search --resource handbook --kind registry.loaded";
+    assert_eq!(local(&place, known).ended(0), "no event matches\n");
     let event: Value =
         serde_json::from_str(&local(&place, "audit search --kind token.issued --limit 1 --json").done())
             .unwrap();
@@ -184,4 +195,40 @@ fn a_changed_copy_fails_and_the_event_is_named() {
     assert_eq!((&verdict["first"], &verdict["more"]), (&Value::from(2), &Value::from(0)));
     // The broker's own log is as it was.
     local(&place, "audit verify --checkpoint kept").done();
+}
+
+#[test]
+fn a_window_is_understood_as_it_was_meant() {
+    let place = with_history();
+    let all = local(&place, "audit search --json").done();
+    let newest: Value = serde_json::from_str(all.lines().next().unwrap()).unwrap();
+    let day = newest["at"].as_str().unwrap().split('T').next().unwrap().to_owned();
+    // All of it happened within some seconds of this day, or of it and the one before.
+    let on_day = |line: &str| line.contains(&format!("\"at\":\"{day}T"));
+    let of_day: Vec<&str> = all.lines().filter(|line| on_day(line)).collect();
+    let found = local(&place, &format!("audit search --json --since {day} --until {day}")).done();
+    assert_eq!(found.lines().collect::<Vec<_>>(), of_day);
+    for line in
+        ["audit search --json --since 2100-01-01 --until 1h", "audit search --json --since 0s --until 1h"]
+    {
+        let turned = local(&place, line);
+        assert!(turned.err.starts_with("--since is after --until; taken as from 20"), "{turned:?}");
+        assert_eq!(turned.done(), all, "{line}");
+    }
+}
+
+#[test]
+fn tail_follows_the_log_by_the_store_and_by_the_broker() {
+    let place = with_history();
+    let admin_url = place.admin_url();
+    for source in [&[][..], &["--admin-url", &admin_url]] {
+        let mut follower = place.follow(&[&["audit", "tail", "-f", "-n", "1"], source].concat());
+        let first = follower.line();
+        assert!(first.contains("token.issued") && first.contains("night-shift"), "{first}");
+        place.words("token --key-file night-shift.key --agent night-shift --scope handbook:merge").ended(3);
+        let refused = follower.line();
+        assert!(refused.contains("token.refused") && refused.contains("approval_required"), "{refused}");
+        place.words("token --key-file night-shift.key --agent night-shift").done();
+        assert!(follower.line().contains("token.issued"));
+    }
 }

@@ -1,10 +1,11 @@
 //! The real program in a copy of the repository's layout, with a `hallpass serve` beside it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead as _, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -132,6 +133,19 @@ impl Place {
         ran(&mut self.command(args))
     }
 
+    /// A command that goes on.
+    pub(super) fn follow(&self, args: &[&str]) -> Follower {
+        let mut child = self.command(args).stdout(Stdio::piped()).spawn().unwrap();
+        let out = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Follower { _child: Serving(child), lines }
+    }
+
     /// Runs until it is done; its words as they came.
     pub(super) fn words(&self, line: &str) -> Ran {
         self.run(&line.split(' ').collect::<Vec<_>>())
@@ -205,7 +219,21 @@ impl Place {
     }
 }
 
-/// A `hallpass serve` that ends with its test.
+/// A command that goes on until its test ends.
+pub(super) struct Follower {
+    _child: Serving,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Follower {
+    /// The next line that it prints.
+    #[track_caller]
+    pub(super) fn line(&mut self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("another line")
+    }
+}
+
+/// A command that ends with its test.
 struct Serving(Child);
 
 impl Drop for Serving {

@@ -16,10 +16,10 @@ fn means(filter: &EventFilter, event: &Event) -> bool {
         && holds(&filter.outcome, &Some(event.outcome))
         && holds(&filter.token, &event.token)
         && holds(&filter.request, &event.request)
-        && filter
-            .resource
-            .as_ref()
-            .is_none_or(|wanted| event.permissions.resources().iter().any(|name| **name == **wanted))
+        && filter.resource.as_ref().is_none_or(|wanted| {
+            let spellings = crate::domain::permission::spellings(wanted);
+            event.permissions.resources().iter().any(|name| spellings.iter().any(|s| **name == *s.as_str()))
+        })
         && filter.since.is_none_or(|since| event.at >= since)
         && filter.until.is_none_or(|until| event.at < until)
 }
@@ -41,7 +41,13 @@ fn any_filter() -> impl Strategy<Value = EventFilter> {
     ) -> impl Strategy<Value = Option<T>> {
         prop::option::weighted(0.25, strategy)
     }
-    let resource = prop::sample::select(vec!["repo-1", "ledger", "https://github.com/acme/repo-2", "none"]);
+    let resource = prop::sample::select(vec![
+        "repo-1",
+        "ledger",
+        "https://github.com/acme/repo-2",
+        "https://GITHUB.com/acme/repo-2.git/",
+        "none",
+    ]);
     let time = || prop_oneof![-10i64..500, -3_000i64..3_000].prop_map(at);
     let named = (
         some((0u64..6).prop_map(agent)),
