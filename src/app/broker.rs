@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Ambient, keys, tasks};
+use super::{Ambient, GivenUp, keys, tasks};
 use crate::broker::{Broker, KillSwitch, NewKey, Parts, Rulebook};
 use crate::config::Config;
 use crate::domain::permission::Origin;
@@ -36,12 +36,13 @@ pub(super) async fn start(
     registry: Registry,
     store: &Store,
     (keys, waiting): (KeyRing, Vec<NewKey>),
+    given_up: GivenUp,
     ambient: Ambient,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
     let spool = Spool::open(&config.store.path)?;
     let log = keys::log_verifier(config, store, &keys, ambient.clock.now()).await?;
-    let revocation = revocation(config, &log.id(), &ambient.clock).await?;
+    let revocation = revocation(config, &log.id(), &ambient.clock, given_up).await?;
     let kill_switch =
         Arc::new(KillSwitch::new(store.clone(), Arc::clone(&revocation), spool, ambient.clock.clone()));
     let follower = tasks::follow(revocation, Arc::clone(&kill_switch), stopping.clone());
@@ -94,8 +95,19 @@ fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {
     Ok(Dpop::new(endpoint, nonces))
 }
 
-async fn revocation(config: &Config, origin: &str, clock: &Clock) -> anyhow::Result<Arc<Revocation>> {
-    let connected =
-        Revocation::connect(&config.revocation, config.broker_name.clone(), origin, clock.clone());
-    Ok(Arc::new(connected.await?))
+/// Of a store that goes on without its keys, or without its past, nothing but the name is what Redis knows of it.
+async fn revocation(
+    config: &Config,
+    origin: &str,
+    clock: &Clock,
+    given_up: GivenUp,
+) -> anyhow::Result<Arc<Revocation>> {
+    let (settings, node, clock) = (&config.revocation, config.broker_name.clone(), clock.clone());
+    let connected = if given_up.store || given_up.signing_keys {
+        let inherited = Revocation::inherit(settings, node, origin, clock).await;
+        inherited.context("a start with --new-store or --new-signing-keys needs Redis")?
+    } else {
+        Revocation::connect(settings, node, origin, clock).await?
+    };
+    Ok(Arc::new(connected))
 }

@@ -103,7 +103,7 @@ impl App {
         };
         let keys = keys::open(&config, &store, &ambient, given_up.signing_keys).await?;
         let broker::Started { broker, follower } =
-            broker::start(&config, registry, &store, keys, ambient.clone(), &stopping).await?;
+            broker::start(&config, registry, &store, keys, given_up, ambient.clone(), &stopping).await?;
         let gate = Arc::new(Reachable {
             broker: Arc::clone(&broker),
             callers,

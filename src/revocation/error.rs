@@ -55,7 +55,8 @@ pub enum RevocationError {
     /// The authority belongs to another store.
     #[error(
         "this Redis serves the store {theirs} and not {ours}. If the database was replaced by mistake, put the old one \
-         back. If this is a second broker, give it a Redis or a database number of its own: redis://HOST:6379/1"
+         back. If the old one or its keys are lost, start once with --new-store or --new-signing-keys. If this is a second \
+         broker, give it a Redis or a database number of its own: redis://HOST:6379/1"
     )]
     OtherStore { theirs: String, ours: String },
     /// The authority holds something that is none of ours.

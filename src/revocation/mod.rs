@@ -84,6 +84,29 @@ impl Revocation {
         origin: &str,
         clock: Clock,
     ) -> Result<Self, RevocationError> {
+        Self::connect_to(settings, node, (origin, false), clock).await
+    }
+
+    /// The same for a store that goes on in the place of one whose keys are lost: the authority of a store of the same name
+    /// is its own from then on.
+    ///
+    /// # Errors
+    /// As [`Revocation::connect`]; [`RevocationError::Unreachable`] where nobody can tell whose the authority is.
+    pub async fn inherit(
+        settings: &RevocationSettings,
+        node: BrokerName,
+        origin: &str,
+        clock: Clock,
+    ) -> Result<Self, RevocationError> {
+        Self::connect_to(settings, node, (origin, true), clock).await
+    }
+
+    async fn connect_to(
+        settings: &RevocationSettings,
+        node: BrokerName,
+        origin: (&str, bool),
+        clock: Clock,
+    ) -> Result<Self, RevocationError> {
         match &settings.backend {
             Backend::Memory => Ok(Self::Memory(Memory::new(node, clock))),
             Backend::Redis { .. } => {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use hallpass::domain::event::Kind;
 
-use crate::support::process::{Process, hallpass};
+use crate::support::process::{Plan, Process, hallpass};
+use crate::support::redis::RedisServer;
 
 const AGENT: &str = "agent:payments-refactorer";
 
@@ -60,9 +61,7 @@ async fn with_new_signing_keys_the_log_and_the_stops_go_on() {
     assert!(!broker.active(&token).await, "no key verifies it");
     assert_eq!(broker.exchange().await.reason(), "revoked", "the stop was forgotten");
     let stop = broker.events(Some(Kind::RevocationStopped)).last().unwrap().stop.unwrap();
-    let lift = broker.http.post(format!("{}/v1/revocations/{stop}/lift", broker.admin));
-    let lift = lift.bearer_auth(&broker.operator).body(r#"{"reason": "a test"}"#).send().await.unwrap();
-    assert_eq!(lift.status(), 200);
+    lift(&broker, &stop.to_string()).await;
     let fresh = broker.exchange().await.token();
     assert!(broker.active(&fresh).await && !broker.active(&token).await);
     let after = broker.events(None).split_off(events);
@@ -125,4 +124,42 @@ async fn a_missing_store_is_made_anew_only_where_the_operator_says_so() {
     // The flag makes a store; it never empties one.
     broker.boot();
     assert_eq!(broker.exchange().await.reason(), "revoked");
+}
+
+/// Redis knows a store by its log's name and its key. What goes on in the place of a lost one inherits it, stops and all.
+#[tokio::test]
+async fn redis_is_inherited_by_what_goes_on() {
+    for (lost, flag) in [("data/hallpass.db.key", "--new-signing-keys"), ("data/hallpass.db", "--new-store")]
+    {
+        let redis = RedisServer::start();
+        let url = format!("redis://127.0.0.1:{}", redis.port);
+        let mut broker = Process::with(Plan { revocation: url.clone(), ..Plan::default() });
+        let before = broker.exchange().await.token();
+        let stop = broker.revoke(AGENT).await.json()["revocation"]["id"].as_str().unwrap().to_owned();
+        broker.end();
+        fs::remove_file(broker.file(lost)).unwrap();
+        broker.flags(flag);
+        // Without Redis nobody knows whose it is.
+        broker.revoke_by("redis://127.0.0.1:1");
+        let said = broker.refused();
+        assert!(said.contains("needs Redis"), "{flag}: {said}");
+        broker.revoke_by(&url);
+        broker.boot();
+        assert_eq!(broker.exchange().await.reason(), "revoked", "{flag}: Redis remembers the stop");
+        lift(&broker, &stop).await;
+        let fresh = broker.exchange().await.token();
+        assert!(broker.active(&fresh).await && !broker.active(&before).await, "{flag}");
+        broker.end();
+        broker.flags("");
+        broker.boot();
+        assert!(broker.active(&fresh).await, "{flag}");
+        broker.end();
+        broker.holds_every(&[fresh]);
+    }
+}
+
+async fn lift(broker: &Process, stop: &str) {
+    let lift = broker.http.post(format!("{}/v1/revocations/{stop}/lift", broker.admin));
+    let lift = lift.bearer_auth(&broker.operator).body(r#"{"reason": "a test"}"#).send().await.unwrap();
+    assert_eq!(lift.status(), 200);
 }

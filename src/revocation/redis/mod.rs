@@ -40,6 +40,7 @@
 mod ask;
 mod follow;
 mod given;
+mod inherit;
 mod link;
 mod load;
 mod once;
@@ -113,7 +114,7 @@ impl Redis {
     pub(super) async fn connect(
         settings: &RevocationSettings,
         node: BrokerName,
-        origin: &str,
+        (origin, inherits): (&str, bool),
         clock: Clock,
     ) -> Result<Self, RevocationError> {
         let link = Arc::new(Link::new(&settings.backend).await?);
@@ -142,6 +143,9 @@ impl Redis {
             orphans: Mutex::default(),
             once: Box::default(),
         };
+        if inherits {
+            redis.inherit().await?;
+        }
         if let Ok(session) = redis.link.session()
             && let Ok(Some(state)) = redis.state(&mut session.connection()).await
             && state.origin != redis.origin
