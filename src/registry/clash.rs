@@ -3,25 +3,29 @@
 //! Two rules clash when one covers the other, or when they judge the same claims and some values satisfy
 //! both. Rules over different claims may still meet in one identity; that is refused when it happens.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::document::{Located, Mistakes, Place};
 use crate::domain::agent::IdentityRule;
 use crate::domain::id::IssuerName;
-use crate::domain::pattern::ClaimPattern;
-use crate::registry::index::prefix;
+use crate::domain::pattern::OverlappingPatterns;
 
-/// Rules by issuer, claim and what comes before its first star.
-type ByPrefix<'a> = BTreeMap<(&'a IssuerName, &'a str), BTreeMap<&'a str, Vec<usize>>>;
+/// Rules by issuer and claim.
+type ByClaim<'a> = HashMap<(&'a IssuerName, &'a str), OverlappingPatterns<usize>>;
+
+/// More clashes than anybody mends before the next look. Each costs as much as there are rules that it may be with.
+const ENOUGH: usize = 500;
 
 /// Tells of every rule the first earlier rule that it clashes with.
 pub(super) fn report(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
     report_keys(rules, mistakes);
-    let by_prefix = file(rules);
-    let mut first_of: BTreeMap<usize, usize> = BTreeMap::new();
-    for (at, rule) in rules.iter().enumerate() {
-        for other in candidates(&rule.value, &by_prefix) {
+    let (mut first_of, distinct) = same(rules);
+    let by_claim = file(rules, &distinct);
+    for at in distinct {
+        if first_of.len() > ENOUGH {
+            break;
+        }
+        for other in candidates(&rules[at].value, &by_claim) {
             let (first, later) = (at.min(other), at.max(other));
             if first != later && clash(&rules[first].value, &rules[later].value).is_some() {
                 let known = first_of.entry(later).or_insert(first);
@@ -72,43 +76,48 @@ fn overlap(a: &IdentityRule, b: &IdentityRule) -> bool {
     a.len() == b.len() && a.iter().all(|(name, rule)| b.get(name).is_some_and(|other| rule.overlaps(other)))
 }
 
-fn file(rules: &[Located<IdentityRule>]) -> ByPrefix<'_> {
-    let mut by_prefix = ByPrefix::new();
+/// Of each rule that an earlier one equals that one, and the rules that are left.
+fn same(rules: &[Located<IdentityRule>]) -> (BTreeMap<usize, usize>, Vec<usize>) {
+    let mut known = HashMap::new();
+    let (mut first_of, mut distinct) = (BTreeMap::new(), Vec::new());
     for (at, rule) in rules.iter().enumerate() {
-        if let IdentityRule::Claims { issuer, claims } = &rule.value {
+        let IdentityRule::Claims { issuer, claims } = &rule.value else { continue };
+        match *known.entry((issuer, claims)).or_insert(at) {
+            first if first == at => distinct.push(at),
+            first => drop(first_of.insert(at, first)),
+        }
+    }
+    (first_of, distinct)
+}
+
+fn file<'a>(rules: &'a [Located<IdentityRule>], distinct: &[usize]) -> ByClaim<'a> {
+    let mut by_claim = ByClaim::new();
+    for &at in distinct {
+        if let IdentityRule::Claims { issuer, claims } = &rules[at].value {
             for (name, pattern) in claims {
-                let claim = by_prefix.entry((issuer, name.as_str())).or_default();
-                claim.entry(prefix(pattern)).or_default().push(at);
+                by_claim.entry((issuer, name.as_str())).or_default().insert(pattern, at);
             }
         }
     }
-    by_prefix
+    by_claim
 }
 
 /// The rules that could clash with `rule`, judged by the claim of it that leaves the fewest. A rule that
 /// lacks that claim may cover this one all the same; then this one is among the candidates of that.
-fn candidates(rule: &IdentityRule, by_prefix: &ByPrefix<'_>) -> Vec<usize> {
+fn candidates(rule: &IdentityRule, by_claim: &ByClaim<'_>) -> Vec<usize> {
     let IdentityRule::Claims { issuer, claims } = rule else { return Vec::new() };
-    let near = claims.iter().filter_map(|(name, pattern)| {
-        by_prefix.get(&(issuer, name.as_str())).map(|values| (pattern, values))
-    });
-    // Counted before they are gathered: every agent may have the same `ref`.
-    let fewest =
-        near.min_by_key(|(pattern, values)| neighbours(pattern, values).map(Vec::len).sum::<usize>());
-    fewest.into_iter().flat_map(|(pattern, values)| neighbours(pattern, values)).flatten().copied().collect()
-}
-
-/// Rules whose value could be one of `pattern`'s: of two that share a value, one's beginning begins the
-/// other's.
-fn neighbours<'a>(
-    pattern: &'a ClaimPattern,
-    values: &'a BTreeMap<&str, Vec<usize>>,
-) -> impl Iterator<Item = &'a Vec<usize>> {
-    let text = prefix(pattern);
-    let shorter = text.char_indices().filter_map(move |(at, _)| values.get(&text[..at]));
-    let longer = values
-        .range::<str, _>((Bound::Included(text), Bound::Unbounded))
-        .take_while(move |(value, _)| value.starts_with(text) && (!pattern.is_exact() || **value == text))
-        .map(|(_, rules)| rules);
-    shorter.chain(longer)
+    let filed = || {
+        claims.iter().filter_map(|(name, pattern)| {
+            by_claim.get(&(issuer, name.as_str())).map(|patterns| (pattern, patterns))
+        })
+    };
+    // Little effort first: every agent may have the same `ref`, and one look at another claim tells them apart.
+    let mut effort = 64;
+    while effort < usize::MAX / 8 {
+        if let Some(found) = filed().find_map(|(pattern, patterns)| patterns.overlapping(pattern, effort)) {
+            return found;
+        }
+        effort *= 8;
+    }
+    Vec::new()
 }

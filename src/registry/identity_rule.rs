@@ -11,7 +11,6 @@ use crate::domain::id::IssuerName;
 use crate::domain::key::PublicKey;
 use crate::domain::pattern::ClaimPattern;
 use crate::domain::platform::Platform;
-use crate::registry::index::prefix;
 use crate::registry::{Rules, platforms, spiffe_rule};
 
 /// Claims that say how a workload runs and not which one it is: anyone's workload can have these values.
@@ -169,7 +168,7 @@ fn names_somebody(name: &str, pattern: &ClaimPattern) -> bool {
     if pattern.is_exact() {
         return true;
     }
-    let text = prefix(pattern);
+    let text = pattern.prefix();
     let constant = CONSTANT_BEGINNINGS.iter().find(|(beginning, _)| text.starts_with(beginning));
     let (rest, needed) =
         constant.map_or((text, 2), |(beginning, needed)| (&text[beginning.len()..], *needed));

@@ -1,16 +1,15 @@
 //! Which agent a verified identity is, without asking every agent.
 //!
-//! Each claim rule is filed under the one of its claims that tells most, by the text before its first
-//! star. An identity is looked up by its own claims' values and their beginnings, so the work is a few
-//! hash look-ups a claim however many agents there are.
+//! Each claim rule is filed under the one of its claims that the fewest rules have alike. An identity is looked up by
+//! the values of its claims, so the work follows their lengths, however many agents there are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::agent::{Agent, IdentityRule};
 use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
-use crate::domain::pattern::ClaimPattern;
+use crate::domain::pattern::{ClaimPattern, ClaimPatterns};
 
 /// The agents that an identity is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +33,7 @@ pub(super) struct Index {
 struct ByValue {
     /// Rules that match one value only.
     exact: HashMap<String, Vec<RuleAt>>,
-    /// Globs by what comes before their first star.
-    prefix: HashMap<String, Vec<RuleAt>>,
-    /// The lengths, in bytes, of those beginnings.
-    lengths: BTreeSet<usize>,
-}
-
-/// What comes before the first star: the whole of an exact pattern.
-pub(super) fn prefix(pattern: &ClaimPattern) -> &str {
-    pattern.as_str().split('*').next().unwrap_or_default()
+    globs: ClaimPatterns<RuleAt>,
 }
 
 impl Index {
@@ -58,8 +49,8 @@ impl Index {
                     }
                     IdentityRule::Claims { issuer, claims } => {
                         let uses_of = |(name, pattern): &(&String, &ClaimPattern)| {
-                            let uses = uses.get(&(issuer, name.as_str(), prefix(pattern))).copied();
-                            (!pattern.is_exact(), uses)
+                            let uses = uses.get(&(issuer, name.as_str(), *pattern)).copied();
+                            (uses, !pattern.is_exact())
                         };
                         if let Some((name, pattern)) = claims.iter().min_by_key(uses_of) {
                             let by_name = index.claims.entry(issuer.clone()).or_default();
@@ -83,7 +74,7 @@ impl Index {
             // Few claims tell agents apart; an identity has many more.
             for (name, by_value) in by_name {
                 if let Some(value) = identity.claims.get(name) {
-                    by_value.candidates(value).for_each(&mut hit);
+                    by_value.candidates(value, &mut hit);
                 }
             }
         }
@@ -103,30 +94,26 @@ impl Index {
 
 impl ByValue {
     fn file(&mut self, pattern: &ClaimPattern, rule: RuleAt) {
-        let text = prefix(pattern);
-        let rules = if pattern.is_exact() {
-            &mut self.exact
+        if pattern.is_exact() {
+            self.exact.entry(pattern.as_str().to_owned()).or_default().push(rule);
         } else {
-            self.lengths.insert(text.len());
-            &mut self.prefix
-        };
-        rules.entry(text.to_owned()).or_default().push(rule);
+            self.globs.insert(pattern, rule);
+        }
     }
 
-    fn candidates<'v>(&'v self, value: &'v str) -> impl Iterator<Item = RuleAt> + 'v {
-        let beginnings = self.lengths.iter().filter_map(|length| value.get(..*length));
-        let globs = beginnings.filter_map(|beginning| self.prefix.get(beginning));
-        self.exact.get(value).into_iter().chain(globs).flatten().copied()
+    fn candidates(&self, value: &str, hit: &mut impl FnMut(RuleAt)) {
+        self.exact.get(value).into_iter().flatten().copied().for_each(&mut *hit);
+        self.globs.matching(value, hit);
     }
 }
 
-/// How many rules share the beginning of each claim: the fewer, the more it tells.
-fn count_uses(agents: &[Arc<Agent>]) -> BTreeMap<(&IssuerName, &str, &str), usize> {
-    let mut uses = BTreeMap::new();
+/// How many rules have each claim alike: the fewer, the more it tells.
+fn count_uses(agents: &[Arc<Agent>]) -> HashMap<(&IssuerName, &str, &ClaimPattern), usize> {
+    let mut uses = HashMap::new();
     for rule in agents.iter().flat_map(|agent| &agent.identities) {
         if let IdentityRule::Claims { issuer, claims } = rule {
             for (name, pattern) in claims {
-                *uses.entry((issuer, name.as_str(), prefix(pattern))).or_default() += 1;
+                *uses.entry((issuer, name.as_str(), pattern)).or_default() += 1;
             }
         }
     }

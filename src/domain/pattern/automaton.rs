@@ -11,6 +11,10 @@ pub(super) enum Piece {
 }
 
 impl Piece {
+    pub(super) fn is_star(self) -> bool {
+        !matches!(self, Self::Char(_))
+    }
+
     pub(super) fn of(glob: &str) -> Vec<Self> {
         let mut pieces = Vec::with_capacity(glob.len());
         let mut chars = glob.chars().peekable();

@@ -25,6 +25,15 @@ impl ClaimPattern {
         &self.text
     }
 
+    /// What comes before the first star: the whole of an exact value.
+    pub fn prefix(&self) -> &str {
+        self.text.split('*').next().unwrap_or_default()
+    }
+
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
     pub fn matches(&self, value: &str) -> bool {
         match &self.automaton {
             None => self.text == value,

@@ -10,6 +10,7 @@
 mod automaton;
 mod claim;
 mod segment;
+mod set;
 mod syntax;
 
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use std::str::FromStr;
 use crate::domain::text::serialized_as_text;
 
 pub use claim::ClaimPattern;
+pub use set::{ClaimPatterns, OverlappingPatterns};
 pub use syntax::InvalidPattern;
 
 /// The segment that matches all that follows.

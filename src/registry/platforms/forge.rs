@@ -2,7 +2,6 @@
 
 use super::Claims;
 use crate::domain::pattern::ClaimPattern;
-use crate::registry::index::prefix;
 
 /// How a forge names what nobody has reviewed yet.
 pub(super) struct Unreviewed {
@@ -21,7 +20,7 @@ impl Unreviewed {
                 format!("matches the ref of a {}, whose code nobody has reviewed", self.word),
                 "write the ref of a protected branch, such as refs/heads/main",
             );
-        } else if !pattern.is_exact() && "refs/heads/".starts_with(prefix(pattern)) {
+        } else if !pattern.is_exact() && "refs/heads/".starts_with(pattern.prefix()) {
             claims.warn(
                 claim,
                 "any branch matches, also one that was made a minute ago",

@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 use crate::document::{Located, Mistakes, Place};
 use crate::domain::pattern::ClaimPattern;
 use crate::domain::platform::{Platform, is_below_kubernetes};
-use crate::registry::index::prefix;
 
 /// The claims of one rule, and what is found of them.
 pub(super) struct Claims<'r> {
@@ -80,7 +79,7 @@ impl<'r> Claims<'r> {
 
     /// What goes before the first star of a claim's pattern.
     fn start(&self, name: &str) -> &'r str {
-        self.pattern(name).map_or("", prefix)
+        self.pattern(name).map_or("", ClaimPattern::prefix)
     }
 
     /// Whether the rule accepts a value of `claim` that `values` matches.

@@ -173,3 +173,32 @@ proptest! {
         prop_assert!(!matches!(registry.find(&identity), Found::Several(_)));
     }
 }
+
+/// The agents of one monorepo: all rules but the last part alike. A cost that grew with their number would take minutes.
+#[test]
+fn ten_thousand_rules_that_are_nearly_alike_are_compared_and_found_at_once() {
+    for claim in ["*-agent-N", "agent-*-N", "agents/N/**"] {
+        let value = |n: usize| claim.replace('N', &format!("{n:05}"));
+        let agent = |n: usize| {
+            let claims = [("x", "acme/mono".to_owned()), ("y", value(n))];
+            let claims = claims.map(|(name, text)| (name.to_owned(), text.parse().unwrap())).into();
+            let rule = IdentityRule::Claims { issuer: "github".parse().unwrap(), claims };
+            Arc::new(Agent { identities: vec![rule], ..example::agent(&format!("agent-{n:05}"), Vec::new()) })
+        };
+        let agents: Vec<Arc<Agent>> = (0..10_000).map(agent).collect();
+        let begun = std::time::Instant::now();
+        let mistakes = Mistakes::default();
+        clash::report(&located(&agents), &mistakes);
+        assert!(mistakes.is_empty());
+        let registry = Registry::new(agents, "".into());
+        for n in 0..10_000 {
+            let value = value(n).replace("**", "deep/er").replace('*', "some");
+            let found = registry.find(&identity("github", &[("x", "acme/mono"), ("y", &value)]));
+            assert!(
+                matches!(found, Found::One(agent) if agent.id == id(&format!("agent-{n:05}"))),
+                "{value}"
+            );
+        }
+        assert!(begun.elapsed().as_secs() < 30, "{claim}: {:?}", begun.elapsed());
+    }
+}
