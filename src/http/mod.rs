@@ -8,6 +8,7 @@ pub mod admin;
 mod authorization;
 mod body;
 mod call;
+mod client_chain;
 pub mod listener;
 mod oauth_error;
 mod problem;

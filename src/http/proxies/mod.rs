@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-use crate::http::tls::ClientChain;
+use crate::http::client_chain::ClientChain;
 
 /// The proxies that are believed, and what they say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use tokio_rustls::server::TlsStream;
 use crate::domain::time::{Clock, Timestamp};
 use crate::http::settings::TlsSettings;
 
-pub use client::ClientChain;
+pub use crate::http::client_chain::ClientChain;
 pub use material::{Material, Part, Unusable};
 pub use metrics::register as register_metrics;
 pub use watch::{Prepared, Watch};
