@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::settings::{Missing, StoreSettings};
-use super::sqlite::{beside, copy_file, failed, lock, real_name, sync, verify};
+use super::sqlite::{beside, copy_file, failed, lock, real_name, set_log_aside, sync, verify};
 use super::verify::{Verified, VerifyError};
 use super::write::Adoption;
 use super::{Reader, Store, StoreError};
@@ -134,9 +134,10 @@ fn publish(part: &Path, to: &Path) -> Result<(), StoreError> {
     sync(to).map_err(failed(to, "sync"))
 }
 
-/// Gives the store that is there another name, with its write-ahead log.
+/// Gives the store that is there another name, with its write-ahead log. One that is lost may have left its log.
 fn set_aside(database: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
     if database.symlink_metadata().is_err() {
+        set_log_aside(database)?;
         return Ok(None);
     }
     let aside = beside(database, &format!(".replaced-{}", stamp(now)));

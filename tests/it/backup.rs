@@ -205,11 +205,16 @@ async fn a_lost_store_is_restored_and_redis_gives_what_the_backup_lacks() {
     let before = broker.exchange().await.token();
     let backup = back_up(&broker, "backup.db");
     let stop = broker.revoke(AGENT).await.json()["revocation"]["id"].as_str().unwrap().to_owned();
-    broker.end();
+    broker.kill();
     fs::remove_file(broker.database()).unwrap();
+    let log = broker.file("data/hallpass.db-wal");
+    let left = fs::read(&log).unwrap();
+    assert!(!left.is_empty());
     assert!(broker.refused().contains("hallpass restore FILE"));
     let (code, said) = run(&broker, &["restore", "--json", backup.to_str().unwrap()]);
     assert!(code == Some(0) && said.contains("taken over from Redis"), "{said}");
+    // It is of another history, and not moved into the restored one.
+    assert_eq!(fs::read(broker.file("data/hallpass.db-wal.lost")).unwrap(), left);
 
     broker.boot();
     assert_eq!(broker.exchange().await.reason(), "revoked", "Redis remembers the stop");

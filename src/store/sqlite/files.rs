@@ -144,13 +144,19 @@ fn left_of_lost(path: &Path) -> Option<PathBuf> {
     left.find(|file| file.exists())
 }
 
-/// Keeps the write-ahead log of a lost database: SQLite would remove it, and it may hold the last events.
-fn set_log_aside(path: &Path) -> Result<(), StoreError> {
-    let log = beside(path, "-wal");
-    match fs::rename(&log, beside(path, "-wal.lost")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&log, "set aside")(error)),
-        _ => Ok(()),
+/// Keeps the write-ahead log of a lost database, which may hold its last events. SQLite would remove it, or move it into
+/// whatever database takes the place of the lost one.
+pub(in crate::store) fn set_log_aside(path: &Path) -> Result<(), StoreError> {
+    for (suffix, aside) in [("-wal", "-wal.lost"), ("-shm", "-shm.lost")] {
+        let log = beside(path, suffix);
+        match fs::rename(&log, beside(path, aside)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&log, "set aside")(error));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 fn private() -> OpenOptions {
