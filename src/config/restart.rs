@@ -89,13 +89,20 @@ fn of_redis(held: &Backend, new: &Backend) -> Vec<&'static str> {
     match (held, new) {
         (Backend::Memory, Backend::Memory) => Vec::new(),
         (
-            Backend::Redis { url, username, password, ca_file },
-            Backend::Redis { url: new_url, username: new_username, password: new_password, ca_file: new_ca },
+            Backend::Redis { url, username, password, ca_file, client },
+            Backend::Redis {
+                url: new_url,
+                username: new_username,
+                password: new_password,
+                ca_file: new_ca,
+                client: new_client,
+            },
         ) => differing([
             ("revocation.url", url != new_url),
             ("revocation.username", username != new_username),
             ("revocation.password_file", !same_secret(password.as_ref(), new_password.as_ref())),
             ("revocation.ca_file", ca_file != new_ca),
+            ("revocation.client_cert_file", client != new_client),
         ]),
         _ => vec!["revocation.url"],
     }

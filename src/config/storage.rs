@@ -9,7 +9,7 @@ use url::Url;
 use crate::config::weak::{self, Others};
 use crate::config::{KeyEncryptionKeySource, files};
 use crate::document::{Field, Located, Mistakes, Table};
-use crate::revocation::settings::{Backend, RevocationSettings};
+use crate::revocation::settings::{Backend, ClientFiles, RevocationSettings, client_pair};
 use crate::store::settings::StoreSettings;
 
 const KEY_ENCRYPTION_KEY: &str = "the key-encryption key";
@@ -87,10 +87,13 @@ pub(super) fn revocation(root: &Table<'_>, mistakes: &Mistakes) -> Option<Revoca
     let password_file = section.key("password_file", "\"/run/secrets/redis-password\"");
     let password = section.secret_variable("password");
     let ca_file = section.key("ca_file", "\"/etc/hallpass/redis-ca.pem\"");
+    let client_cert_file = section.key("client_cert_file", "\"/etc/hallpass/redis-client.pem\"");
+    let client_key_file = section.key("client_key_file", "\"/run/secrets/redis-client.key\"");
     let url = section.key("url", "\"redis://127.0.0.1:6379\"");
     let url = url.or(DEFAULT_REVOCATION.to_owned(), |url| url.text())?;
     if url.value == DEFAULT_REVOCATION {
-        let fields = [&username, &password_file, &ca_file].map(|field| (field.is_present(), field.place()));
+        let fields = [&username, &password_file, &ca_file, &client_cert_file, &client_key_file];
+        let fields = fields.map(|field| (field.is_present(), field.place()));
         let password = (password.is_some(), password.as_ref().map_or(&url.place, |password| &password.place));
         for (_, place) in fields.into_iter().chain([password]).filter(|(present, _)| *present) {
             let remedy = "take it out, or write url = \"redis://…\"";
@@ -99,14 +102,41 @@ pub(super) fn revocation(root: &Table<'_>, mistakes: &Mistakes) -> Option<Revoca
         return Some(RevocationSettings { backend: Backend::Memory, max_staleness: max_staleness?.value });
     }
     let redis = redis(&url, mistakes);
-    if ca_file.is_present() && redis.as_ref().is_some_and(|redis| redis.scheme() == "redis") {
-        mistakes.add(ca_file.place(), "has no meaning without TLS", "write url = \"rediss://…\"");
+    if redis.as_ref().is_some_and(|redis| redis.scheme() == "redis") {
+        let of_tls = [&ca_file, &client_cert_file, &client_key_file];
+        for field in of_tls.into_iter().filter(|field| field.is_present()) {
+            mistakes.add(field.place(), "has no meaning without TLS", "write url = \"rediss://…\"");
+        }
     }
     let username = optional(username, |field| field.text());
     let password = redis_password(password_file, password, mistakes);
     let ca_file = optional(ca_file, |field| files::readable(field, mistakes));
-    let backend = Backend::Redis { url: redis?, username: username?, password: password?, ca_file: ca_file? };
+    let client = client_files(client_cert_file, client_key_file, mistakes);
+    let backend = Backend::Redis {
+        url: redis?,
+        username: username?,
+        password: password?,
+        ca_file: ca_file?,
+        client: client?,
+    };
     Some(RevocationSettings { backend, max_staleness: max_staleness?.value })
+}
+
+/// The client certificate for Redis and its key, which stand together or not at all.
+fn client_files(cert: Field<'_>, key: Field<'_>, mistakes: &Mistakes) -> Option<Option<ClientFiles>> {
+    if !cert.is_present() && !key.is_present() {
+        return Some(None);
+    }
+    let (cert, key) = (cert.required(), key.required());
+    let (cert, key) = (files::readable(cert, mistakes), files::readable(key, mistakes));
+    let (cert, key) = (cert?, key?);
+    weak::readable(&key, "the key of Redis's client certificate", Others::AndGroup, mistakes);
+    let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
+    if let Err(problem) = client_pair(&read(&cert.value), &read(&key.value)) {
+        mistakes.add(&cert.place, problem, "name a certificate in PEM and its private key");
+        return None;
+    }
+    Some(Some(ClientFiles { cert: cert.value, key: key.value }))
 }
 
 /// `Some(None)` where the key is missing, `None` where it is wrong.

@@ -166,6 +166,7 @@ async fn connect(redis: &RedisServer, password: String) -> Revocation {
             username: Some("hallpass".into()),
             password: Some(password.into()),
             ca_file: None,
+            client: None,
         },
         max_staleness: Duration::from_secs(2),
     };

@@ -348,8 +348,13 @@ impl OtherNode {
         let redis = app.redis.as_ref().unwrap();
         let state: String = redis.command(&["HGET", "hallpass:{revocation}:stops", "state"]);
         let origin = state.split(' ').next().unwrap();
-        let backend =
-            RevocationBackend::Redis { url: redis.url(), username: None, password: None, ca_file: None };
+        let backend = RevocationBackend::Redis {
+            url: redis.url(),
+            username: None,
+            password: None,
+            ca_file: None,
+            client: None,
+        };
         let settings = RevocationSettings { backend, max_staleness: Duration::from_secs(2) };
         let clock = app.hands.clock();
         let revocation =

@@ -104,7 +104,7 @@ fn targets() -> Vec<Target> {
 
 fn redis_at(port: u16) -> RevocationSettings {
     let url = format!("redis://127.0.0.1:{port}").parse().unwrap();
-    settings(Backend::Redis { url, username: None, password: None, ca_file: None })
+    settings(Backend::Redis { url, username: None, password: None, ca_file: None, client: None })
 }
 
 fn settings(backend: Backend) -> RevocationSettings {

@@ -96,7 +96,9 @@ fn production() -> (TempDir, PathBuf) {
 fn the_example_for_production_passes_and_shows_every_key() {
     let (_dir, file) = production();
     let checked = check(&file, []).unwrap();
-    let Backend::Redis { url, username, password, ca_file } = &checked.config.revocation.backend else {
+    let Backend::Redis { url, username, password, ca_file, client: None } =
+        &checked.config.revocation.backend
+    else {
         panic!("{:?}", checked.config.revocation)
     };
     assert_eq!(url.as_str(), "rediss://redis.acme.internal:6379/0");

@@ -1,6 +1,7 @@
 //! Connections to Redis. A lost one is never replaced unseen: each has a number, and whoever holds trust
 //! holds it for one number. While there is none, calls fail at once.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,20 +10,19 @@ use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisError, TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, RedisConnectionInfo, RedisError, TlsCertificates,
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 use tokio::sync::Notify;
+use zeroize::Zeroizing;
 
+use super::waits::{Waits, late};
 use crate::domain::pem;
 use crate::revocation::RevocationError;
-use crate::revocation::settings::Backend;
+use crate::revocation::settings::{Backend, ClientFiles, RevocationSettings, client_pair};
 
-/// TCP, TLS, authentication and a first PING together.
-const CONNECT: Duration = Duration::from_millis(250);
-/// Any answer but that of a blocking read or a refill.
-pub(super) const RESPONSE: Duration = Duration::from_millis(200);
 /// Between attempts to connect, doubled after each failure.
 pub(super) const RETRY: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(500)];
 /// An idle connection is tried this often, so that the first agent after a pause need not find it dead.
@@ -43,6 +43,7 @@ impl Session {
 pub(super) struct Link {
     client: Client,
     tls: bool,
+    pub(super) waits: Waits,
     session: ArcSwapOption<Session>,
     /// The number of the last session; they begin at 1.
     sessions: AtomicU64,
@@ -52,8 +53,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn new(backend: &Backend) -> Result<Self, RevocationError> {
-        let Backend::Redis { url, username, password, ca_file } = backend else {
+    pub(super) async fn new(settings: &RevocationSettings) -> Result<Self, RevocationError> {
+        let Backend::Redis { url, username, password, ca_file, client } = &settings.backend else {
             return Err(RevocationError::Settings("the revocation store is not a Redis".into()));
         };
         let tls = url.scheme() == "rediss";
@@ -73,26 +74,18 @@ impl Link {
             .map_err(|err| RevocationError::Settings(format!("the URL of Redis: {}", err.category())))?
             .set_tcp_settings(TcpSettings::default().set_nodelay(true))
             .set_redis_settings(handshake);
-        let client = match ca_file {
-            Some(_) if !tls => return Err(settings("a ca_file needs a rediss:// URL")),
-            Some(path) => {
-                let roots = tokio::fs::read(path)
-                    .await
-                    .map_err(|err| settings(&format!("cannot read {}: {err}", path.display())))?;
-                let roots = pem::certificates(&roots)
-                    .map_err(|error| settings(&format!("{} {error}", path.display())))?;
-                // As its library reads it, whatever an editor put around the lines.
-                let roots: String =
-                    roots.iter().map(|root| pem::section("CERTIFICATE", root).to_string()).collect();
-                let roots = roots.into_bytes();
-                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(roots) })
-            }
-            None => Client::open(info),
+        let client = if tls {
+            Client::build_with_tls(info, certificates(ca_file.as_deref(), client.as_ref()).await?)
+        } else if ca_file.is_some() || client.is_some() {
+            return Err(refused("certificates need a rediss:// URL"));
+        } else {
+            Client::open(info)
         };
-        let client = client.map_err(|err| settings(&format!("the connection to Redis: {err}")))?;
+        let client = client.map_err(|err| refused(&format!("the connection to Redis: {err}")))?;
         Ok(Self {
             client,
             tls,
+            waits: Waits::of(settings.max_staleness),
             session: ArcSwapOption::empty(),
             sessions: AtomicU64::new(0),
             trouble: Mutex::new("not connected yet".into()),
@@ -126,7 +119,7 @@ impl Link {
     /// A connection of its own, whose answers may take `response`.
     pub(super) async fn open(&self, response: Duration) -> Result<MultiplexedConnection, String> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
+            .set_connection_timeout(Some(self.waits.connect))
             .set_response_timeout(Some(response));
         let client = self.client.clone();
         let opening = async move {
@@ -140,14 +133,15 @@ impl Link {
             let task = tokio::task::spawn_blocking(move || runtime.block_on(opening));
             task.await.map_err(|_| "the connection attempt was broken off".to_owned())?
         } else {
-            tokio::time::timeout(CONNECT, opening).await.map_err(|_| "no answer in time".to_owned())?
+            let connect = self.waits.connect;
+            tokio::time::timeout(connect, opening).await.map_err(|_| late(connect))?
         };
-        opened.map_err(|err| refusal(&err))
+        opened.map_err(|err| refusal(&err, self.waits.connect))
     }
 
     /// One attempt to have a session.
     pub(super) async fn establish(&self) -> bool {
-        match self.open(RESPONSE).await {
+        match self.open(self.waits.response).await {
             Ok(connection) => {
                 let number = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
                 self.session.store(Some(Arc::new(Session { number, connection })));
@@ -173,7 +167,7 @@ impl Link {
                 Some(session) => {
                     let idle = tokio::time::timeout(PROBE, self.wake.notified()).await.is_err();
                     if idle && let Err(err) = redis::cmd("PING").exec_async(&mut session.connection()).await {
-                        self.lost(&session, err.to_string());
+                        self.lost(&session, unanswered(&err, self.waits.response));
                     }
                 }
             }
@@ -181,7 +175,47 @@ impl Link {
     }
 }
 
-fn settings(text: &str) -> RevocationError {
+/// What is trusted besides the system's roots, and what is shown to a Redis that asks for a certificate.
+async fn certificates(
+    roots: Option<&Path>,
+    client: Option<&ClientFiles>,
+) -> Result<TlsCertificates, RevocationError> {
+    let read = async |path: &Path| {
+        let read = tokio::fs::read(path).await;
+        read.map_err(|err| refused(&format!("cannot read {}: {err}", path.display())))
+    };
+    let root_cert = match roots {
+        Some(path) => {
+            let roots = pem::certificates(&read(path).await?)
+                .map_err(|error| refused(&format!("{} {error}", path.display())))?;
+            Some(sections(&roots))
+        }
+        None => None,
+    };
+    let client_tls = match client {
+        Some(ClientFiles { cert, key }) => {
+            let (cert, key) = (read(cert).await?, Zeroizing::new(read(key).await?));
+            let (chain, key) = client_pair(&cert, &key).map_err(|why| refused(&why))?;
+            let label = match &key {
+                PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+                PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+                _ => "PRIVATE KEY",
+            };
+            let client_key = pem::section(label, key.secret_der()).as_bytes().to_vec();
+            Some(ClientTlsConfig { client_cert: sections(&chain), client_key })
+        }
+        None => None,
+    };
+    Ok(TlsCertificates { client_tls, root_cert })
+}
+
+/// As Redis's library reads them, whatever an editor put around the lines.
+fn sections(certificates: &[CertificateDer<'_>]) -> Vec<u8> {
+    let sections = certificates.iter().map(|der| pem::section("CERTIFICATE", der).to_string());
+    sections.collect::<String>().into_bytes()
+}
+
+fn refused(text: &str) -> RevocationError {
     RevocationError::Settings(text.to_owned())
 }
 
@@ -189,31 +223,36 @@ fn settings(text: &str) -> RevocationError {
 /// a fragment can turn the verification of certificates off, and credentials have settings of their own.
 fn database(url: &url::Url) -> Result<i64, RevocationError> {
     if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
-        return Err(settings("the URL of Redis must be redis://HOST or rediss://HOST"));
+        return Err(refused("the URL of Redis must be redis://HOST or rediss://HOST"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(settings("the URL of Redis must not hold credentials; they have keys of their own"));
+        return Err(refused("the URL of Redis must not hold credentials; they have keys of their own"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(settings("the URL of Redis must end after the database number"));
+        return Err(refused("the URL of Redis must end after the database number"));
     }
     match url.path().trim_start_matches('/') {
         "" => Ok(0),
         number => number.parse().ok().filter(|n| (0..=65_535).contains(n)).ok_or_else(|| {
-            settings("the path of the URL of Redis must be a database number, such as redis://HOST/0")
+            refused("the path of the URL of Redis must be a database number, such as redis://HOST/0")
         }),
     }
 }
 
 /// Why a connection was not made. A server may repeat the command that it refuses, and that is the one
 /// with the password: so of its answer only the code is told.
-fn refusal(err: &RedisError) -> String {
+fn refusal(err: &RedisError, within: Duration) -> String {
     match err.kind() {
         ErrorKind::AuthenticationFailed => "Redis refused the user name or the password".into(),
-        ErrorKind::Io if err.is_timeout() => "no answer in time".into(),
+        ErrorKind::Io if err.is_timeout() => late(within),
         ErrorKind::Io => err.to_string(),
         _ => format!("Redis refused the connection: {}", err.code().unwrap_or_else(|| err.category())),
     }
+}
+
+/// Why there was no answer over a connection, of a call that waited for it `within` this time.
+pub(super) fn unanswered(err: &RedisError, within: Duration) -> String {
+    if err.is_timeout() { late(within) } else { err.to_string() }
 }
 
 impl std::fmt::Debug for Link {

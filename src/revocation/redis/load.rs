@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 
-use super::push::{PART, PATIENT};
+use super::push::PART;
 use super::wire::{Item, LOG, STATE, STOPS, State};
 use super::{Redis, meaning};
 use crate::domain::revocation::Book;
@@ -21,7 +21,8 @@ pub(super) struct Loaded {
 
 impl Redis {
     pub(in crate::revocation) async fn load(&self) -> Result<Book, RevocationError> {
-        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
+        let mut connection =
+            self.link.open(self.link.waits.patient).await.map_err(RevocationError::Unreachable)?;
         let Loaded { state, items, .. } = self.load_over(&mut connection).await?;
         let mut book = Book::default();
         for item in items {
@@ -37,12 +38,12 @@ impl Redis {
         connection: &mut MultiplexedConnection,
     ) -> Result<Loaded, RevocationError> {
         let mut connection = connection.clone();
-        connection.set_response_timeout(PATIENT);
+        connection.set_response_timeout(self.link.waits.patient);
         let mut pipe = redis::pipe();
         pipe.atomic().cmd("HGET").arg(STOPS).arg(STATE);
         pipe.cmd("XREVRANGE").arg(LOG).arg("+").arg("-").arg("COUNT").arg(1);
         let (text, last): (Option<String>, StreamRangeReply) =
-            pipe.query_async(&mut connection).await.map_err(|err| meaning(&err))?;
+            pipe.query_async(&mut connection).await.map_err(|err| meaning(&err, self.link.waits.patient))?;
         let state = text.and_then(|text| State::parse(&text)).ok_or(RevocationError::Amnesia)?;
         if state.origin != self.origin {
             return Err(self.other_store(&state.origin));
@@ -52,8 +53,10 @@ impl Redis {
         loop {
             let mut scan = redis::cmd("HSCAN");
             scan.arg(STOPS).arg(cursor).arg("COUNT").arg(PART);
-            let (next, fields): (u64, HashMap<String, String>) =
-                scan.query_async(&mut connection).await.map_err(|err| meaning(&err))?;
+            let (next, fields): (u64, HashMap<String, String>) = scan
+                .query_async(&mut connection)
+                .await
+                .map_err(|err| meaning(&err, self.link.waits.patient))?;
             // One that cannot be read makes the whole unreadable.
             for (field, value) in fields.iter().filter(|(field, _)| *field != STATE) {
                 items.push(Item::decode(field, value)?);

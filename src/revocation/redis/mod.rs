@@ -49,6 +49,7 @@ mod prune;
 pub(super) mod push;
 mod roster;
 mod seen;
+mod waits;
 mod wire;
 
 use std::collections::HashMap;
@@ -117,7 +118,7 @@ impl Redis {
         (origin, inherits): (&str, bool),
         clock: Clock,
     ) -> Result<Self, RevocationError> {
-        let link = Arc::new(Link::new(&settings.backend).await?);
+        let link = Arc::new(Link::new(settings).await?);
         link.establish().await;
         let kept = link.clone();
         let redis = Self {
@@ -303,7 +304,7 @@ impl Redis {
     fn failure(&self, err: &RedisError) -> RevocationError {
         match (err.kind(), err.code()) {
             (ErrorKind::Extension, Some("OTHER")) => self.other_store(err.detail().unwrap_or_default()),
-            _ => meaning(err),
+            _ => meaning(err, self.link.waits.response),
         }
     }
 }
@@ -316,14 +317,13 @@ impl Drop for Redis {
 
 /// Timeouts and closed connections, a server that loads or is full, a replica, missing permissions: the authority cannot
 /// be used. An answer of the wrong type: it holds what is none of ours.
-fn meaning(err: &RedisError) -> RevocationError {
+fn meaning(err: &RedisError, within: Duration) -> RevocationError {
     let text = err.to_string();
     match err.kind() {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => RevocationError::Broken(text),
         ErrorKind::Extension if text.contains("BROKEN") || text.contains("WRONGTYPE") => {
             RevocationError::Broken(text)
         }
-        ErrorKind::Io if err.is_timeout() => RevocationError::Unreachable("no answer in time".into()),
-        _ => RevocationError::Unreachable(text),
+        _ => RevocationError::Unreachable(link::unanswered(err, within)),
     }
 }

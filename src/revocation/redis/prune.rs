@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redis::Script;
 
-use super::push::{PART, PATIENT};
+use super::push::PART;
 use super::wire::{Item, STATE, STOPS};
 use super::{Redis, meaning};
 use crate::domain::revocation::Revision;
@@ -35,7 +35,8 @@ impl Redis {
 
     /// Over a connection of its own: a long answer must keep neither issuance nor the follower waiting.
     async fn prune(&self) -> Result<u64, RevocationError> {
-        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
+        let mut connection =
+            self.link.open(self.link.waits.patient).await.map_err(RevocationError::Unreachable)?;
         // The authority's own: whoever asks it must learn that what is removed here is dead.
         let floor = self.state(&mut connection).await?.map_or(Revision::ZERO, |state| state.floor);
         if floor == Revision::ZERO {
@@ -46,8 +47,10 @@ impl Redis {
         loop {
             let mut scan = redis::cmd("HSCAN");
             scan.arg(STOPS).arg(cursor).arg("COUNT").arg(PART);
-            let (next, fields): (u64, HashMap<String, String>) =
-                scan.query_async(&mut connection).await.map_err(|err| meaning(&err))?;
+            let (next, fields): (u64, HashMap<String, String>) = scan
+                .query_async(&mut connection)
+                .await
+                .map_err(|err| meaning(&err, self.link.waits.patient))?;
             let mut call = script.prepare_invoke();
             call.key(STOPS);
             let mut some = false;
@@ -58,7 +61,10 @@ impl Redis {
                 }
             }
             if some {
-                removed += call.invoke_async::<u64>(&mut connection).await.map_err(|err| meaning(&err))?;
+                removed += call
+                    .invoke_async::<u64>(&mut connection)
+                    .await
+                    .map_err(|err| meaning(&err, self.link.waits.patient))?;
             }
             if next == 0 {
                 return Ok(removed);

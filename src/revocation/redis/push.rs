@@ -1,7 +1,7 @@
 //! Pushing: the authority gets every change that lies between its own revision and the source's.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redis::aio::MultiplexedConnection;
 
@@ -12,8 +12,6 @@ use crate::domain::id::StopId;
 use crate::domain::revocation::{Book, Point, Revision, Standing, Target};
 use crate::revocation::{Applied, RevocationError, Source, UnnumberedStop};
 
-/// What a part of a push, or a part of a load, may take.
-pub(super) const PATIENT: Duration = Duration::from_secs(2);
 /// Items pushed at once. Redis serves nobody meanwhile: 2 to 5 ms, far from what callers wait.
 pub(super) const PART: usize = 500;
 /// How often a push begins again when another node's comes in between, or the authority forgets while it runs.
@@ -194,7 +192,8 @@ impl Redis {
         if !is_known || theirs.point.revision >= book.floor() {
             return Ok(Vec::new());
         }
-        let mut connection = self.link.open(PATIENT).await.map_err(RevocationError::Unreachable)?;
+        let mut connection =
+            self.link.open(self.link.waits.patient).await.map_err(RevocationError::Unreachable)?;
         let loaded = match self.load_over(&mut connection).await {
             // It is empty now; the push will find it so.
             Err(RevocationError::Amnesia) => return Ok(Vec::new()),
@@ -272,7 +271,7 @@ impl Redis {
         }
         let mut patient = connection.clone();
         if items.len() > 8 {
-            patient.set_response_timeout(PATIENT);
+            patient.set_response_timeout(self.link.waits.patient);
         }
         let (done, text): (i64, String) =
             call.invoke_async(&mut patient).await.map_err(|err| self.failure(&err))?;
@@ -293,7 +292,8 @@ impl Redis {
     ) -> Result<Option<State>, RevocationError> {
         let mut command = redis::cmd("HGET");
         command.arg(STOPS).arg(STATE);
-        let text: Option<String> = command.query_async(connection).await.map_err(|err| meaning(&err))?;
+        let text: Option<String> =
+            command.query_async(connection).await.map_err(|err| meaning(&err, self.link.waits.response))?;
         text.map(|text| State::parse(&text).ok_or_else(|| RevocationError::Broken("the state".to_owned())))
             .transpose()
     }

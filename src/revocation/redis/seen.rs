@@ -42,7 +42,7 @@ impl Redis {
     /// as long as two of their reports.
     pub(crate) async fn other_copies(&self, instance: &str) -> Result<Vec<BrokerName>, RevocationError> {
         let before = self.reports().await?;
-        tokio::time::sleep(TWO_BEATS).await;
+        tokio::time::sleep(TWO_BEATS + self.link.waits.response).await;
         let moved = |(name, text): (String, String)| {
             let other = Report::parse(&text)?.instance != instance && before.get(&name) != Some(&text);
             if other { name.parse().ok() } else { None }

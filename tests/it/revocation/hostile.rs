@@ -1,15 +1,17 @@
 //! What others may put into Redis or between, who may do what there, and what of it is told.
 
+use hallpass::revocation::settings::ClientFiles;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::support::proxy::Proxy;
 use crate::support::redis::Options;
 
 fn with_credentials(port: u16, username: &str, password: &str) -> RevocationSettings {
     let url = format!("redis://127.0.0.1:{port}").parse().unwrap();
     let password = Some(SecretString::from(password));
-    settings(Backend::Redis { url, username: Some(username.into()), password, ca_file: None })
+    settings(Backend::Redis { url, username: Some(username.into()), password, ca_file: None, client: None })
 }
 
 #[tokio::test]
@@ -241,7 +243,13 @@ async fn a_server_that_repeats_the_password_is_not_repeated() {
 #[tokio::test]
 async fn tls_with_a_root_of_ones_own() {
     let server = RedisServer::start_with(Options { tls: true, ..Options::default() });
-    let backend = |url: url::Url, ca_file| Backend::Redis { url, username: None, password: None, ca_file };
+    let backend = |url: url::Url, ca_file| Backend::Redis {
+        url,
+        username: None,
+        password: None,
+        ca_file,
+        client: None,
+    };
     let trusted = settings(backend(server.url(), Some(server.ca_file())));
     let store = Durable::default();
     let a = Node::ready("broker-a", &trusted, &store).await;
@@ -263,6 +271,62 @@ async fn tls_with_a_root_of_ones_own() {
         let refilled = node.push().await;
         assert!(matches!(refilled, Err(RevocationError::Unreachable(_))), "{why}: {refilled:?}");
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_asks_for_a_certificate_is_shown_one() {
+    let tls =
+        || RedisServer::start_with(Options { tls: true, asks_certificates: true, ..Options::default() });
+    let (server, stranger) = (tls(), tls());
+    let [cert, key] = server.client_files();
+    let [others_cert, others_key] = stranger.client_files();
+    let with = |client| {
+        let (url, ca_file) = (server.url(), Some(server.ca_file()));
+        settings(Backend::Redis { url, username: None, password: None, ca_file, client })
+    };
+    let store = Durable::default();
+    let own = with(Some(ClientFiles { cert: cert.clone(), key: key.clone() }));
+    let a = Node::ready("broker-a", &own, &store).await;
+    a.stop(&agent()).await;
+    assert!(!a.may_issue(&request()).await.unwrap());
+    for client in [None, Some(ClientFiles { cert: others_cert, key: others_key.clone() })] {
+        let node = Node::alone("broker-b", &with(client), &store).await;
+        assert!(!node.revocation.usable());
+    }
+    // The key of another certificate is told at once.
+    let mixed = with(Some(ClientFiles { cert, key: others_key }));
+    let connected = connect_of(ORIGIN, "a", &mixed, clock()).await;
+    assert!(
+        matches!(&connected, Err(RevocationError::Settings(text)) if text.contains("key")),
+        "{connected:?}"
+    );
+}
+
+/// 150 ms there and back.
+#[tokio::test]
+async fn a_redis_far_away_is_used_and_one_that_is_too_far_is_told_with_its_limit() {
+    let (server, store) = (RedisServer::start(), Durable::default());
+    let proxy = Proxy::to(server.port).await;
+    proxy.delay(Duration::from_millis(75));
+    let a = Node::ready("broker-a", &redis_at(proxy.port), &store).await;
+    let b = Node::ready("broker-b", &redis_at(server.port), &store).await;
+    for _ in 0..5 {
+        let change = a.stop(&agent()).await;
+        assert_eq!(a.seen(&change, 5_000).await.1, Vec::<String>::new());
+        assert!(!a.may_issue(&request()).await.unwrap());
+        assert!(a.may_issue(&others()).await.unwrap());
+        assert!(in_view(&b, &agent()) && in_view(&a, &agent()));
+        a.lift(&agent()).await;
+    }
+    // Two seconds there and back are more than `max_staleness` of two seconds allows, and less than one of fifteen.
+    proxy.cut();
+    eventually("the loss", || !a.revocation.usable()).await;
+    proxy.delay(Duration::from_millis(300));
+    let says = || matches!(a.revocation.status(), Status::Unusable(why) if why.contains("999 ms") && why.contains("max_staleness"));
+    eventually("the limit", says).await;
+    let patient = RevocationSettings { max_staleness: Duration::from_secs(15), ..redis_at(proxy.port) };
+    let c = Node::ready("broker-c", &patient, &store).await;
+    assert!(c.may_issue(&others()).await.unwrap());
 }
 
 #[tokio::test]
@@ -288,6 +352,7 @@ async fn nonsense_settings_are_told_at_once() {
             username: None,
             password: None,
             ca_file: ca_file.cloned(),
+            client: None,
         };
         let connected = connect_of(ORIGIN, "a", &settings(backend), clock()).await;
         let Err(RevocationError::Settings(text)) = connected else { panic!("{url}: {connected:?}") };

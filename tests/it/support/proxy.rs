@@ -83,6 +83,12 @@ async fn carry(client: TcpStream, target: u16, modes: watch::Receiver<Mode>) {
     if *modes.borrow() == Mode::Cut {
         return;
     }
+    let late = match *modes.borrow() {
+        Mode::Delay(by) => by * 2,
+        _ => Duration::ZERO,
+    };
+    // As the handshake of TCP takes there and back.
+    tokio::time::sleep(late).await;
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();

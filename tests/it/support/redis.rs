@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) acl: Option<String>,
     /// Listen with TLS alone, with a certificate of [`RedisServer::ca_file`] for 127.0.0.1.
     pub(crate) tls: bool,
+    /// With TLS: let nobody in without a certificate of [`RedisServer::client_files`]'s authority.
+    pub(crate) asks_certificates: bool,
     /// Further lines of the configuration.
     pub(crate) config: String,
 }
@@ -59,6 +61,11 @@ impl RedisServer {
     /// The root that signed the server's certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// A client certificate that its root signed, and the key.
+    pub(crate) fn client_files(&self) -> [PathBuf; 2] {
+        ["client.pem", "client.key"].map(|name| self.folder.path().join(name))
     }
 
     /// Ends it in good order.
@@ -153,7 +160,8 @@ fn write_config(folder: &TempDir, port: u16, options: &Options) {
     }
     if options.tls {
         write_certificates(folder);
-        config += &format!("port 0\ntls-port {port}\ntls-auth-clients no\n");
+        let asks = if options.asks_certificates { "yes" } else { "no" };
+        config += &format!("port 0\ntls-port {port}\ntls-auth-clients {asks}\n");
         config += &format!("tls-cert-file {}\ntls-key-file {}\n", file("server.pem"), file("server.key"));
         config += &format!("tls-ca-cert-file {}\n", file("ca.pem"));
     } else {
@@ -169,11 +177,12 @@ fn write_certificates(folder: &TempDir) {
     ca.distinguished_name.push(rcgen::DnType::CommonName, "test root");
     let ca_certificate = ca.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let server = server.signed_by(&key, &issuer).unwrap();
     let write = |name: &str, pem: String| std::fs::write(folder.path().join(name), pem).unwrap();
     write("ca.pem", ca_certificate.pem());
-    write("server.pem", server.pem());
-    write("server.key", key.serialize_pem());
+    for (file, name) in [("server", "127.0.0.1"), ("client", "a broker")] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        write(&format!("{file}.pem"), params.signed_by(&key, &issuer).unwrap().pem());
+        write(&format!("{file}.key"), key.serialize_pem());
+    }
 }

@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::sync::watch;
 
-use super::link::{RESPONSE, RETRY};
+use super::link::RETRY;
 use super::load::Loaded;
 use super::wire::{Item, LOG, SEEN, State};
 use super::{Redis, meaning};
@@ -77,7 +77,8 @@ impl Redis {
     /// Follows over one connection until it fails.
     async fn follow_once(&self, source: &impl Source) -> Result<Infallible, RevocationError> {
         let block = HEARTBEAT.min(self.max_staleness / 4).max(Duration::from_millis(10));
-        let mut connection = self.link.open(block + RESPONSE).await.map_err(RevocationError::Unreachable)?;
+        let mut connection =
+            self.link.open(block + self.link.waits.response).await.map_err(RevocationError::Unreachable)?;
         let mut place = self.catch_up(&mut connection, source).await?;
         tokio::select! {
             ended = self.follow_log(&mut connection, &mut place, source, block) => ended,
@@ -150,7 +151,7 @@ impl Redis {
 
     /// What ends the following of one connection. What refuses the follower's writes is given up for issuance too.
     fn unfollowable(&self, err: &RedisError) -> RevocationError {
-        let meaning = meaning(err);
+        let meaning = meaning(err, HEARTBEAT + self.link.waits.response);
         let refuses =
             matches!(err.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly) | ErrorKind::Extension);
         if refuses && let Ok(session) = self.link.session() {
