@@ -18,6 +18,6 @@ USER 65532:65532
 VOLUME ["/data"]
 EXPOSE 8700 8701
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
-    CMD ["/usr/local/bin/hallpass", "ready", "--url", "http://127.0.0.1:8700"]
+    CMD ["/usr/local/bin/hallpass", "ready", "--config", "/etc/hallpass/hallpass.toml"]
 ENTRYPOINT ["/usr/local/bin/hallpass"]
 CMD ["serve", "--config", "/etc/hallpass/hallpass.toml"]

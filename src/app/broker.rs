@@ -74,7 +74,8 @@ pub(super) fn authenticator(
         token_endpoint: format!("{issuer}{}", public::TOKEN_PATH),
         issuer_alone: config.strict_assertion_audience,
     };
-    Ok(Authenticator::new(config.issuers.clone(), &config.trust_domains, us, clock.clone())?)
+    let (issuers, domains) = (config.issuers.clone(), &config.trust_domains);
+    Ok(Authenticator::asking_by(&config.way, issuers, domains, us, clock.clone())?)
 }
 
 /// What a broker decides by, and what a change of the configuration replaces.

@@ -23,6 +23,7 @@ pub(super) fn follow(
 pub(super) fn tend(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         while !stopped_within(INTERVAL, &mut stopping).await {
+            broker.probe_issuers();
             broker.tend().await;
         }
     })

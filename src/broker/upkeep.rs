@@ -32,6 +32,11 @@ enum RotationError {
 }
 
 impl Broker {
+    /// Asks the issuers and trust domains that are due, and waits for none.
+    pub fn probe_issuers(&self) {
+        self.authenticator().probe();
+    }
+
     /// Puts a changed registry in force, or keeps the last good one and tells why. The event is durable
     /// before the new revision decides anything; while it cannot be, the change is given back.
     pub async fn registry_changed(&self, change: NewRegistry) -> Result<(), NewRegistry> {

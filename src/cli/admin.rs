@@ -56,6 +56,6 @@ impl OperatorKey {
                 "run it where `hallpass serve` runs, or name your key with --key-file or HALLPASS_OPERATOR_KEY_FILE",
             )
         })?;
-        Client::new(url.clone(), Listener::Admin)?.with_bearer(&key)
+        Client::over(url.clone(), Listener::Admin, host.way()?)?.with_bearer(&key)
     }
 }

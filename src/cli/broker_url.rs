@@ -24,6 +24,12 @@ impl BrokerUrl {
         self.0.host() == other.0.host()
     }
 
+    /// Whether plain http may be spoken to it.
+    pub fn is_this_machine(&self) -> bool {
+        let mut plain = self.0.clone();
+        plain.set_scheme("http").is_ok() && is_secure(&plain)
+    }
+
     pub fn is_origin_of(&self, url: &Url) -> bool {
         self.0.origin() == url.origin()
     }

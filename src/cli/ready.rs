@@ -1,20 +1,26 @@
 //! `hallpass ready`: the health check of containers and start-up scripts.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::cli::admin::{ADMIN_URL, KEY_FILE, OperatorKey};
 use crate::cli::broker_url::BrokerUrl;
+use crate::cli::check::environment;
 use crate::cli::client::{Client, wait};
 use crate::cli::listener::Listener;
 use crate::cli::show::json_line;
 use crate::cli::token::BrokerArgs;
 use crate::cli::{Failure, Host, Outcome};
+use crate::config;
 
 #[derive(Debug, clap::Args)]
 pub struct ReadyArgs {
     /// Print each part of the broker that is not well; without an operator key one word
     #[arg(short, long)]
     verbose: bool,
+    /// Ask the broker that serves this configuration on this machine, wherever it listens; over TLS it is known by its certificate file
+    #[arg(long, value_name = "FILE", conflicts_with = "verbose")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     broker: BrokerArgs,
     /// The broker's admin listener, which -v asks with an operator key
@@ -28,7 +34,10 @@ pub struct ReadyArgs {
 /// # Errors
 /// Failed when `/readyz` answers anything but 200, or nothing.
 pub fn run(args: &ReadyArgs, host: &mut Host<'_>) -> Outcome {
-    let client = Client::new(args.broker.url.clone(), Listener::Public)?;
+    let client = match &args.config {
+        Some(file) => served_by(file)?,
+        None => Client::over(args.broker.url.clone(), Listener::Public, host.way()?)?,
+    };
     let answer = wait(client.get("/readyz", &[]))?;
     let body = json_line(answer.text()?.trim(), true).into_owned();
     let mut has_details = false;
@@ -40,11 +49,38 @@ pub fn run(args: &ReadyArgs, host: &mut Host<'_>) -> Outcome {
     match answer.status {
         200 => Ok(()),
         status => {
-            let failure = Failure::failed(format!("{} is not ready: it answers {status}", args.broker.url));
+            let failure = Failure::failed(format!("{} is not ready: it answers {status}", client.base()));
             let remedy = "to see what is not, say -v where `hallpass serve` runs, or with --key-file or HALLPASS_OPERATOR_KEY_FILE";
             Err(if has_details { failure } else { failure.remedy(remedy) })
         }
     }
+}
+
+/// A client of the public listener that the configuration in `file` tells of, on this machine. The certificate of a
+/// broker is for its public name, and this machine's system need not trust who signed it: so the broker is known by the
+/// very certificate that it serves with.
+fn served_by(file: &Path) -> Outcome<Client> {
+    let (listen, cert_file) = config::public_listener(file, environment()).ok_or_else(|| {
+        Failure::failed(format!("{} does not tell where the broker listens", file.display()))
+            .remedy("see what is wrong with it: hallpass check-config")
+    })?;
+    let host = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let address = SocketAddr::from((host, listen.port()));
+    let Some(cert_file) = cert_file else {
+        let url = format!("http://{address}").parse();
+        let url = url.map_err(|why| {
+            Failure::failed(format!("{address}: {why}")).remedy("name the broker's address with --url")
+        })?;
+        return Client::new(url, Listener::Public);
+    };
+    let unusable = |why: String| Failure::failed(format!("{}: {why}", cert_file.display()));
+    let pem = std::fs::read(&cert_file).map_err(|error| unusable(error.to_string()))?;
+    let url = format!("https://{address}").parse().map_err(|why: &str| unusable(why.to_owned()))?;
+    Client::of_exactly(url, Listener::Public, &pem).map_err(|error| unusable(error.to_string()))
 }
 
 /// What the admin listener says, if there is an operator key to ask it with.

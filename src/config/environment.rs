@@ -23,13 +23,33 @@ pub const COMMAND_LINE_VARIABLES: &[&str] = &[
 ];
 
 /// Whether a variable may override a key.
-pub(super) fn is_ours(name: &str) -> bool {
+fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX) && !COMMAND_LINE_VARIABLES.contains(&name)
 }
 
-/// The variables that mean to override a key.
-pub(super) fn ours(environment: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    environment.into_iter().filter(|(name, _)| is_ours(name)).collect()
+/// Whether a variable tells of proxies, as other programs read them.
+fn is_of_proxy(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with("_proxy") && !name.starts_with(PREFIX)
+}
+
+/// Whether a variable may matter to a configuration.
+pub(super) fn matters(name: &str) -> bool {
+    is_ours(name) || is_of_proxy(name)
+}
+
+/// The variables that mean to override a key, and those that tell of proxies.
+pub(super) fn read(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> (BTreeMap<String, String>, Vec<(String, String)>) {
+    let (mut ours, mut proxies) = (BTreeMap::new(), Vec::new());
+    for (name, value) in environment {
+        if is_of_proxy(&name) {
+            proxies.push((name, value));
+        } else if is_ours(&name) {
+            ours.insert(name, value);
+        }
+    }
+    (ours, proxies)
 }
 
 /// Tells of every variable that is set and that nothing reads: a typo must not weaken a limit in silence. One that is no

@@ -10,6 +10,7 @@ mod environment;
 mod files;
 mod issuer;
 mod limits;
+mod outbound;
 mod proxies;
 mod restart;
 mod server;
@@ -25,6 +26,7 @@ mod weak;
 use std::collections::BTreeMap;
 #[cfg(test)]
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -37,6 +39,7 @@ use crate::domain::id::{BrokerName, IssuerName};
 use crate::domain::platform::Platform;
 use crate::http::settings::{AdminSettings, PublicLimits, ResourceServer, ServerSettings};
 use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
+use crate::outbound::Way;
 use crate::registry::{Registry, Rules};
 use crate::revocation::settings::RevocationSettings;
 use crate::store::settings::StoreSettings;
@@ -70,6 +73,8 @@ pub struct Config {
     pub broker_name: BrokerName,
     /// How much is logged.
     pub log: LogFilter,
+    /// Which way issuers are asked.
+    pub way: Way,
 }
 
 /// Where the key that seals the signing keys comes from.
@@ -154,6 +159,20 @@ pub fn check(
     }
 }
 
+/// Where the public listener of this configuration is, and the certificate file that it serves TLS with; `None` where
+/// that cannot be read. Other parts of the configuration may be wrong. Blocks.
+pub fn public_listener(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Option<(SocketAddr, Option<PathBuf>)> {
+    let mistakes = Mistakes::default();
+    let text = read_text(path, &mistakes)?;
+    let (variables, _) = environment::read(environment);
+    let document = Document::parse(path, &text, &mistakes).with_environment(variables);
+    let server = server::read(&document.root(&mistakes), &mistakes).server?;
+    Some((server.listen, server.tls.map(|tls| tls.cert_file)))
+}
+
 /// What could be read.
 struct Draft {
     /// None where a part is missing or wrong.
@@ -175,13 +194,14 @@ impl Draft {
         let text = read_text(path, mistakes);
         let environment: Vec<(String, String)> = environment.into_iter().collect();
         let source = Source::new(path, &environment, text.as_deref());
-        let variables = environment::ours(environment);
+        let (variables, proxies) = environment::read(environment);
         let document = Document::parse(path, text.as_deref().unwrap_or_default(), mistakes)
             .with_environment(variables.clone());
         let whole = text.is_some() && document.is_whole();
         // What is missing from half a file may just be in the other half.
         let unreliable = Mistakes::default();
-        let mut draft = Self { source, ..Self::of(&document, if whole { mistakes } else { &unreliable }) };
+        let draft = Self::of(&document, &proxies, if whole { mistakes } else { &unreliable });
+        let mut draft = Self { source, ..draft };
         if !whole {
             draft.rules.issuers = None;
             draft.rules.trust_domains = None;
@@ -199,7 +219,8 @@ impl Draft {
         draft
     }
 
-    fn of(document: &Document<'_>, mistakes: &Mistakes) -> Self {
+    /// `proxies` are the variables that tell of proxies.
+    fn of(document: &Document<'_>, proxies: &[(String, String)], mistakes: &Mistakes) -> Self {
         let root = document.root(mistakes);
         let listeners = server::read(&root, mistakes);
         let (store, key_encryption_key) = storage::store(&root, mistakes);
@@ -207,6 +228,7 @@ impl Draft {
         let guardrails = limits::guardrails(&root, mistakes);
         let token = token::read(&root, guardrails.max_ttl, mistakes);
         let (limits, public_limits) = limits::limits(&root, mistakes);
+        let way = outbound::read(&root, proxies, mistakes);
         let issuers = issuer::read(&root, mistakes);
         let trust_domains = trust_domain::read(&root, &issuers.settings, mistakes);
         let registry_path = registry_path(&root, mistakes);
@@ -236,6 +258,7 @@ impl Draft {
                 trust_domains: trust_domains.settings,
                 broker_name: listeners.broker_name?,
                 log: listeners.log?,
+                way: way?,
             })
         })();
         Self {

@@ -29,6 +29,7 @@ impl Config {
             issuers: _,
             trust_domains: _,
             log: _,
+            way: _,
         } = self;
         let AdminSettings { listen: admin_listen, tls: admin_tls, operators: _, local_key_file: _ } = admin;
         let RevocationSettings { backend, max_staleness } = revocation;

@@ -27,7 +27,7 @@ impl std::fmt::Debug for Source {
 
 impl Source {
     pub(super) fn new(path: &Path, variables: &[(String, String)], text: Option<&str>) -> Self {
-        let ours = variables.iter().filter(|(name, _)| environment::is_ours(name));
+        let ours = variables.iter().filter(|(name, _)| environment::matters(name));
         Self {
             path: path.to_path_buf(),
             variables: ours.map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect(),

@@ -8,7 +8,8 @@ use crate::config::files;
 use crate::config::issuer::{DAY, DEFAULT_STALE_KEYS, secure_url};
 use crate::document::{Field, Located, Mistakes, Table};
 use crate::domain::id::IssuerName;
-use crate::identity::settings::{BundleSource, IssuerSettings, TrustDomainSettings};
+use crate::domain::spiffe::SpiffeId;
+use crate::identity::settings::{BundleSource, IssuerSettings, SpiffeEndpoint, TrustDomainSettings};
 
 pub(super) struct TrustDomains {
     pub(super) settings: Vec<TrustDomainSettings>,
@@ -42,10 +43,11 @@ fn trust_domain(
     let ca_file = files::readable(ca_file, mistakes);
     let stale_keys = table.key("stale_keys", "\"1h\"");
     let stale_keys = stale_keys.or(DEFAULT_STALE_KEYS, |field| field.duration(Duration::ZERO..=DAY));
-    let bundle = bundle(table, mistakes);
+    let bundle = bundle(table, name.as_ref(), mistakes);
     let local = match &bundle {
         Some(BundleSource::File(_)) => Some("bundle_file"),
         Some(BundleSource::WorkloadApi(_)) => Some("workload_api"),
+        Some(BundleSource::Endpoint(_)) => Some("endpoint_spiffe_id"),
         Some(BundleSource::Url(_)) | None => None,
     };
     if let (Some(source), Some(place)) = (local, ca_place) {
@@ -81,7 +83,13 @@ fn note(
 }
 
 /// One of the three sources, which exclude each other.
-fn bundle(table: &Table<'_>, mistakes: &Mistakes) -> Option<BundleSource> {
+fn bundle(
+    table: &Table<'_>,
+    name: Option<&Located<IssuerName>>,
+    mistakes: &Mistakes,
+) -> Option<BundleSource> {
+    let id = table.key("endpoint_spiffe_id", "\"spiffe://acme.internal/spire/server\"");
+    let bootstrap = table.key("bootstrap_bundle_file", "\"/etc/hallpass/acme-bundle.json\"");
     let file = table.key("bundle_file", "\"/run/spire/bundle.json\"");
     let url = table.key("bundle_url", "\"https://spire.acme.internal:8443\"");
     let api = table.key("workload_api", "\"unix:///run/spire/sockets/agent.sock\"");
@@ -99,6 +107,14 @@ fn bundle(table: &Table<'_>, mistakes: &Mistakes) -> Option<BundleSource> {
             return None;
         }
     }
+    if id.is_present() || bootstrap.is_present() {
+        if !url.is_present() {
+            let place = if id.is_present() { id.place() } else { bootstrap.place() };
+            mistakes.add(place, "has no meaning without bundle_url", "write bundle_url, or take it out");
+            return None;
+        }
+        return spiffe_endpoint(url, id.required(), bootstrap.required(), name, mistakes);
+    }
     if file.is_present() {
         files::readable(file, mistakes).map(|file| BundleSource::File(file.value))
     } else if url.is_present() {
@@ -106,6 +122,33 @@ fn bundle(table: &Table<'_>, mistakes: &Mistakes) -> Option<BundleSource> {
     } else {
         endpoint(api, mistakes).map(BundleSource::WorkloadApi)
     }
+}
+
+/// An endpoint that is known by its SVID: one of the trust domain itself.
+fn spiffe_endpoint(
+    url: Field<'_>,
+    id: Field<'_>,
+    bootstrap: Field<'_>,
+    name: Option<&Located<IssuerName>>,
+    mistakes: &Mistakes,
+) -> Option<BundleSource> {
+    let place = url.place().clone();
+    let url = secure_url(url, mistakes);
+    let id = id.parse::<SpiffeId>();
+    let bootstrap = files::readable(bootstrap, mistakes);
+    let ((_, url), id, bootstrap, name) = (url?, id?, bootstrap?, name?);
+    if url.scheme() != "https" {
+        mistakes.add(&place, "must be https, as endpoint_spiffe_id is shown in TLS", "write https://…");
+        return None;
+    }
+    if id.value.trust_domain() != name.value.as_str() || id.value.path().is_empty() {
+        let remedy =
+            format!("write the ID of its SPIRE server, such as spiffe://{}/spire/server", name.value);
+        mistakes.add(&id.place, "is not a workload of this trust domain", remedy);
+        return None;
+    }
+    let (id, bootstrap) = (id.value, bootstrap.value);
+    Some(BundleSource::Endpoint(SpiffeEndpoint { url, id, bootstrap }))
 }
 
 /// The socket need not be there yet: a SPIRE agent may start after the broker.

@@ -4,24 +4,33 @@
 //! Nothing in a token chooses one. Little time, few bytes; `outbound` promises the rest.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::TrustAnchor;
 use serde::Deserialize;
 use url::{Origin, Url};
 use zeroize::Zeroizing;
 
 use crate::domain::id::IssuerName;
 use crate::domain::secure::is_secure;
+use crate::domain::spiffe::SpiffeId;
 use crate::files::{self, Unreadable};
 use crate::identity::error::AuthenticatorError;
 use crate::identity::jwks::BadJwks;
-use crate::identity::settings::{BundleSource, IssuerSettings, KeySource, TrustDomainSettings};
+use crate::identity::settings::{
+    BundleSource, IssuerSettings, KeySource, SpiffeEndpoint, TrustDomainSettings,
+};
 use crate::identity::workload_api::{self, WorkloadApiError};
 use crate::outbound::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use crate::outbound::{self, Client, Limits, Method, Request, Roots};
+use crate::outbound::{self, Client, Limits, Method, Request, Roots, Way};
 
 /// For discovery and the set together.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Before what failed with a status of 500 or more is asked once more.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// The greatest document that is read, bytes.
 const MAX_DOCUMENT: usize = 512 * 1024;
@@ -93,6 +102,12 @@ pub(super) enum Source {
         url: Url,
         issuer: String,
     },
+    /// A bundle endpoint that is known by its SVID.
+    Endpoint {
+        endpoint: SpiffeEndpoint,
+        way: Way,
+        verifier: MakeVerifier,
+    },
     /// The bundle that the SPIFFE Workload API of this machine has of a trust domain.
     WorkloadApi {
         endpoint: spiffe::transport::Endpoint,
@@ -100,7 +115,26 @@ pub(super) enum Source {
     },
 }
 
+/// Makes what believes the workload of this id alone, if one of the anchors vouches for it.
+pub(super) type MakeVerifier = fn(SpiffeId, Vec<TrustAnchor<'static>>) -> Arc<dyn ServerCertVerifier>;
+
 impl Source {
+    /// The file that is read at the start, so that a mistake in it is told then.
+    pub(super) fn file_at_start(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            _ => self.bootstrap(),
+        }
+    }
+
+    /// The file of a bundle that vouches for the endpoint.
+    pub(super) fn bootstrap(&self) -> Option<&Path> {
+        match self {
+            Self::Endpoint { endpoint, .. } => Some(&endpoint.bootstrap),
+            _ => None,
+        }
+    }
+
     /// Whether asking costs next to nothing, so that it is asked all the time.
     pub(super) fn is_local(&self) -> bool {
         matches!(self, Self::File(_) | Self::WorkloadApi { .. })
@@ -129,7 +163,7 @@ struct DiscoveryDocument {
 
 impl Source {
     /// Reads the certificates of `ca_file`; contacts nobody.
-    pub(super) fn new(settings: &IssuerSettings) -> Result<Self, AuthenticatorError> {
+    pub(super) fn new(settings: &IssuerSettings, way: &Way) -> Result<Self, AuthenticatorError> {
         let url = match &settings.keys {
             KeySource::File(path) => return Ok(Self::File(path.clone())),
             KeySource::Url(url) => url.clone(),
@@ -138,7 +172,7 @@ impl Source {
         if !is_secure(&url) {
             return Err(insecure(settings));
         }
-        let client = client(&settings.name, settings.ca_file.as_deref(), &url)?;
+        let client = client(&settings.name, settings.ca_file.as_deref(), &url, way)?;
         let bearer = settings.jwks_bearer_file.clone().map(|file| Bearer { file, origin: url.origin() });
         let web = Web { client, bearer };
         Ok(match settings.keys {
@@ -147,34 +181,45 @@ impl Source {
         })
     }
 
-    /// Where a trust domain's bundle is, in the profile `https_web` (SPIFFE Federation §5.2.1). Reads the
-    /// certificates of `ca_file`; contacts nobody.
-    pub(super) fn of_bundle(settings: &TrustDomainSettings) -> Result<Self, AuthenticatorError> {
+    /// Where a trust domain's bundle is: for an endpoint in the profile `https_web` (SPIFFE Federation §5.2.1) or, by
+    /// `verifier`, `https_spiffe`. Reads the certificates of `ca_file`; contacts nobody.
+    pub(super) fn of_bundle(
+        settings: &TrustDomainSettings,
+        way: &Way,
+        verifier: MakeVerifier,
+    ) -> Result<Self, AuthenticatorError> {
         let name = &settings.name;
         match &settings.bundle {
             BundleSource::File(path) => Ok(Self::File(path.clone())),
             BundleSource::WorkloadApi(endpoint) => {
                 Ok(Self::WorkloadApi { endpoint: endpoint.clone(), domain: name.clone() })
             }
+            BundleSource::Endpoint(endpoint) => {
+                Ok(Self::Endpoint { endpoint: endpoint.clone(), way: way.clone(), verifier })
+            }
             BundleSource::Url(url) if !is_secure(url) => {
                 Err(AuthenticatorError::InsecureUrl { issuer: name.clone() })
             }
             BundleSource::Url(url) => {
-                let client = client(name, settings.ca_file.as_deref(), url)?;
+                let client = client(name, settings.ca_file.as_deref(), url, way)?;
                 Ok(Self::Url { web: Web { client, bearer: None }, url: url.clone() })
             }
         }
     }
 
-    /// The bytes of the set.
-    pub(super) async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
+    /// The bytes of the set. `anchors` vouch for a bundle endpoint's SVID.
+    pub(super) async fn fetch(
+        &self,
+        anchors: impl FnOnce() -> Vec<TrustAnchor<'static>>,
+    ) -> Result<Vec<u8>, FetchError> {
         let read = async {
             match self {
-                Self::File(path) => match read(path, MAX_DOCUMENT).await {
-                    Ok(mut document) => Ok(std::mem::take(&mut *document)),
-                    Err(Unreadable::TooLarge(_)) => Err(FetchError::TooLarge),
-                    Err(error) => Err(FetchError::File(error)),
-                },
+                Self::File(path) => read_document(path).await,
+                Self::Endpoint { endpoint, way, verifier } => {
+                    let roots = Roots::By(verifier(endpoint.id.clone(), anchors()));
+                    let client = Client::by(LIMITS, roots, None, way.clone())?;
+                    Web { client, bearer: None }.get(&endpoint.url).await
+                }
                 Self::Url { web, url } => web.get(url).await,
                 Self::WorkloadApi { endpoint, domain } => Ok(workload_api::bundle(endpoint, domain).await?),
                 Self::Discovery { web, url, issuer } => {
@@ -203,7 +248,18 @@ async fn discover(web: &Web, url: &Url, issuer: &str) -> Result<Url, FetchError>
 }
 
 impl Web {
+    /// Asks once more where the server, or a proxy before it, says that the fault is its own.
     async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        match self.get_once(url).await {
+            Err(FetchError::Status(500..=599)) => {
+                tokio::time::sleep(AGAIN).await;
+                self.get_once(url).await
+            }
+            got => got,
+        }
+    }
+
+    async fn get_once(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
         let mut request = Request::new(Method::GET, url.clone());
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let bearer = self.bearer.as_ref();
@@ -243,6 +299,15 @@ impl Bearer {
     }
 }
 
+/// A document in a file.
+pub(super) async fn read_document(path: &Path) -> Result<Vec<u8>, FetchError> {
+    match read(path, MAX_DOCUMENT).await {
+        Ok(mut document) => Ok(std::mem::take(&mut *document)),
+        Err(Unreadable::TooLarge(_)) => Err(FetchError::TooLarge),
+        Err(error) => Err(FetchError::File(error)),
+    }
+}
+
 /// A file that an issuer's settings name; what stands in it may be a secret.
 async fn read(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     let path = path.to_owned();
@@ -259,14 +324,23 @@ fn insecure(settings: &IssuerSettings) -> AuthenticatorError {
 }
 
 /// A client for this issuer alone, so that one's `ca_file` vouches for no other.
-fn client(issuer: &IssuerName, ca_file: Option<&Path>, url: &Url) -> Result<Client, AuthenticatorError> {
+fn client(
+    issuer: &IssuerName,
+    ca_file: Option<&Path>,
+    url: &Url,
+    way: &Way,
+) -> Result<Client, AuthenticatorError> {
     let roots = match ca_file {
         _ if url.scheme() != "https" => Roots::Nobody,
         None => Roots::System,
         Some(path) => roots(issuer, path)?,
     };
-    Client::new(LIMITS, roots, None)
-        .map_err(|error| AuthenticatorError::Client { issuer: issuer.clone(), problem: error.to_string() })
+    let problem = |problem: String| AuthenticatorError::Client { issuer: issuer.clone(), problem };
+    let client = Client::by(LIMITS, roots, None, way.clone()).map_err(|error| problem(error.to_string()))?;
+    match client.trusts_nobody() {
+        Some(why) => Err(problem(why.to_owned())),
+        None => Ok(client),
+    }
 }
 
 fn roots(issuer: &IssuerName, path: &Path) -> Result<Roots, AuthenticatorError> {

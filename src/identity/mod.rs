@@ -40,6 +40,7 @@ use crate::domain::key::PublicKey;
 use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
 use crate::identity::settings::{IssuerSettings, OurNames, TrustDomainSettings};
+use crate::outbound::Way;
 
 pub use assertion::{SingleUse, UnverifiedAssertion};
 pub use dpop::{Dpop, Nonces};
@@ -64,6 +65,20 @@ impl Authenticator {
         us: OurNames,
         clock: Clock,
     ) -> Result<Self, AuthenticatorError> {
+        Self::asking_by(&Way::default(), issuers, trust_domains, us, clock)
+    }
+
+    /// The same, which asks issuers and trust domains by a proxy where `way` says so.
+    ///
+    /// # Errors
+    /// As [`Authenticator::new`].
+    pub fn asking_by(
+        way: &Way,
+        issuers: Vec<IssuerSettings>,
+        trust_domains: &[TrustDomainSettings],
+        us: OurNames,
+        clock: Clock,
+    ) -> Result<Self, AuthenticatorError> {
         let name = |name: &IssuerName| AuthenticatorError::SharedName { issuer: name.clone() };
         let mut names: BTreeSet<&IssuerName> = issuers.iter().map(|issuer| &issuer.name).collect();
         if let Some(twice) = trust_domains.iter().find(|domain| !names.insert(&domain.name)) {
@@ -72,8 +87,8 @@ impl Authenticator {
         if names.contains(&IssuerName::key()) {
             return Err(AuthenticatorError::ReservedName);
         }
-        let trust_domains = spiffe::TrustDomains::new(trust_domains, clock.clone())?;
-        let issuers = oidc::Issuers::new(issuers, clock.clone())?;
+        let trust_domains = spiffe::TrustDomains::new(trust_domains, way, clock.clone())?;
+        let issuers = oidc::Issuers::new(issuers, way, clock.clone())?;
         Ok(Self { issuers, trust_domains, us, clock })
     }
 
@@ -122,6 +137,13 @@ impl Authenticator {
         most_keys: usize,
     ) -> Result<(VerifiedIdentity, SingleUse), ProofError> {
         assertion.verify(keys, most_keys, &self.us, self.clock.now())
+    }
+
+    /// Asks, beside the calls, each issuer and trust domain that is due: who is dead is known before a proof comes, and
+    /// who is back likewise. Waits for nobody.
+    pub fn probe(&self) {
+        self.issuers.probe();
+        self.trust_domains.probe();
     }
 
     /// How each issuer's keys and each trust domain's bundle stand.

@@ -17,6 +17,7 @@ use crate::identity::jwks::{Found, KeySet, VerificationKey};
 use crate::identity::jws::{MAX_TOKEN, Unverified};
 use crate::identity::keys::{IssuerKeys, IssuerStatus, Newer, Snapshot};
 use crate::identity::settings::IssuerSettings;
+use crate::outbound::Way;
 
 /// What verified proofs may take of memory, bytes; about 10,000 of GitHub's.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -59,11 +60,15 @@ impl Weighter<Digest, Arc<VerifiedProof>> for ByBytes {
 }
 
 impl Issuers {
-    pub(super) fn new(settings: Vec<IssuerSettings>, clock: Clock) -> Result<Self, AuthenticatorError> {
+    pub(super) fn new(
+        settings: Vec<IssuerSettings>,
+        way: &Way,
+        clock: Clock,
+    ) -> Result<Self, AuthenticatorError> {
         let mut issuers: Vec<Issuer> = Vec::with_capacity(settings.len());
         for settings in settings {
             refuse_confusion(&settings, &issuers)?;
-            let source = Source::new(&settings)?;
+            let source = Source::new(&settings, way)?;
             let keys = IssuerKeys::new(&settings.name, source, settings.stale_keys, clock.clone())?;
             issuers.push(Issuer { settings, keys });
         }
@@ -78,6 +83,10 @@ impl Issuers {
                 issuer.keys.go_on_from(&other.keys);
             }
         }
+    }
+
+    pub(super) fn probe(&self) {
+        self.issuers.iter().for_each(|issuer| issuer.keys.probe());
     }
 
     pub(super) fn status(&self) -> Vec<IssuerStatus> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::domain::id::IssuerName;
 use crate::domain::permission::Origin;
 use crate::domain::platform::Platform;
+use crate::domain::spiffe::SpiffeId;
 
 /// What a proof that is made for this broker may call it in `aud`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,8 +86,20 @@ pub enum BundleSource {
     File(PathBuf),
     /// A bundle endpoint, in the profile `https_web`.
     Url(url::Url),
+    /// A bundle endpoint, in the profile `https_spiffe`.
+    Endpoint(SpiffeEndpoint),
     /// The SPIFFE Workload API of this machine: `unix:///run/spire/sockets/agent.sock`.
     WorkloadApi(spiffe::transport::Endpoint),
+}
+
+/// A bundle endpoint that is known by its own SVID (SPIFFE Federation §5.2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpiffeEndpoint {
+    pub url: url::Url,
+    /// Of the trust domain whose bundle it has.
+    pub id: SpiffeId,
+    /// A bundle of that trust domain, which vouches for the endpoint until a newer one is had.
+    pub bootstrap: PathBuf,
 }
 
 /// A signature algorithm of a proof (RFC 7518 §3.1, RFC 8037 §3.1). Symmetric ones and `none` do not exist.

@@ -9,8 +9,11 @@ use reqwest::{Identity, Request};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Error, Roots};
+use super::{Error, Roots, Way, roots};
 use crate::domain::secure::is_secure;
+
+/// How the error begins that a client without roots is built with.
+const NO_ROOTS: &str = "No CA certificates were loaded";
 
 /// What a client waits for and takes at most.
 #[derive(Debug, Clone, Copy)]
@@ -30,20 +33,55 @@ pub struct Limits {
 pub struct Client {
     http: reqwest::Client,
     limits: Limits,
+    way: Way,
+    /// Why https cannot be spoken: the system trusts nobody.
+    trusts_nobody: Option<String>,
 }
 
 impl Client {
-    /// Contacts nobody. Shows `identity` to servers that ask for a client certificate. But for
-    /// [`Roots::Nobody`], rustls's default provider must be installed.
+    /// Contacts nobody, and later each host itself. Shows `identity` to servers that ask for a client certificate. But
+    /// for [`Roots::Nobody`], rustls's default provider must be installed.
     ///
     /// # Errors
     /// [`Error::SetUp`] where TLS cannot be set up, as with a key that is of another certificate.
-    #[expect(clippy::disallowed_methods, reason = "this is the one client that they are disallowed for")]
     pub fn new(limits: Limits, roots: Roots, identity: Option<Identity>) -> Result<Self, Error> {
+        Self::by(limits, roots, identity, Way::default())
+    }
+
+    /// The same, by a proxy where `way` says so.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn by(limits: Limits, roots: Roots, identity: Option<Identity>, way: Way) -> Result<Self, Error> {
+        let is_of_system = matches!(roots, Roots::System) && identity.is_none();
+        let build = |roots: Roots, identity: Option<Identity>| {
+            let builder = Self::builder(limits, identity);
+            let builder = way.apply(roots.apply(builder)?)?;
+            builder.build().map_err(|error| Error::of_set_up(&error))
+        };
+        let (http, trusts_nobody) = match build(roots, identity) {
+            // Without roots only what needs none can be asked.
+            Err(Error::SetUp(cause)) if is_of_system && cause.contains(NO_ROOTS) => {
+                (build(Roots::Nobody, None)?, Some(roots::why_none()))
+            }
+            Err(Error::SetUp(cause)) if cause.contains(NO_ROOTS) => {
+                return Err(Error::TrustsNobody(roots::why_none()));
+            }
+            built => (built?, None),
+        };
+        Ok(Self { http, limits, way, trusts_nobody })
+    }
+
+    /// Why no https address can be asked, where that is so.
+    pub fn trusts_nobody(&self) -> Option<&str> {
+        self.trusts_nobody.as_deref()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one client that they are disallowed for")]
+    fn builder(limits: Limits, identity: Option<Identity>) -> reqwest::ClientBuilder {
         let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
             .referer(false)
-            .no_proxy()
             .connect_timeout(limits.connect)
             .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")));
         if let Some(total) = limits.total {
@@ -52,12 +90,10 @@ impl Client {
         if !limits.keep_alive {
             builder = builder.pool_max_idle_per_host(0);
         }
-        builder = roots.apply(builder)?;
-        if let Some(identity) = identity {
-            builder = builder.identity(identity);
+        match identity {
+            Some(identity) => builder.identity(identity),
+            None => builder,
         }
-        let http = builder.build().map_err(|error| Error::of_set_up(&error))?;
-        Ok(Self { http, limits })
     }
 
     /// Sends `request` and waits for the head of its answer, whatever its status.
@@ -68,8 +104,12 @@ impl Client {
         if !is_secure(request.url()) {
             return Err(Error::Insecure);
         }
+        if let Some(why) = self.trusts_nobody.as_ref().filter(|_| request.url().scheme() == "https") {
+            return Err(Error::TrustsNobody(why.clone()));
+        }
+        let proxy = self.way.name_for(request.url());
         let sent = self.http.execute(request).await;
-        let response = sent.map_err(|error| Error::of_request(&error))?;
+        let response = sent.map_err(|error| Error::of_request(&error, proxy.as_deref()))?;
         Ok(Response { response, most: self.limits.body })
     }
 }
@@ -100,7 +140,7 @@ impl Response {
     /// # Errors
     /// When the answer breaks off.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
-        self.response.chunk().await.map_err(|error| Error::of_request(&error))
+        self.response.chunk().await.map_err(|error| Error::of_request(&error, None))
     }
 
     /// The whole body. It may hold a token, so it is wiped when it is dropped.

@@ -1,5 +1,7 @@
 //! Why there is no answer.
 
+use rustls::InvalidMessage;
+
 use crate::domain::pem::PemError;
 
 type Cause<'a> = &'a (dyn std::error::Error + 'static);
@@ -13,6 +15,15 @@ pub enum Error {
     /// Nothing was sent. `tls` says that somebody is there, and whom TLS does not believe.
     #[error("{cause}")]
     Unreachable { cause: String, tls: bool },
+    /// What was asked over https does not speak TLS. Nothing was sent but the greeting.
+    #[error("{0}: it does not speak TLS on this port")]
+    NotTls(String),
+    /// What was asked over plain http does not speak it.
+    #[error("{0}: it does not speak plain http on this port")]
+    NotHttp(String),
+    /// Nothing was sent.
+    #[error("https cannot be spoken: {0}")]
+    TrustsNobody(String),
     /// Whether the request took effect is not known.
     #[error("{0}")]
     BrokenOff(String),
@@ -37,11 +48,18 @@ impl std::fmt::Display for Bytes {
 }
 
 impl Error {
-    /// Of a request that was sent, or was to be.
-    pub(super) fn of_request(error: &reqwest::Error) -> Self {
+    /// Of a request that was sent, or was to be; by this proxy, if by one.
+    pub(super) fn of_request(error: &reqwest::Error, proxy: Option<&str>) -> Self {
         let cause = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(error) };
+        let cause = match proxy {
+            Some(proxy) => format!("by the proxy {proxy}: {cause}"),
+            None => cause,
+        };
+        let https = error.url().is_some_and(|url| url.scheme() == "https");
         match error.is_connect() {
+            true if https && proxy.is_none() && chain(error).any(is_no_tls) => Self::NotTls(cause),
             true => Self::Unreachable { cause, tls: chain(error).any(is_tls) },
+            false if !https && chain(error).any(is_no_http) => Self::NotHttp(cause),
             false => Self::BrokenOff(cause),
         }
     }
@@ -57,6 +75,23 @@ fn chain(error: Cause<'_>) -> impl Iterator<Item = Cause<'_>> {
 
 fn root_cause(error: Cause<'_>) -> String {
     chain(error).last().unwrap_or(error).to_string()
+}
+
+/// Whether the other side answered the greeting of TLS with something else, or hung up at once.
+fn is_no_tls(cause: Cause<'_>) -> bool {
+    let Some(error) = cause.downcast_ref::<std::io::Error>() else {
+        return matches!(
+            cause.downcast_ref::<rustls::Error>(),
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))
+        );
+    };
+    let closed = error.kind() == std::io::ErrorKind::UnexpectedEof;
+    closed || error.get_ref().is_some_and(|hidden| is_no_tls(hidden))
+}
+
+/// Whether the answer is no HTTP, as an alert of TLS is none.
+fn is_no_http(cause: Cause<'_>) -> bool {
+    cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
 /// Whether it is TLS that failed, which hides within I/O errors that do not name it as their source.

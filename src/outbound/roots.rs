@@ -1,11 +1,15 @@
 //! Whose certificates a client believes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::Error;
+use super::pinned::Pinned;
 use crate::domain::pem::{self, PemError};
 
 /// Whom a client believes to be who they say.
@@ -19,6 +23,10 @@ pub enum Roots {
     /// Nobody: the client asks over plain http on this machine alone. It does not load the system's roots, which
     /// takes longer than the rest of a start.
     Nobody,
+    /// Whoever holds the private key of this certificate, and nobody else.
+    Exactly(CertificateDer<'static>),
+    /// Whoever this says.
+    By(Arc<dyn ServerCertVerifier>),
 }
 
 impl Roots {
@@ -32,9 +40,29 @@ impl Roots {
         roots.map(Self::And).map_err(|_| Error::NoCertificates(PemError::NoCertificate))
     }
 
+    /// Whoever holds the key of the first certificate of a PEM bundle.
+    ///
+    /// # Errors
+    /// When `pem` holds no certificate.
+    pub fn exactly(pem: &[u8]) -> Result<Self, Error> {
+        let mut read = pem::certificates(pem).map_err(Error::NoCertificates)?;
+        Ok(Self::Exactly(read.swap_remove(0)))
+    }
+
     pub(super) fn apply(self, builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
         let more = match self {
             Self::Nobody => return Ok(builder.tls_backend_preconfigured(no_roots()?)),
+            Self::Exactly(certificate) => {
+                let mut config = no_roots()?;
+                let verifier = Pinned::new(certificate, Arc::clone(config.crypto_provider()));
+                config.dangerous().set_certificate_verifier(verifier);
+                return Ok(builder.tls_backend_preconfigured(config));
+            }
+            Self::By(verifier) => {
+                let mut config = no_roots()?;
+                config.dangerous().set_certificate_verifier(verifier);
+                return Ok(builder.tls_backend_preconfigured(config));
+            }
             Self::System => Vec::new(),
             Self::And(more) => more,
         };
@@ -43,6 +71,20 @@ impl Roots {
         }
         Ok(builder.tls_certs_merge(more))
     }
+}
+
+/// Why the system has nobody whom it trusts, where that is so.
+pub(super) fn why_none() -> String {
+    let named = |name: &'static str| Some((name, PathBuf::from(std::env::var_os(name)?)));
+    let Some((name, path)) = named("SSL_CERT_FILE").or_else(|| named("SSL_CERT_DIR")) else {
+        return "this system has no bundle of root certificates: install ca-certificates, or name a PEM bundle with SSL_CERT_FILE"
+            .to_owned();
+    };
+    let problem = match std::fs::metadata(&path) {
+        Err(error) => error.to_string(),
+        Ok(_) => "it holds no certificate in PEM".to_owned(),
+    };
+    format!("{name} names {}, which cannot be used: {problem}", path.display())
 }
 
 fn no_roots() -> Result<ClientConfig, Error> {

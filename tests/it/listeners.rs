@@ -7,6 +7,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::broker::{Backend, TestApp};
+use crate::support::command::{HALLPASS, Ran, bare, ran};
+use crate::support::issuer::Mood;
 use crate::support::process::{Plan, Process, eventually, exchange};
 use crate::support::tls::{Authority, Files};
 
@@ -184,4 +187,105 @@ async fn an_address_of_another_host_is_told_so() {
     let (_, said) = crate::support::process::hallpass(&["serve", "--config"], &file);
     assert!(said.contains("192.0.2.1:8700") && said.contains("not an address of this host"), "{said}");
     assert!(!said.contains("another broker"), "{said}");
+}
+
+/// A command with these variables and no other.
+async fn command(args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = bare(HALLPASS);
+    command.args(args).envs(variables.iter().copied());
+    ran(command).await
+}
+
+#[tokio::test]
+async fn the_command_says_which_of_http_and_https_to_write() {
+    let plain = Process::start();
+    let files = Files::of(&Authority::new().pair("127.0.0.1"));
+    let secure = Process::with(Plan { more: files.section("server"), ..Plan::default() });
+    let https = plain.public.replace("http://", "https://");
+    let said = command(&["ready", "--url", &https], &[]).await;
+    assert!(said.code == Some(1) && said.err.contains("does not speak TLS"), "{said:?}");
+    assert!(said.err.contains("write http:// instead of https://"), "{said:?}");
+    let said =
+        command(&["token", "--url", &secure.public], &[("HALLPASS_IDENTITY_TOKEN", &secure.proof())]).await;
+    assert!(said.code != Some(0) && said.err.contains("write https:// instead of http://"), "{said:?}");
+    // Another server than hallpass closes, or sends an alert.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other = format!("http://{}", listener.local_addr().unwrap());
+    let alerting = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(b"\x15\x03\x01\0\x02\x02\x46").await;
+    });
+    let said = command(&["ready", "--url", &other], &[]).await;
+    assert!(said.err.contains("write https:// instead of http://"), "{said:?}");
+    alerting.await.unwrap();
+}
+
+#[tokio::test]
+async fn without_root_certificates_plain_http_works_and_https_names_what_is_missing() {
+    let broker = Process::start();
+    for file in ["/nonexistent/roots.pem", "/dev/null"] {
+        let variables = [("SSL_CERT_FILE", file)];
+        let said = command(&["ready", "--url", &broker.public], &variables).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let said = command(&["ready", "--url", "https://127.0.0.1:1"], &variables).await;
+        assert!(
+            said.code == Some(1) && said.err.contains(&format!("SSL_CERT_FILE names {file}")),
+            "{said:?}"
+        );
+    }
+    // A broker that has to ask https is not started.
+    let more = "[[issuer]]\nname = \"far\"\nurl = \"https://issuer.example\"\naudience = \"a\"\n".to_owned();
+    let broker = Process::prepare(Plan { more, ..Plan::default() });
+    let config = broker.file("hallpass.toml");
+    let said =
+        command(&["serve", "--config", config.to_str().unwrap()], &[("SSL_CERT_FILE", "/nonexistent")]).await;
+    assert!(said.code == Some(1) && said.err.contains("SSL_CERT_FILE names /nonexistent"), "{said:?}");
+}
+
+#[tokio::test]
+async fn ready_knows_the_broker_of_a_configuration_by_its_certificate() {
+    let files = Files::of(&Authority::new().pair("hallpass.example"));
+    for (more, secure) in [(files.section("server"), true), (String::new(), false)] {
+        let mut broker = Process::prepare(Plan { more, ..Plan::default() });
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (public, admin) = (free(), free());
+        broker.listen(public, admin);
+        let config = broker.file("hallpass.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replacen(&format!("127.0.0.1:{public}"), &format!("0.0.0.0:{public}"), 1))
+            .unwrap();
+        let args = ["ready", "--config", config.to_str().unwrap()];
+        let said = command(&args, &[]).await;
+        assert!(said.code == Some(1) && said.err.contains("cannot reach the broker"), "{said:?}");
+        broker.boot();
+        let said = command(&args, &[]).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        if secure {
+            // Somebody else's certificate, where the broker still serves with its own.
+            let own = fs::read(files.cert()).unwrap();
+            fs::write(files.cert(), Authority::new().pair("hallpass.example").certificate.pem()).unwrap();
+            assert_eq!(command(&args, &[]).await.code, Some(1));
+            fs::write(files.cert(), own).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn readiness_knows_of_a_dead_issuer_before_a_proof_comes() {
+    let app = TestApp::start(Backend::Memory).await;
+    app.issuer.behave(Mood::Broken);
+    app.hands.push(15 * 60);
+    let says = async |status: &str| {
+        let begun = Instant::now();
+        while app.admin_get("/readyz").await.json()["status"] != status {
+            assert!(begun.elapsed() < Duration::from_secs(10), "not {status}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    says("degraded").await;
+    app.issuer.behave(Mood::Honest);
+    app.hands.push(60);
+    says("ok").await;
+    app.finish().await;
 }

@@ -21,7 +21,7 @@ use crate::cli::{Failure, Outcome, link};
 use crate::outbound::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER,
 };
-use crate::outbound::{self, Error, Limits, Method, Request, Response, Roots};
+use crate::outbound::{self, Error, Limits, Method, Request, Response, Roots, Way};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,6 +48,7 @@ pub struct Client {
     http: outbound::Client,
     base: BrokerUrl,
     listener: Listener,
+    way: Way,
     bearer: Option<HeaderValue>,
 }
 
@@ -55,9 +56,26 @@ impl Client {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(base: BrokerUrl, listener: Listener) -> Outcome<Self> {
-        let built = outbound::Client::new(LIMITS, Roots::System, None);
+        Self::over(base, listener, Way::default())
+    }
+
+    /// The same, by a proxy where `way` says so.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn over(base: BrokerUrl, listener: Listener, way: Way) -> Outcome<Self> {
+        let built = outbound::Client::by(LIMITS, Roots::System, None, way.clone());
         let http = built.map_err(|error| Failure::failed(format!("cannot set up HTTP: {error}")))?;
-        Ok(Self { http, base, listener, bearer: None })
+        Ok(Self { http, base, listener, way, bearer: None })
+    }
+
+    /// A client of the broker that has the first certificate in `pem`, and of no other, by whatever name.
+    ///
+    /// # Errors
+    /// When there is none, or TLS cannot be set up.
+    pub fn of_exactly(base: BrokerUrl, listener: Listener, pem: &[u8]) -> Result<Self, Error> {
+        let http = outbound::Client::new(LIMITS, Roots::exactly(pem)?, None)?;
+        Ok(Self { http, base, listener, way: Way::default(), bearer: None })
     }
 
     /// The same, over connections of its own that show `certificate` to the broker.
@@ -70,12 +88,19 @@ impl Client {
             return Err(Failure::usage(unseen)
                 .remedy(format!("name the broker's https address with {}", self.listener.named_by())));
         }
-        let built = outbound::Client::new(LIMITS, Roots::System, Some(certificate.identity()?));
+        let identity = Some(certificate.identity()?);
+        let built = outbound::Client::by(LIMITS, Roots::System, identity, self.way.clone());
         let http = built.map_err(|error| {
             Failure::failed(format!("the X.509-SVID cannot be shown: {error}"))
                 .remedy("give the key that belongs to the first certificate of the chain; if both are just being renewed, ask again")
         })?;
-        Ok(Self { http, base: self.base.clone(), listener: self.listener, bearer: self.bearer.clone() })
+        Ok(Self {
+            http,
+            base: self.base.clone(),
+            listener: self.listener,
+            way: self.way.clone(),
+            bearer: self.bearer.clone(),
+        })
     }
 
     /// The same, with a credential in every request (RFC 6750 §2.1).
@@ -203,6 +228,16 @@ impl Client {
                     ))
                     .passing(Duration::ZERO)
             }
+            Error::NotTls(_) if self.base.is_this_machine() => {
+                Failure::failed(format!("cannot reach the broker at {at}: {error}"))
+                    .remedy(format!("write http:// instead of https://, with {}", self.listener.named_by()))
+            }
+            Error::NotTls(cause) => Failure::failed(format!("cannot reach the broker at {at}: {cause}"))
+                .remedy(
+                    "check the port; the broker has TLS with [server] tls, or behind a proxy that ends it",
+                ),
+            Error::NotHttp(cause) => Failure::failed(format!("no answer from the broker at {at}: {cause}"))
+                .remedy(format!("write https:// instead of http://, with {}", self.listener.named_by())),
             Error::BrokenOff(cause) => {
                 Failure::failed(format!("no whole answer from the broker at {at}: {cause}"))
                     .remedy("what was asked may have been done or not; look before you ask again")

@@ -12,8 +12,9 @@ fn a_line_end_of_windows_in_any_variable_is_refused() {
     let (_dir, file) = production();
     let text = fs::read_to_string(&file).unwrap();
     let document = Document::parse(&file, &text, &Mistakes::default());
-    Draft::of(&document, &Mistakes::default());
-    let lists = ["PROTECTED_REFS", "ALWAYS_GATED", "__NEVER", "CLIENT_CA_FILES"];
+    Draft::of(&document, &[], &Mistakes::default());
+    let lists =
+        ["PROTECTED_REFS", "ALWAYS_GATED", "__NEVER", "CLIENT_CA_FILES", "TRUSTED_PROXIES", "NO_PROXY"];
     let known = document.known_variables();
     let scalars = known.iter().filter(|variable| !lists.iter().any(|list| variable.ends_with(list)));
     for (value, problem) in [

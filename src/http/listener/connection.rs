@@ -66,15 +66,17 @@ impl Server {
                 announced = self.first(self.patience.header, greeting::announced(&mut stream)) => announced,
             };
             match announced {
-                Some(Ok(caller)) => peer = caller.unwrap_or(peer),
+                // From here on it counts for the caller. The old seat is given back last, so that no other gets in between.
+                Some(Ok(Some(caller))) => {
+                    let Some(own) = self.room.take(caller) else { return };
+                    (peer, seat) = (caller, own);
+                }
+                Some(Ok(None)) => {}
                 Some(Err(error)) => return self.tell(|others| {
                     tracing::warn!(%peer, %error, others, "a trusted proxy's connection was closed: set up the PROXY protocol there, or server.forwarded here");
                 }),
                 None => return,
             }
-            // From here on it counts for the caller. The old seat is given back last, so that no other gets in between.
-            let Some(own) = self.room.take(peer) else { return };
-            seat = own;
         }
         let tally = Tally::new(seat, self.tls.is_some());
         let served = async {
@@ -83,9 +85,12 @@ impl Server {
             let stream = Metered { stream, tally: Arc::clone(&tally) };
             let from = |unserved| From { peer, chain: None, unserved };
             match (&self.tls, speaks) {
-                (None, Speaks::Tls) => self.tell(|others| {
-                    tracing::warn!(%peer, others, "a client began TLS on a listener without TLS, and was closed: it asks https:// instead of http://, or [server] tls is missing");
-                }),
+                (None, Speaks::Tls) => {
+                    greeting::swallow(&stream.stream);
+                    self.tell(|others| {
+                        tracing::warn!(%peer, others, "a client began TLS on a listener without TLS, and was closed: it asks https:// instead of http://, or the listener's tls is missing");
+                    });
+                }
                 (None, _) => self.converse(stream, from(None), &tally).await,
                 (Some(_), Speaks::Http) => {
                     self.tell(|others| {
@@ -162,7 +167,8 @@ impl Server {
             request.extensions_mut().insert(Unserved(reason));
         }
         let caller = self.proxies.caller(from.peer, request.headers());
-        let chain = self.proxies.chain(from.peer, request.headers()).or_else(|| from.chain.clone());
+        let shown = self.proxies.chain(from.peer, request.headers());
+        let chain = shown.map(|chain| ClientChain(chain.into())).or_else(|| from.chain.clone());
         request.extensions_mut().insert(Peer(caller));
         if let Some(chain) = chain {
             request.extensions_mut().insert(chain);

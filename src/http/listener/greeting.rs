@@ -33,6 +33,12 @@ pub(super) async fn speaks(stream: &TcpStream) -> io::Result<Speaks> {
     })
 }
 
+/// Takes what has arrived, so that closing ends the connection and does not reset it.
+pub(super) fn swallow(stream: &TcpStream) {
+    let mut arrived = [0; 16 * 1024];
+    let _ended = stream.try_read(&mut arrived);
+}
+
 /// Reads the header of the PROXY protocol and not a byte more: whom the proxy speaks for, if for anybody else.
 ///
 /// # Errors

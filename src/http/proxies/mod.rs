@@ -14,8 +14,7 @@ use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
-
-use crate::http::client_chain::ClientChain;
+use rustls::pki_types::CertificateDer;
 
 /// The proxies that are believed, and what they say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,11 +84,10 @@ impl Proxies {
         caller
     }
 
-    /// The certificate that a trusted proxy at `peer` was shown.
-    pub fn chain(&self, peer: IpAddr, headers: &HeaderMap) -> Option<ClientChain> {
+    /// The certificates that a trusted proxy at `peer` was shown, the client's own first.
+    pub fn chain(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Vec<CertificateDer<'static>>> {
         let header = self.certificate.filter(|_| self.trusts(peer))?;
-        let chain = certificate::read(header, headers)?;
-        Some(ClientChain(chain.into()))
+        certificate::read(header, headers)
     }
 }
 

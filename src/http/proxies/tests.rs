@@ -196,7 +196,7 @@ fn a_certificate_is_read_in_each_form_and_a_doubtful_one_in_none() {
     let ders = vec![leaf.der().clone(), root.der().clone()];
     let read = |header, lines: &[(&'static str, &str)]| {
         let proxies = Proxies { certificate: Some(header), ..proxies(Forwarding::XForwardedFor) };
-        proxies.chain(ip("10.0.0.1"), &headers(lines)).map(|chain| chain.0.to_vec())
+        proxies.chain(ip("10.0.0.1"), &headers(lines))
     };
     let (one, two) = (byte_sequence(&leaf), byte_sequence(&root));
     let rfc9440 = |lines: &[_]| read(CertificateHeader::ClientCert, lines);

@@ -12,6 +12,8 @@ pub(super) struct Attempts {
     pub(super) last: Option<Timestamp>,
     pub(super) last_for_kid: Option<Timestamp>,
     pub(super) error: Option<String>,
+    /// How many failed since the last that did not.
+    pub(super) failures: u32,
 }
 
 /// What starts a fetch.
@@ -27,7 +29,7 @@ pub(super) struct Fetch<D: Document>(pub(super) Arc<PublishedKeys<D>>);
 impl<D: Document> Fetch<D> {
     pub(super) async fn run(self) {
         let keys = &self.0;
-        let outcome = keys.source.fetch().await.and_then(|document| {
+        let outcome = keys.fetch().await.and_then(|document| {
             let set = D::parse(&document)?;
             if let Some(held) = keys.current.load().as_ref() {
                 set.succeeds(&held.keys)?;
@@ -53,6 +55,7 @@ impl<D: Document> Fetch<D> {
             (None, Some(_)) => tracing::info!(issuer = %keys.name, "the issuer's keys are fetched again"),
             _ => {}
         }
+        attempts.failures = if error.is_some() { attempts.failures.saturating_add(1) } else { 0 };
         attempts.error = error;
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::TrustAnchor;
+
+use crate::domain::time::Timestamp;
 use crate::identity::jwks::{BadJwks, KeySet, LeftOut};
 
 /// What is published, and read whole or not at all.
@@ -27,6 +30,11 @@ pub(in crate::identity) trait Document:
     /// When whoever publishes it wants it to be fetched again.
     fn refresh(&self) -> Option<Duration> {
         None
+    }
+
+    /// What vouches for the certificates of `domain` at `now`, where it publishes such.
+    fn vouchers(&self, _domain: &str, _now: Timestamp) -> Vec<TrustAnchor<'static>> {
+        Vec::new()
     }
 }
 

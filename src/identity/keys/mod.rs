@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::domain::id::IssuerName;
 use crate::domain::time::{Clock, Timestamp};
 use crate::identity::error::{AuthenticatorError, NoKeys};
-use crate::identity::fetch::{Source, TOTAL_TIMEOUT};
+use crate::identity::fetch::{self, FetchError, Source, TOTAL_TIMEOUT};
 use crate::identity::jwks::{KeySet, Unusable};
 use attempt::{Attempts, Cause, Fetch};
 pub(super) use document::Document;
@@ -102,22 +102,25 @@ impl<D: Document> PublishedKeys<D> {
             ended: watch::Sender::new(0),
             waiters: Semaphore::new(MAX_WAITERS),
         };
-        if let Source::File(path) = &keys.source {
+        if let Some(path) = keys.source.file_at_start() {
             let document = std::fs::read(path).map_err(|source| AuthenticatorError::Unreadable {
                 issuer: name.clone(),
-                path: path.clone(),
+                path: path.to_owned(),
                 source,
             })?;
             let bad = |problem: String| AuthenticatorError::BadJwks {
                 issuer: name.clone(),
-                path: path.clone(),
+                path: path.to_owned(),
                 problem,
             };
             let set = D::parse(&document).map_err(|error| bad(error.to_string()))?;
             if set.count() == 0 {
                 return Err(bad("no usable key: RSA of 2048 bits or more, P-256, P-384 or Ed25519".into()));
             }
-            keys.replace(set);
+            // One that vouches for the endpoint alone may be long out of date.
+            if keys.source.bootstrap().is_none() {
+                keys.replace(set);
+            }
         }
         Ok(Arc::new(keys))
     }
@@ -168,6 +171,24 @@ impl<D: Document> PublishedKeys<D> {
             self.current.store(before.current.load_full());
             let held = before.attempts().clone();
             *self.attempts() = Attempts { running: false, ..held };
+        }
+    }
+
+    /// Starts a fetch that is due beside the calls: of what was never fetched, has become old, or failed last time. One that
+    /// fails again and again is tried less and less often.
+    pub(super) fn probe(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let held = self.current.load_full();
+        let due = match held {
+            Some(held) if !self.is_failing() => elapsed(held.fetched, now) >= self.renew(&held),
+            _ => {
+                let attempts = self.attempts();
+                let pause = self.pace.retry_after(attempts.failures);
+                attempts.last.is_none_or(|last| elapsed(last, now) >= pause)
+            }
+        };
+        if due {
+            self.start(Cause::Age, now);
         }
     }
 
@@ -251,6 +272,19 @@ impl<D: Document> PublishedKeys<D> {
         // A task of its own: a caller that hangs up must not end the fetch that others wait for.
         tokio::spawn(Fetch(Arc::clone(self)).run());
         true
+    }
+
+    /// The bytes of the document.
+    async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
+        let Some(path) = self.source.bootstrap() else { return self.source.fetch(Vec::new).await };
+        let first = fetch::read_document(path).await?;
+        let now = self.clock.now();
+        let vouchers = |set: &D| set.vouchers(self.name.as_str(), now);
+        let mut anchors = vouchers(&D::parse(&first)?);
+        if let Some(held) = self.current.load_full() {
+            anchors.extend(vouchers(&held.keys));
+        }
+        self.source.fetch(move || anchors).await
     }
 
     fn replace(&self, set: D) {

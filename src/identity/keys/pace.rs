@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Keys this old are stale: a proof waits for fresh ones, and `stale_keys` begins.
 pub(super) const FRESH: Duration = Duration::from_secs(15 * 60);
 
+/// Between two fetches that no caller waits for, while they fail.
+const MOST_RETRY: Duration = Duration::from_secs(60);
+
 /// When a source is asked again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -19,6 +22,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// Between two fetches that no caller waits for, after so many failures in a row.
+    pub(super) fn retry_after(&self, failures: u32) -> Duration {
+        if self.renew <= self.retry {
+            return self.retry;
+        }
+        (self.retry * 2u32.pow(failures.saturating_sub(1).min(4))).min(MOST_RETRY)
+    }
+
     pub(super) const NETWORK: Self = Self {
         renew: Duration::from_secs(10 * 60),
         fresh: FRESH,

@@ -123,6 +123,10 @@ impl Document for Bundle {
     fn refresh(&self) -> Option<Duration> {
         self.refresh
     }
+
+    fn vouchers(&self, domain: &str, now: Timestamp) -> Vec<TrustAnchor<'static>> {
+        self.anchors(domain, now).into_iter().map(|anchor| anchor.to_owned()).collect()
+    }
 }
 
 /// A `jwt-svid` element as a plain signing key; its `kid` is required (§4.2.3).

@@ -67,13 +67,27 @@ impl<'a> UnverifiedSvid<'a> {
         Ok(Self { chain, id, expires })
     }
 
+    pub(super) fn id(&self) -> &SpiffeId {
+        &self.id
+    }
+
     pub(super) fn trust_domain(&self) -> &str {
         self.id.trust_domain()
     }
 
-    /// Verifies the path to one of `anchors`, and every validity on it at `now`.
+    /// Verifies a client's path to one of `anchors`, and every validity on it at `now`.
     pub(super) fn verified_by(
         &self,
+        anchors: &[TrustAnchor<'_>],
+        now: Timestamp,
+    ) -> Result<Svid, ProofError> {
+        self.verified_for(KeyUsage::client_auth(), anchors, now)
+    }
+
+    /// The same for another use of its key.
+    pub(super) fn verified_for(
+        &self,
+        usage: KeyUsage,
         anchors: &[TrustAnchor<'_>],
         now: Timestamp,
     ) -> Result<Svid, ProofError> {
@@ -90,15 +104,7 @@ impl<'a> UnverifiedSvid<'a> {
         };
         let end_entity = EndEntityCert::try_from(leaf).map_err(|error| refused(&error))?;
         end_entity
-            .verify_for_usage(
-                SIGNATURES,
-                anchors,
-                intermediates,
-                time,
-                KeyUsage::client_auth(),
-                None,
-                Some(&on_path),
-            )
+            .verify_for_usage(SIGNATURES, anchors, intermediates, time, usage, None, Some(&on_path))
             .map_err(|error| refused(&error))?;
         Ok(Svid { id: self.id.clone(), expires: self.expires, sha256: Digest::of(leaf) })
     }

@@ -7,6 +7,7 @@
 
 mod bundle;
 mod certificate;
+mod endpoint;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::identity::jws::Unverified;
 use crate::identity::keys::{IssuerStatus, Newer, PublishedKeys, Snapshot};
 use crate::identity::oidc::candidates;
 use crate::identity::settings::{ProofAlgorithm, TrustDomainSettings};
+use crate::outbound::Way;
 use bundle::Bundle;
 use certificate::{Svid, UnverifiedSvid};
 
@@ -54,9 +56,13 @@ struct Domain {
 
 impl TrustDomains {
     /// Reads `bundle_file`s, so that a mistake in one stops the start; contacts nobody.
-    pub(super) fn new(settings: &[TrustDomainSettings], clock: Clock) -> Result<Self, AuthenticatorError> {
+    pub(super) fn new(
+        settings: &[TrustDomainSettings],
+        way: &Way,
+        clock: Clock,
+    ) -> Result<Self, AuthenticatorError> {
         let domain = |settings: &TrustDomainSettings| {
-            let source = Source::of_bundle(settings)?;
+            let source = Source::of_bundle(settings, way, endpoint::verifier)?;
             let bundle = PublishedKeys::new(&settings.name, source, settings.stale_keys, clock.clone())?;
             Ok(Domain { name: settings.name.clone(), settings: settings.clone(), bundle })
         };
@@ -71,6 +77,10 @@ impl TrustDomains {
                 domain.bundle.go_on_from(&other.bundle);
             }
         }
+    }
+
+    pub(super) fn probe(&self) {
+        self.domains.iter().for_each(|domain| domain.bundle.probe());
     }
 
     pub(super) fn status(&self) -> impl Iterator<Item = IssuerStatus> {

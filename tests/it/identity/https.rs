@@ -3,15 +3,17 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hallpass::domain::reason::Reason;
+use hallpass::identity::Authenticator;
 use hallpass::identity::settings::{IssuerSettings, KeySource};
+use hallpass::outbound::Way;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
-use super::{Bench, START, US, issuer_settings};
+use super::{Bench, START, US, issuer_settings, us};
 use crate::support::issuer::Issuer;
 use crate::support::signer::Signer;
 
@@ -29,10 +31,15 @@ impl TlsIssuer {
 
     /// With this `jwks_uri` in its discovery document, instead of its own.
     fn with_keys_at(elsewhere: Option<String>) -> Self {
+        Self::called("localhost", elsewhere)
+    }
+
+    /// By a name that no resolver need know.
+    fn called(host: &str, elsewhere: Option<String>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let own = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let url = format!("https://{host}:{}", listener.local_addr().unwrap().port());
         let signer = Signer::es256("k");
         let jwks_uri = elsewhere.unwrap_or_else(|| format!("{url}/jwks"));
         let discovery = json!({"issuer": url, "jwks_uri": jwks_uri}).to_string();
@@ -114,4 +121,73 @@ async fn an_issuer_out_there_cannot_point_at_the_brokers_own_host() {
     let error = bench.last_error().unwrap();
     assert!(error.contains("jwks_uri"), "{error}");
     assert_eq!(inside.requests(), 0);
+}
+
+/// A proxy that connects whoever asks with this machine, whatever the name of the host, or refuses everybody.
+fn proxy(open: bool) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let noted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, noted) = (client.unwrap(), Arc::clone(&noted));
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|read| read == 1) {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                noted.lock().unwrap().push(head);
+                if !open {
+                    let _ = client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+                    return;
+                }
+                let port: u16 = target.rsplit(':').next().unwrap().parse().unwrap();
+                let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                let (mut back, mut there) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut server, &mut back));
+                let _ = std::io::copy(&mut client, &mut there);
+            });
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn an_issuer_is_asked_by_the_proxy_that_is_configured_and_errors_name_it() {
+    let issuer = TlsIssuer::called("issuer.test", None);
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, &issuer.certificate).unwrap();
+    let by = |way: Way| {
+        let (hands, settings) = (super::Hands::new(), issuer.settings(Some(ca_file.clone())));
+        let authenticator = Authenticator::asking_by(&way, vec![settings], &[], us(), hands.clock()).unwrap();
+        Bench { authenticator, hands }
+    };
+    let (port, asked) = proxy(true);
+    let bench = by(Way::by(&format!("http://agent:canary@127.0.0.1:{port}"), "").unwrap());
+    assert!(bench.jwt(&issuer.token()).await.is_ok(), "{:?}", bench.last_error());
+    let asked: Vec<String> = asked.lock().unwrap().clone();
+    let target = issuer.url.trim_start_matches("https://");
+    assert!(asked.iter().all(|head| head.starts_with(&format!("CONNECT {target} "))), "{asked:?}");
+    assert!(asked[0].to_ascii_lowercase().contains("proxy-authorization: basic "), "{asked:?}");
+
+    let (closed, _) = proxy(false);
+    let bench = by(Way::by(&format!("http://agent:canary@127.0.0.1:{closed}"), "").unwrap());
+    assert_eq!(bench.jwt(&issuer.token()).await.unwrap_err(), Reason::IssuerUnavailable);
+    let error = bench.last_error().unwrap();
+    assert!(
+        error.contains(&format!("by the proxy 127.0.0.1:{closed}")) && !error.contains("canary"),
+        "{error}"
+    );
+
+    // Who is listed is asked itself, as everybody is without a proxy.
+    for way in [Way::by(&format!("http://127.0.0.1:{port}"), "test").unwrap(), Way::default()] {
+        let bench = by(way);
+        assert_eq!(bench.jwt(&issuer.token()).await.unwrap_err(), Reason::IssuerUnavailable);
+        assert!(!bench.last_error().unwrap().contains("proxy"));
+    }
 }

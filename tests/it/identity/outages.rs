@@ -238,8 +238,49 @@ async fn an_issuer_that_was_never_there_is_asked_every_five_seconds() {
     let bench = Bench::of(&issuer);
     for second in 0..15 {
         assert_eq!(bench.try_fresh(&issuer).await, Err(Reason::IssuerUnavailable));
-        assert_eq!(issuer.requests(), 1 + second / 5);
+        // Each time once more after the first fault.
+        assert_eq!(issuer.requests(), 2 * (1 + second / 5));
         bench.hands.forward(1);
     }
     issuer.stop().await;
+}
+
+#[tokio::test]
+async fn one_fault_of_an_issuer_is_asked_over_again() {
+    let issuer = Issuer::start().await;
+    issuer.behave(Mood::BrokenOnce);
+    let bench = Bench::of(&issuer);
+    assert_eq!(bench.try_fresh(&issuer).await, Ok(()));
+    assert_eq!((issuer.requests(), issuer.fetches()), (3, 1));
+    assert_eq!(bench.last_error(), None);
+}
+
+/// Whether or not a proof comes: a dead issuer is known, and so is one that is back.
+#[tokio::test]
+async fn an_issuer_is_asked_beside_the_calls() {
+    let issuer = Issuer::start().await;
+    issuer.behave(Mood::Broken);
+    let bench = Bench::of(&issuer);
+    bench.authenticator.probe();
+    eventually("it is known to be down", || bench.last_error().is_some()).await;
+    let asked = issuer.requests();
+    // Not at every look.
+    for _ in 0..4 {
+        bench.authenticator.probe();
+        bench.hands.forward(1);
+    }
+    assert_eq!(issuer.requests(), asked);
+    issuer.behave(Mood::Honest);
+    bench.hands.forward(60);
+    bench.authenticator.probe();
+    eventually("it is known to be back", || bench.last_error().is_none()).await;
+    assert_eq!(bench.authenticator.status()[0].keys, 1);
+    let asked = issuer.requests();
+    bench.hands.forward(9 * 60);
+    bench.authenticator.probe();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(issuer.requests(), asked, "what is fresh is not fetched");
+    bench.hands.forward(60);
+    bench.authenticator.probe();
+    eventually("what is old is fetched", || issuer.requests() > asked).await;
 }

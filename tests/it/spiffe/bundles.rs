@@ -12,10 +12,11 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
 use super::World;
-use super::world::{AGENT, Domain, ask, ask_patiently};
+use super::world::{AGENT, Chain, Domain, ask, ask_patiently};
 use crate::support::broker::{Backend, TestApp};
 use crate::support::tls::{Authority, Files};
 
@@ -104,11 +105,22 @@ impl Endpoint {
 
     /// The same over TLS, with a certificate of `authority`.
     async fn start_securely(first: Next, authority: &Authority) -> Self {
+        let pair = authority.pair("127.0.0.1");
+        Self::start_as(first, vec![pair.der()], pair.key_der()).await
+    }
+
+    /// The same with an X.509-SVID.
+    async fn start_as_workload(first: Next, svid: &Chain) -> Self {
+        let key = svid.key.clone().try_into().unwrap();
+        Self::start_as(first, svid.certificates.clone(), key).await
+    }
+
+    async fn start_as(first: Next, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (listener, endpoint) = Self::bind("https", first).await;
         let router = endpoint.router();
-        let pair = authority.pair("127.0.0.1");
         let config = rustls::ServerConfig::builder().with_no_client_auth();
-        let config = config.with_single_cert(vec![pair.der()], pair.key_der()).unwrap();
+        let config = config.with_single_cert(chain, key).unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -226,4 +238,42 @@ async fn a_bundle_endpoint_is_believed_by_its_certificate_alone() {
     ask_patiently(&app, &client).await.token();
     assert_eq!(endpoint.asked(), 1);
     app.finish().await;
+}
+
+/// The profile `https_spiffe`: neither the host's name nor the system's roots say who the endpoint is.
+#[tokio::test]
+async fn a_bundle_endpoint_is_known_by_its_svid_where_that_is_configured() {
+    const SERVER: &str = "spiffe://acme.internal/spire/server";
+    let servers = Authority::new();
+    let files = Files::of(&servers.pair("127.0.0.1"));
+    let (acme, stranger) = (Domain::new("acme.internal"), Domain::new("acme.internal"));
+    for (what, svid, good) in [
+        ("its own", acme.svid(SERVER), true),
+        ("another workload's", acme.svid("spiffe://acme.internal/agents/other"), false),
+        ("of another authority", stranger.svid(SERVER), false),
+    ] {
+        // Newer than the one that the broker begins with.
+        let endpoint = Endpoint::start_as_workload(Next::Bundle(acme.bundle(9)), &svid).await;
+        let more = format!(
+            "{}[[trust_domain]]\nname = \"acme.internal\"\nbundle_url = \"{}\"\n\
+             endpoint_spiffe_id = \"{SERVER}\"\nbootstrap_bundle_file = \"first.json\"\n",
+            files.section("server"),
+            endpoint.url
+        );
+        let put = |folder: &std::path::Path| {
+            std::fs::write(folder.join("agents/payments-refactorer.toml"), super::agent()).unwrap();
+            std::fs::write(folder.join("first.json"), acme.bundle(1).to_string()).unwrap();
+        };
+        let app = TestApp::prepared(Backend::Memory, &more, put).await;
+        let client = acme.svid(AGENT).client(&servers);
+        if good {
+            ask_patiently(&app, &client).await.token();
+            assert!(endpoint.asked() > 0);
+        } else {
+            let answer = ask(&app, &client, &[]).await;
+            assert_eq!((answer.status, answer.reason()), (503, "issuer_unavailable".into()), "{what}");
+            assert_eq!(endpoint.asked(), 0, "{what}");
+        }
+        app.finish().await;
+    }
 }

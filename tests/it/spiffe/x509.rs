@@ -1,10 +1,12 @@
 //! X.509-SVIDs as client certificates.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
 
 use super::World;
-use super::world::{AGENT, Domain, ask, ask_patiently, authority_params, leaf_params, uri};
-use crate::support::broker::{BOTH, Backend, decode};
+use super::world::{AGENT, Chain, Domain, ask, ask_patiently, authority_params, leaf_params, uri};
+use crate::support::broker::{BOTH, Backend, TestApp, decode};
 
 #[tokio::test]
 async fn a_certificate_gets_a_token_that_is_bound_to_it() {
@@ -270,4 +272,49 @@ async fn the_metadata_says_what_is_served() {
     let methods = metadata["token_endpoint_auth_methods_supported"].to_string();
     assert!(methods.contains("spiffe_jwt") && methods.contains("spiffe_x509"), "{methods}");
     world.app.finish().await;
+}
+
+/// A broker behind a proxy that ends TLS and passes on what it was shown.
+#[tokio::test]
+async fn a_trusted_proxy_may_pass_a_certificate_on_and_nobody_else() {
+    let acme = Domain::new("acme.internal");
+    let (svid, other) = (acme.svid(AGENT), acme.svid("spiffe://acme.internal/agents/other"));
+    let header = |chain: &Chain| format!(":{}:", STANDARD.encode(&chain.certificates[0]));
+    for (proxies, trusted) in [("127.0.0.1", true), ("192.0.2.1", false)] {
+        let keys = format!("trusted_proxies = [\"{proxies}\"]\nclient_certificate_header = \"client-cert\"");
+        let more = "[[trust_domain]]\nname = \"acme.internal\"\nbundle_file = \"acme.json\"\n";
+        let app = TestApp::prepared(Backend::Memory, more, |folder| {
+            std::fs::write(folder.join("agents/payments-refactorer.toml"), super::agent()).unwrap();
+            std::fs::write(folder.join("acme.json"), acme.bundle(7).to_string()).unwrap();
+            let file = folder.join("hallpass.toml");
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, text.replacen("[server]\n", &format!("[server]\n{keys}\n"), 1)).unwrap();
+        });
+        let app = app.await;
+        let ask = async |shown: &[String]| {
+            let form = format!(
+                "grant_type=client_credentials&client_id={}",
+                AGENT.replace(':', "%3A").replace('/', "%2F")
+            );
+            let mut request = app.http().post(format!("{}/oauth/token", app.public));
+            request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+            for value in shown {
+                request = request.header("client-cert", value);
+            }
+            let answer = app.send(request).await;
+            if answer.status == 200 {
+                app.note_released(&answer.token());
+            }
+            answer
+        };
+        let answer = ask(&[header(&svid)]).await;
+        assert_eq!(answer.status == 200, trusted, "{answer:?}");
+        if trusted {
+            assert_eq!(decode(&answer.token())["cnf"]["x5t#S256"], svid.thumbprint());
+        }
+        assert_ne!(ask(&[]).await.status, 200);
+        assert_ne!(ask(&[header(&svid), header(&other)]).await.status, 200, "whose is which?");
+        assert_ne!(ask(&[header(&other)]).await.status, 200, "of no agent");
+        app.finish().await;
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Mood {
     Honest,
     /// 500 to everything.
     Broken,
+    /// 500 to the next request alone.
+    BrokenOnce,
     /// Accepts and says nothing for this long.
     Slow(Duration),
     /// 302 to this address, from discovery and set alike.
@@ -182,7 +184,7 @@ async fn discovery(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Res
     shared.discoveries.fetch_add(1, Ordering::SeqCst);
     let authorization = shared.note(&headers);
     let (mut issuer, mut keys) = (shared.url.clone(), format!("{}/jwks", shared.url));
-    let mood = shared.mood.lock().unwrap().clone();
+    let mood = shared.next_mood();
     match &mood {
         Mood::Impostor(other) => issuer.clone_from(other),
         Mood::KeysElsewhere(other) => keys.clone_from(other),
@@ -194,7 +196,7 @@ async fn discovery(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Res
 async fn jwks(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     shared.fetches.fetch_add(1, Ordering::SeqCst);
     let authorization = shared.note(&headers);
-    let mood = shared.mood.lock().unwrap().clone();
+    let mood = shared.next_mood();
     let mut keys = shared.keys.lock().unwrap().to_string();
     if let Mood::Huge(bytes) = mood {
         keys.push_str(&" ".repeat(bytes));
@@ -203,6 +205,15 @@ async fn jwks(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
 }
 
 impl Shared {
+    fn next_mood(&self) -> Mood {
+        let mut mood = self.mood.lock().unwrap();
+        if *mood == Mood::BrokenOnce {
+            *mood = Mood::Honest;
+            return Mood::Broken;
+        }
+        mood.clone()
+    }
+
     fn note(&self, headers: &HeaderMap) -> String {
         let value = headers.get(header::AUTHORIZATION).map_or("", |value| value.to_str().unwrap());
         self.authorizations.lock().unwrap().push(value.to_owned());

@@ -95,7 +95,7 @@ impl Asker {
         if args.verbose {
             host.note(&format!("proof: {source}"));
         }
-        let client = Client::new(args.broker.url.clone(), Listener::Public)?;
+        let client = Client::over(args.broker.url.clone(), Listener::Public, host.way()?)?;
         let parent = args.parent_token_file.clone();
         let ProofArgs { audience, spiffe_id, .. } = &args.proof;
         let (audience, spiffe_id) = (audience.clone(), spiffe_id.clone());
