@@ -32,8 +32,10 @@ impl Redis {
             let ours = State { origin: self.origin.clone(), ..state.clone() };
             let mut invocation = script.key(STOPS);
             invocation.arg(state.to_string()).arg(ours.to_string());
-            let changed: bool =
-                invocation.invoke_async(&mut connection).await.map_err(|err| meaning(&err))?;
+            let changed: bool = invocation
+                .invoke_async(&mut connection)
+                .await
+                .map_err(|err| meaning(&err, self.link.waits.response))?;
             if changed {
                 tracing::warn!(from = %state.origin, to = %self.origin, "this Redis serves the store that goes on from now on");
                 return Ok(());
