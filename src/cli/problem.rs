@@ -113,6 +113,7 @@ fn remedy_of_status(status: u16, listener: Listener) -> Option<&'static str> {
         (404, Listener::Admin) => {
             Some("check the name (hallpass agents list, hallpass revocations --all) and the address")
         }
+        (404, Listener::Public) => Some(NAME_PUBLIC_LISTENER),
         _ => None,
     }
 }
@@ -130,6 +131,8 @@ const fn try_again(listener: Listener) -> &'static str {
 // Remedies that several reasons share, and those that are too long for a line of the table below.
 
 const CHECK_OPERATOR_KEY: &str = "check the operator key: --key-file or HALLPASS_OPERATOR_KEY_FILE";
+const NAME_PUBLIC_LISTENER: &str =
+    "name the broker's public listener with --url or HALLPASS_URL; its admin listener has another port";
 const WAIT: &str = "wait, then try again";
 const ADD_ALGORITHM: &str = "sign with an algorithm that the broker takes from this issuer, or have whoever runs the broker \
     add yours to the issuer's `algorithms`";

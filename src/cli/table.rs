@@ -96,7 +96,8 @@ impl Table {
 
     /// The table in lines of at most `width`, if that can be, and the names of the columns that were left out.
     pub fn fitted(&self, width: usize) -> (String, Vec<String>) {
-        let told = |index: &usize| self.rows.iter().any(|row| row[*index] != "-");
+        // A column of dashes says no more than that it is not there.
+        let told = |index: &usize| self.rows.iter().any(|row| !matches!(row[*index].as_str(), "-" | "none"));
         let mut ranked: Vec<usize> = (0..self.columns.len()).filter(told).collect();
         ranked.sort_by_key(|index| self.columns[*index].rank);
         let mut shown = Vec::new();

@@ -10,7 +10,7 @@ use crate::cli::show::safe;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::{AgentId, Owner};
 
-const LOCAL: &str = "http://127.0.0.1:8700";
+pub(super) const LOCAL: &str = "http://127.0.0.1:8700";
 /// More than any answer; what is longer is something else on standard input.
 const MAX_ANSWER: usize = 4096;
 

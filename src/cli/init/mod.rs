@@ -59,12 +59,14 @@ pub struct InitArgs {
 /// # Errors
 /// Usage where nothing was answered; failed where a file is there already or cannot be written.
 pub fn run(args: &InitArgs, host: &mut Host<'_>) -> Outcome {
-    let config = args.dir.join("config/hallpass.toml");
+    // Without `./` before each path that is told.
+    let dir = if args.dir == Path::new(".") { Path::new("") } else { &args.dir };
+    let config = dir.join("config/hallpass.toml");
     // Before anybody answers questions for nothing.
     refuse_existing(&config)?;
     let answers = Answers::of(args, host)?;
-    let agent = args.dir.join(format!("config/agents/{}.toml", answers.agent));
-    let key_file = args.dir.join("agent.key");
+    let agent = dir.join(format!("config/agents/{}.toml", answers.agent));
+    let key_file = dir.join("agent.key");
     refuse_existing(&agent)?;
     let mut written = Vec::new();
     let key = match answers.key {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use url::Url;
 
-use super::answers::Answers;
+use super::answers::{Answers, LOCAL};
 use crate::domain::key::PublicKey;
 
 pub(super) fn configuration(answers: &Answers) -> String {
@@ -75,11 +75,14 @@ pub(super) fn agent(answers: &Answers, key: Option<&PublicKey>) -> String {
         Some(_) => "",
         None => " The one below is an example.",
     };
+    let purpose = format!("purpose = \"Works on {works_on}.\"");
+    let owner = format!("owner   = \"{owner}\"");
+    let named = format!("name = \"{name}\"");
     format!(
         r#"# The agent `{agent}`: its id is the name of this file. Changed by review, like code.
 
-purpose = "Works on {works_on}."          # a sentence for whoever reviews this file or reads the audit log
-owner   = "{owner}"                       # answers for it; in every token and every event
+{purpose:<41} # a sentence for whoever reviews this file or reads the audit log
+{owner:<41} # answers for it; in every token and every event
 max_ttl = "10m"
 
 # How it proves to be itself. No other agent may have the same.
@@ -88,7 +91,7 @@ max_ttl = "10m"
 
 # What it may do. What is not listed is forbidden.{example}
 [[repository]]
-name = "{name}"                           # `{name}:read` and `{name}:push` are its scope words
+{named:<41} # `{name}:read` and `{name}:push` are its scope words
 url  = "{url}"
 refs = ["refs/heads/agent/*"]             # where it may push; `*` stays within one segment
 free = ["read", "push"]
@@ -102,7 +105,13 @@ pub(super) fn next_steps(answers: &Answers, dir: &Path) -> String {
         _ => format!("  cd {}\n", crate::cli::show::safe(&dir.display().to_string())),
     };
     let token = match answers.key {
-        true => format!("hallpass whoami --agent {} --key-file agent.key", answers.agent),
+        true if answers.public_url == LOCAL => {
+            format!("hallpass whoami --agent {} --key-file agent.key", answers.agent)
+        }
+        true => {
+            let Answers { public_url, agent, .. } = answers;
+            format!("hallpass whoami --url {public_url} --agent {agent} --key-file agent.key")
+        }
         false => "hallpass whoami".to_owned(),
     };
     let place = match answers.key {

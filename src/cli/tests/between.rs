@@ -106,6 +106,18 @@ fn an_agent_is_told_what_an_agent_can_do() {
     assert!(ran.err.contains("`hallpass whoami` shows"), "{}", ran.err);
 }
 
+/// An agent that asks the admin listener learns that there are two.
+#[test]
+fn the_other_listener_is_told_from_the_right_one() {
+    let body = r#"{"title":"Not Found","detail":"no such path","request_id":"01933b1e-0000-7000-8000-000000000000"}"#;
+    let broker = Canned::new(move |_| (404, vec![], body.into()));
+    let ran = agent(&broker, &["token"]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(ran.err.contains("public listener with --url or HALLPASS_URL"), "{}", ran.err);
+    let ran = Machine::new().operate(&broker, &["agents", "show", "a"]);
+    assert!(ran.err.contains("hallpass agents list"), "{}", ran.err);
+}
+
 #[test]
 fn one_slash_too_many_in_an_address_changes_nothing() {
     for slashes in ["", "/", "//"] {
