@@ -38,6 +38,15 @@ pub struct CheckArgs {
     /// Fail where there is a warning too
     #[arg(long)]
     pub deny_warnings: bool,
+    /// Do not open the files that the configuration names, such as secrets and certificates: for CI, where they are not
+    #[arg(long)]
+    pub skip_files: bool,
+    /// Check the agent files alone, under the configuration's guardrails and issuers
+    #[arg(long)]
+    pub agents_only: bool,
+    /// The configuration file, as --config names it
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
     #[command(flatten)]
     pub config: ConfigArgs,
 }

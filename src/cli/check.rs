@@ -9,44 +9,56 @@ use crate::cli::show::safe;
 use crate::cli::{Failure, Host, Outcome};
 use crate::config::{self, Checked};
 use crate::domain::diagnostic::{Diagnostic, Warning};
+use crate::registry::Registry;
+
+/// What was found: the agents with every warning, or every mistake.
+type Found = Result<(Registry, Vec<Warning>), Vec<Diagnostic>>;
 
 /// # Errors
 /// When there is a mistake, or a warning where those are denied; each is on standard output, one a line.
 pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
-    let path = &args.config.config;
+    let path = args.file.as_ref().unwrap_or(&args.config.config);
+    let found = found(path, args, host);
     if args.json {
-        return as_json(args, host);
+        return as_json(found, args, host);
     }
-    let checked = match read(path, host) {
-        Ok(checked) => checked,
+    let (registry, warnings) = match found {
+        Ok(found) => found,
         Err(mistakes) => {
             host.out.write_all(lines(&mistakes).as_bytes())?;
             return Err(counted(&mistakes));
         }
     };
-    for warning in &checked.warnings {
+    for warning in &warnings {
         writeln!(host.out, "{}", safe(&warning.to_string()))?;
     }
     if args.deny_warnings {
-        denied(&checked.warnings)?;
+        denied(&warnings)?;
     }
-    let agents = checked.registry.agents();
-    writeln!(
-        host.out,
-        "{}: no mistakes, {} agents, {}",
-        path.display(),
-        agents.len(),
-        checked.registry.revision()
-    )?;
-    for agent in checked.registry.agents() {
+    let (agents, revision) = (registry.agents(), registry.revision());
+    writeln!(host.out, "{}: no mistakes, {} agents, {revision}", path.display(), agents.len())?;
+    for agent in registry.agents() {
         writeln!(host.out, "  {}", safe(&agent.sentence()))?;
     }
     Ok(())
 }
 
-fn as_json(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
-    let (mistakes, warnings) = match read(&args.config.config, host) {
-        Ok(checked) => (Vec::new(), checked.warnings),
+fn found(path: &Path, args: &CheckArgs, host: &Host<'_>) -> Found {
+    if args.agents_only {
+        let registry = config::check_agents(path, environment())?;
+        let warnings = registry.warnings().to_vec();
+        return Ok((registry, warnings));
+    }
+    let checked = match args.skip_files {
+        true => config::check_without_files(path, environment())?,
+        false => read(path, host)?,
+    };
+    Ok((checked.registry, checked.warnings))
+}
+
+fn as_json(found: Found, args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
+    let (mistakes, warnings) = match found {
+        Ok((_, warnings)) => (Vec::new(), warnings),
         Err(mistakes) => (mistakes, Vec::new()),
     };
     let mistakes_told = mistakes.iter().map(|mistake| told("mistake", mistake));

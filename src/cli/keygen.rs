@@ -37,7 +37,8 @@ pub fn run(args: &KeygenArgs, host: &mut Host<'_>) -> Outcome {
         writeln!(host.out, "{made}")?;
     } else {
         let PublicKey { kty, crv, x, .. } = &public;
-        writeln!(host.out, "[[identity]]\nkey = {{ kty = \"{kty}\", crv = \"{crv}\", x = \"{x}\" }}")?;
+        // After an empty line, for the file that it goes into may not end its last one.
+        writeln!(host.out, "\n[[identity]]\nkey = {{ kty = \"{kty}\", crv = \"{crv}\", x = \"{x}\" }}")?;
     }
     host.note(&format!(
         "wrote the private key to {}; it stays with the agent, the lines above go into the agent's file",

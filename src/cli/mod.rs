@@ -109,6 +109,7 @@ rule that others may match too, which --deny-warnings makes a failure:
 Examples:
   hallpass check-config
   hallpass check-config --deny-warnings
+  hallpass check-config --skip-files hallpass.toml
   hallpass check-config --config /etc/hallpass/hallpass.toml --json")]
     CheckConfig(args::CheckArgs),
     /// Proves this workload's identity and gets a token

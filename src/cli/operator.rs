@@ -75,9 +75,10 @@ fn new(args: &NewArgs, host: &mut Host<'_>) -> Outcome {
     } else {
         if args.out.is_none() {
             writeln!(host.out, "The key of {}, shown this once:\n\n  {}\n", args.name, *key)?;
-            writeln!(host.out, "For the broker's configuration:\n")?;
+            writeln!(host.out, "For the broker's configuration:")?;
         }
-        writeln!(host.out, "[[admin.operator]]\nname = \"{}\"\nroles = [{}]", args.name, words(&quoted))?;
+        // After an empty line, for the file that it goes into may not end its last one.
+        writeln!(host.out, "\n[[admin.operator]]\nname = \"{}\"\nroles = [{}]", args.name, words(&quoted))?;
         writeln!(host.out, "key_sha256 = \"{hash}\"")?;
     }
     if let Some(file) = &args.out {

@@ -1,15 +1,23 @@
-//! Files that the configuration names.
+//! Files that the configuration names: they are opened and judged as `serve` does it, unless they are not on this machine.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use crate::document::{Field, Located, Mistakes, Place, unexpanded};
-use crate::files;
+use crate::domain::pem;
+use crate::files::{self, Unreadable};
+use crate::token::KeyEncryptionKey;
 
 /// More than any key, password or certificate chain.
 const MAX_BYTES: usize = 1 << 20;
+
+/// More than a key that hallpass makes.
+const MAX_KEY: usize = 4096;
+
+const READABLE: &str = "name a file that hallpass may read, relative to this file or absolute";
 
 /// The path of a file that can be read now.
 pub(super) fn readable(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
@@ -18,8 +26,34 @@ pub(super) fn readable(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<
 
 /// The same path, where its file can be read now.
 pub(super) fn is_readable(path: &Located<PathBuf>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
-    open(path, mistakes)?;
+    if mistakes.judge_files() {
+        open(path, mistakes)?;
+    }
     Some(path.clone())
+}
+
+/// The path of a file of which `judge` finds nothing wrong. `remedy` says what belongs there.
+pub(super) fn judged(
+    field: Field<'_>,
+    remedy: &str,
+    judge: impl FnOnce(&[u8]) -> Result<(), String>,
+    mistakes: &Mistakes,
+) -> Option<Located<PathBuf>> {
+    let path = readable(field, mistakes)?;
+    if mistakes.judge_files() {
+        let bytes = read(&path, MAX_BYTES, mistakes)?;
+        if let Err(problem) = judge(&bytes) {
+            mistakes.add(&path.place, format!("{} {problem}", path.value.display()), remedy);
+            return None;
+        }
+    }
+    Some(path)
+}
+
+/// The path of a PEM file of certificates to trust.
+pub(super) fn roots(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
+    let judge = |bytes: &[u8]| pem::certificates(bytes).map(drop).map_err(|error| error.to_string());
+    judged(field, "name a PEM file with the certificates to trust", judge, mistakes)
 }
 
 /// The path of a file, which need not be there.
@@ -38,20 +72,51 @@ pub(super) fn named(text: &str, place: &Place, mistakes: &Mistakes) -> Option<Lo
     Some(Located { value: place.resolve(text), place: place.clone() })
 }
 
-/// A secret from a file, without the line break that editors add.
+/// A secret from a file, without the line break that editors add. Empty where files are not judged.
 pub(super) fn secret(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<SecretString>> {
     let path = path(field, mistakes)?;
-    let read = files::read_regular(&path.value, MAX_BYTES).and_then(|bytes| files::password(&bytes));
-    match read {
+    if !mistakes.judge_files() {
+        return Some(Located { value: SecretString::from(""), place: path.place });
+    }
+    match files::password(&read(&path, MAX_BYTES, mistakes)?) {
         Ok(value) => Some(Located { value, place: path.place }),
         Err(error) => complain(&path.place, &path.value, &error.to_string(), mistakes),
     }
 }
 
+/// Tells of a key that is there and is none: an operator's, or where `seals` the key-encryption key. One that is not there is
+/// made at the start.
+pub(super) fn own_key(path: &Located<PathBuf>, seals: bool, mistakes: &Mistakes) {
+    if !mistakes.judge_files() || matches!(path.value.try_exists(), Ok(false)) {
+        return;
+    }
+    let Some(bytes) = read(path, MAX_KEY, mistakes) else { return };
+    match files::secret(&bytes) {
+        Ok(key) if seals => key_encryption_key(&path.place, key.expose_secret(), mistakes),
+        Ok(_) => {}
+        Err(error) => {
+            complain::<()>(&path.place, &path.value, &error.to_string(), mistakes);
+        }
+    }
+}
+
+/// Tells of a key-encryption key that is none.
+pub(super) fn key_encryption_key(place: &Place, text: &str, mistakes: &Mistakes) {
+    if let Err(problem) = KeyEncryptionKey::from_text(text.trim()) {
+        let remedy = "give 32 random bytes as 64 hex digits, as `openssl rand -hex 32` prints them";
+        mistakes.add(place, format!("is no key-encryption key: {problem}"), remedy);
+    }
+}
+
+fn read(path: &Located<PathBuf>, most: usize, mistakes: &Mistakes) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = files::read_regular(&path.value, most);
+    bytes.map_or_else(|error| complain(&path.place, &path.value, &error.to_string(), mistakes), Some)
+}
+
 fn open(path: &Located<PathBuf>, mistakes: &Mistakes) -> Option<File> {
     // Opening a pipe would wait for its writer, so the kind is asked first.
     let problem = match std::fs::metadata(&path.value) {
-        Ok(metadata) if !metadata.is_file() => "it is not a regular file".to_owned(),
+        Ok(metadata) if !metadata.is_file() => Unreadable::NotAFile.to_string(),
         Ok(_) => match File::open(&path.value) {
             Ok(file) => return Some(file),
             Err(error) => error.to_string(),
@@ -61,8 +126,7 @@ fn open(path: &Located<PathBuf>, mistakes: &Mistakes) -> Option<File> {
     complain(&path.place, &path.value, &problem, mistakes)
 }
 
-fn complain<T>(place: &Place, path: &std::path::Path, problem: &str, mistakes: &Mistakes) -> Option<T> {
-    let problem = format!("{} cannot be used: {problem}", path.display());
-    mistakes.add(place, problem, "name a file that hallpass may read, relative to this file or absolute");
+fn complain<T>(place: &Place, path: &Path, problem: &str, mistakes: &Mistakes) -> Option<T> {
+    mistakes.add(place, format!("{} cannot be used: {problem}", path.display()), READABLE);
     None
 }

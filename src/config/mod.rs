@@ -142,7 +142,48 @@ pub fn check(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Checked, Vec<Diagnostic>> {
+    check_into(Mistakes::default(), path, environment)
+}
+
+/// As [`check`], without opening the files that the configuration names, such as secrets and certificates: they are not on a
+/// machine of CI. No broker starts with what comes of it.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_without_files(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Checked, Vec<Diagnostic>> {
+    check_into(Mistakes::without_files(), path, environment)
+}
+
+/// Reads the agent files alone, under whatever could be read of the configuration.
+///
+/// # Errors
+/// Every mistake of theirs, and that the configuration cannot be read or is not TOML.
+pub fn check_agents(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Registry, Vec<Diagnostic>> {
+    let draft = Draft::read(path, environment, &Mistakes::without_files());
     let mistakes = Mistakes::default();
+    let text = read_text(path, &mistakes);
+    Document::parse(path, text.as_deref().unwrap_or_default(), &mistakes);
+    let registry = draft.registry_path.map(|dir| draft.rules.load(&dir));
+    match registry {
+        Some(Ok(registry)) if mistakes.is_empty() => Ok(registry),
+        registry => {
+            registry.and_then(Result::err).into_iter().flatten().for_each(|mistake| mistakes.push(mistake));
+            Err(mistakes.into_sorted())
+        }
+    }
+}
+
+fn check_into(
+    mistakes: Mistakes,
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Checked, Vec<Diagnostic>> {
     let draft = Draft::read(path, environment, &mistakes);
     let registry = draft.registry_path.map(|dir| draft.rules.load(&dir));
     match (draft.config, registry) {
@@ -229,7 +270,8 @@ impl Draft {
         let token = token::read(&root, guardrails.max_ttl, mistakes);
         let (limits, public_limits) = limits::limits(&root, mistakes);
         let way = outbound::read(&root, proxies, mistakes);
-        let issuers = issuer::read(&root, mistakes);
+        let public_url = listeners.server.as_ref().map(|server| server.public_url.as_str());
+        let issuers = issuer::read(&root, public_url, mistakes);
         let trust_domains = trust_domain::read(&root, &issuers.settings, mistakes);
         let registry_path = registry_path(&root, mistakes);
         let guardrails = Guardrails { ttl: token.ttl.unwrap_or(guardrails.max_ttl), ..guardrails };

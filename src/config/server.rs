@@ -55,7 +55,11 @@ fn server(
     let public_url = public_url(section.key("public_url", PUBLIC_URL), listen, has_tls, mistakes)?;
     let proxies = proxies::read(section, mistakes);
     let called = Some(public_url.host().to_owned());
-    let tls = tls?.map(|tls| TlsSettings { called, ..tls });
+    let tls = tls?.map(|tls| {
+        let settings = TlsSettings { called, ..tls.value };
+        tls::warn_of_other_hosts(&settings, &tls.place, mistakes);
+        settings
+    });
     Some(ServerSettings { listen: listen?.value, public_url, tls, proxies: proxies? })
 }
 
@@ -83,7 +87,7 @@ fn admin(
     }
     let operators = tables.iter().filter_map(|table| operator(table, taken, mistakes)).collect();
     let local_key_file = local_key_file.map(|file| file.value);
-    Some(AdminSettings { listen: listen?.value, operators, local_key_file, tls: tls? })
+    Some(AdminSettings { listen: listen?.value, operators, local_key_file, tls: tls?.map(|tls| tls.value) })
 }
 
 fn admin_address(
@@ -113,6 +117,7 @@ fn local_key_file(
     }
     weak::readable(&file, "the operator key", Others::AndGroup, mistakes);
     weak::operator_key(&file, mistakes);
+    files::own_key(&file, false, mistakes);
     Some(file)
 }
 
@@ -152,8 +157,11 @@ fn public_url(
 fn operator(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Option<Operator> {
     let name = table.key("name", "\"oncall\"").required().parse::<OperatorName>();
     let roles = table.key("roles", "[\"admin\"]").required().filled_list::<RoleName>();
-    let key =
-        table.key("key_sha256", "\"<what `hallpass operator new` prints>\"").required().parse::<Digest>();
+    let key = table
+        .key("key_sha256", "\"<what `hallpass operator new` prints>\"")
+        .required()
+        .beside_a_secret()
+        .parse::<Digest>();
     if let Some(name) = name.as_ref().filter(|name| name.value.as_str() == LOCAL_OPERATOR) {
         let remedy = "write another name, or local_operator_key_file instead";
         mistakes.add(&name.place, "`local` is the operator that local_operator_key_file makes", remedy);
@@ -167,8 +175,11 @@ fn resource_server(table: &Table<'_>, taken: &mut Taken<'_>) -> Option<ResourceS
     let name = table.key("name", "\"ledger\"").required().parse::<OperatorName>();
     let origins = table.key("origins", "[\"https://ledger.staging.acme.internal\"]").required();
     let origins = origins.filled_list::<Origin>();
-    let key =
-        table.key("key_sha256", "\"<what `hallpass operator new` prints>\"").required().parse::<Digest>();
+    let key = table
+        .key("key_sha256", "\"<what `hallpass operator new` prints>\"")
+        .required()
+        .beside_a_secret()
+        .parse::<Digest>();
     taken.note(name.as_ref(), key.as_ref());
     let origins = origins?.value.into_iter().map(|origin| origin.value).collect();
     Some(ResourceServer { name: name?.value, origins, key: key?.value })

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::config::weak::{self, Others};
 use crate::config::{KeyEncryptionKeySource, files};
-use crate::document::{Field, Located, Mistakes, Table};
+use crate::document::{Field, Located, Mistakes, Table, wrong_value};
 use crate::revocation::settings::{Backend, ClientFiles, RevocationSettings, client_pair};
 use crate::store::settings::StoreSettings;
 
@@ -39,14 +39,19 @@ pub(super) fn store(
     let key = match (named, variable) {
         (true, _) => files::readable(file, mistakes).map(|file| {
             weak::readable(&file, KEY_ENCRYPTION_KEY, Others::Alone, mistakes);
+            files::own_key(&file, true, mistakes);
             KeyEncryptionKeySource::File(file.value)
         }),
-        (false, Some(text)) => Some(KeyEncryptionKeySource::Text(SecretString::from(text.value))),
+        (false, Some(text)) => {
+            files::key_encryption_key(&text.place, text.value, mistakes);
+            Some(KeyEncryptionKeySource::Text(SecretString::from(text.value)))
+        }
         (false, None) => database.clone().map(|Located { value, place }| {
             let mut beside = value.into_os_string();
             beside.push(".key");
             let file = Located { value: beside.into(), place };
             weak::readable(&file, KEY_ENCRYPTION_KEY, Others::AndGroup, mistakes);
+            files::own_key(&file, true, mistakes);
             KeyEncryptionKeySource::DefaultFile(file.value)
         }),
     };
@@ -59,7 +64,7 @@ pub(super) fn store(
 /// The file of `sqlite://PATH`.
 fn database(url: &Located<String>, mistakes: &Mistakes) -> Option<PathBuf> {
     let refuse = |problem: &str, remedy: &str| {
-        mistakes.add(&url.place, problem, remedy);
+        mistakes.add(&url.place, wrong_value(&url.value, problem), remedy);
         None
     };
     let remedy = "write sqlite:// and the path of a file, such as sqlite://../data/hallpass.db";
@@ -110,7 +115,7 @@ pub(super) fn revocation(root: &Table<'_>, mistakes: &Mistakes) -> Option<Revoca
     }
     let username = optional(username, |field| field.text());
     let password = redis_password(password_file, password, mistakes);
-    let ca_file = optional(ca_file, |field| files::readable(field, mistakes));
+    let ca_file = optional(ca_file, |field| files::roots(field, mistakes));
     let client = client_files(client_cert_file, client_key_file, mistakes);
     let backend = Backend::Redis {
         url: redis?,
@@ -132,7 +137,9 @@ fn client_files(cert: Field<'_>, key: Field<'_>, mistakes: &Mistakes) -> Option<
     let (cert, key) = (cert?, key?);
     weak::readable(&key, "the key of Redis's client certificate", Others::AndGroup, mistakes);
     let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
-    if let Err(problem) = client_pair(&read(&cert.value), &read(&key.value)) {
+    if mistakes.judge_files()
+        && let Err(problem) = client_pair(&read(&cert.value), &read(&key.value))
+    {
         mistakes.add(&cert.place, problem, "name a certificate in PEM and its private key");
         return None;
     }
@@ -164,7 +171,7 @@ fn redis_password(
 
 fn redis(url: &Located<String>, mistakes: &Mistakes) -> Option<Url> {
     let refuse = |problem: &str, remedy: &str| {
-        mistakes.add(&url.place, problem, remedy);
+        mistakes.add(&url.place, wrong_value(&url.value, problem), remedy);
         None
     };
     let remedy = "write memory: for one broker, redis://host:6379 or rediss://host:6379 for several";

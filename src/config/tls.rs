@@ -18,12 +18,12 @@ pub(super) enum Clients {
     AreOperators,
 }
 
-/// `Some(None)` where the listener has no TLS, `None` where it is wrong.
+/// `Some(None)` where the listener has no TLS, `None` where it is wrong. The place is that of the certificate.
 pub(super) fn read(
     listener: &Table<'_>,
     clients: Clients,
     mistakes: &Mistakes,
-) -> Option<Option<TlsSettings>> {
+) -> Option<Option<Located<TlsSettings>>> {
     let section = listener.section("tls");
     let cert_file = section.key("cert_file", "\"/etc/hallpass/tls.pem\"");
     let key_file = section.key("key_file", "\"/run/secrets/hallpass-tls.key\"");
@@ -57,7 +57,18 @@ pub(super) fn read(
     };
     let settings =
         TlsSettings { cert_file: cert_file.value, key_file: key_file.value, clients, called: None };
-    usable(&settings, [&cert_file.place, &key_file.place], &ca_places, mistakes).then_some(Some(settings))
+    let good = usable(&settings, [&cert_file.place, &key_file.place], &ca_places, mistakes);
+    good.then_some(Some(Located { value: settings, place: cert_file.place }))
+}
+
+/// Warns of a certificate that clients refuse, because they call the listener by another name. `place` is that of its file.
+pub(super) fn warn_of_other_hosts(settings: &TlsSettings, place: &Place, mistakes: &Mistakes) {
+    let Some(host) = settings.called.as_ref().filter(|_| mistakes.judge_files()) else { return };
+    if Material::read(settings).is_ok_and(|material| !material.covers(host)) {
+        let problem =
+            format!("{} is for other hosts than {host}, where clients call", settings.cert_file.display());
+        mistakes.warn(place, problem, "name a certificate for it, or correct server.public_url");
+    }
 }
 
 fn client_cas(field: Field<'_>, mistakes: &Mistakes) -> Option<Vec<Located<PathBuf>>> {
@@ -71,6 +82,9 @@ fn client_cas(field: Field<'_>, mistakes: &Mistakes) -> Option<Vec<Located<PathB
 
 /// Whether TLS could be served with these files.
 fn usable(settings: &TlsSettings, [cert, key]: [&Place; 2], cas: &[Place], mistakes: &Mistakes) -> bool {
+    if !mistakes.judge_files() {
+        return true;
+    }
     let Err(unusable) = Material::read(settings) else { return true };
     let of_ca = || settings.clients.ca_files().iter().position(|file| *file == unusable.path);
     let (place, remedy) = match unusable.part {

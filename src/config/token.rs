@@ -9,6 +9,7 @@ use crate::config::files;
 use crate::document::{Field, Mistakes, Table, show_duration};
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::signing::SigningAlgorithm;
+use crate::token::check_rsa_key;
 use crate::token::settings::TokenSettings;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(10 * 60);
@@ -97,9 +98,14 @@ fn ttl(field: Field<'_>, max_ttl: Duration, mistakes: &Mistakes) -> Option<Durat
 
 fn rsa_key(field: Field<'_>, mistakes: &Mistakes) -> Option<SecretString> {
     let key = files::secret(field, mistakes)?;
-    if !key.value.expose_secret().contains("PRIVATE KEY-----") {
-        let remedy = "name a PEM file, as `openssl genrsa 3072` writes it";
-        mistakes.add(&key.place, "is not a private key in PEM", remedy);
+    if mistakes.judge_files()
+        && let Err(problem) = check_rsa_key(key.value.expose_secret())
+    {
+        mistakes.add(
+            &key.place,
+            format!("cannot be used: {problem}"),
+            "name a PEM file, as `openssl genrsa 3072` writes it",
+        );
     }
     Some(key.value)
 }

@@ -1,5 +1,6 @@
 //! `[[trust_domain]]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use spiffe::transport::Endpoint;
@@ -9,6 +10,7 @@ use crate::config::issuer::{DAY, DEFAULT_STALE_KEYS, secure_url};
 use crate::document::{Field, Located, Mistakes, Table};
 use crate::domain::id::IssuerName;
 use crate::domain::spiffe::SpiffeId;
+use crate::identity::check_bundle;
 use crate::identity::settings::{BundleSource, IssuerSettings, SpiffeEndpoint, TrustDomainSettings};
 
 pub(super) struct TrustDomains {
@@ -40,16 +42,12 @@ fn trust_domain(
     }
     let ca_file = table.key("ca_file", "\"/etc/hallpass/bundle-ca.pem\"");
     let ca_place = ca_file.is_present().then(|| ca_file.place().clone());
-    let ca_file = files::readable(ca_file, mistakes);
+    let ca_file = files::roots(ca_file, mistakes);
     let stale_keys = table.key("stale_keys", "\"1h\"");
     let stale_keys = stale_keys.or(DEFAULT_STALE_KEYS, |field| field.duration(Duration::ZERO..=DAY));
     let bundle = bundle(table, name.as_ref(), mistakes);
-    let local = match &bundle {
-        Some(BundleSource::File(_)) => Some("bundle_file"),
-        Some(BundleSource::WorkloadApi(_)) => Some("workload_api"),
-        Some(BundleSource::Endpoint(_)) => Some("endpoint_spiffe_id"),
-        Some(BundleSource::Url(_)) | None => None,
-    };
+    let local =
+        ["bundle_file", "workload_api", "endpoint_spiffe_id"].into_iter().find(|source| table.has(source));
     if let (Some(source), Some(place)) = (local, ca_place) {
         mistakes.add(&place, format!("has no meaning with {source}"), "take one of the two out");
     }
@@ -116,7 +114,7 @@ fn bundle(
         return spiffe_endpoint(url, id.required(), bootstrap.required(), name, mistakes);
     }
     if file.is_present() {
-        files::readable(file, mistakes).map(|file| BundleSource::File(file.value))
+        bundle_file(file, mistakes).map(|file| BundleSource::File(file.value))
     } else if url.is_present() {
         secure_url(url, mistakes).map(|(_, url)| BundleSource::Url(url))
     } else {
@@ -135,8 +133,8 @@ fn spiffe_endpoint(
     let place = url.place().clone();
     let url = secure_url(url, mistakes);
     let id = id.parse::<SpiffeId>();
-    let bootstrap = files::readable(bootstrap, mistakes);
-    let ((_, url), id, bootstrap, name) = (url?, id?, bootstrap?, name?);
+    let bootstrap = bundle_file(bootstrap, mistakes);
+    let ((_, url), id, name) = (url?, id?, name?);
     if url.scheme() != "https" {
         mistakes.add(&place, "must be https, as endpoint_spiffe_id is shown in TLS", "write https://…");
         return None;
@@ -147,8 +145,18 @@ fn spiffe_endpoint(
         mistakes.add(&id.place, "is not a workload of this trust domain", remedy);
         return None;
     }
-    let (id, bootstrap) = (id.value, bootstrap.value);
+    let (id, bootstrap) = (id.value, bootstrap?.value);
     Some(BundleSource::Endpoint(SpiffeEndpoint { url, id, bootstrap }))
+}
+
+fn bundle_file(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<PathBuf>> {
+    let judge = |bytes: &[u8]| check_bundle(bytes).map_err(|problem| format!("cannot be used: {problem}"));
+    files::judged(
+        field,
+        "name a bundle, as `spire-server bundle show -format spiffe` prints it",
+        judge,
+        mistakes,
+    )
 }
 
 /// The socket need not be there yet: a SPIRE agent may start after the broker.

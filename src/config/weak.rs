@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::document::{Located, Mistakes};
+use crate::document::{Located, Mistakes, Place};
+use crate::domain::platform::Platform;
 use crate::files;
+use crate::identity::settings::IssuerSettings;
 
 /// A key of fewer bits can be guessed by whoever has its hash, or by many tries.
 const KEY_BITS: f64 = 128.0;
@@ -35,6 +37,9 @@ pub(super) fn readable(file: &Located<PathBuf>, what: &str, others: Others, mist
         Others::AndGroup => 0o077,
         Others::Alone => 0o007,
     };
+    if !mistakes.judge_files() {
+        return;
+    }
     if let Some(mode) = mode(&file.value).filter(|mode| mode & bits != 0) {
         let path = file.value.display();
         let problem = format!("{what} {path} can be read by others (mode {mode:03o})");
@@ -62,6 +67,9 @@ pub(super) fn database(file: &Located<PathBuf>, mistakes: &Mistakes) {
             mistakes,
         );
     }
+    if !mistakes.judge_files() {
+        return;
+    }
     let folder = file.value.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     if let Some(mode) = mode(folder).filter(|mode| mode & 0o022 != 0) {
@@ -78,7 +86,9 @@ fn mode(path: &Path) -> Option<u32> {
 
 /// Warns of the key that is in `file`, if there is one and it can be guessed.
 pub(super) fn operator_key(file: &Located<PathBuf>, mistakes: &Mistakes) {
-    if !fs::metadata(&file.value).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_KEY) {
+    if !mistakes.judge_files()
+        || !fs::metadata(&file.value).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_KEY)
+    {
         return;
     }
     let Ok(key) = fs::read_to_string(&file.value).map(Zeroizing::new) else { return };
@@ -105,6 +115,20 @@ pub(super) fn redis(url: &Located<String>, parsed: &Url, mistakes: &Mistakes) {
     if parsed.scheme() == "redis" && !on_this_machine {
         let remedy = "write rediss://, and revocation.ca_file where its certificate is of a CA of yours";
         mistakes.warn(&url.place, "stops and the password travel to another host without TLS", remedy);
+    }
+}
+
+/// Warns of a GitHub issuer whose audience is not what `hallpass token` asks GitHub for.
+pub(super) fn audience(issuer: &IssuerSettings, place: &Place, public_url: &str, mistakes: &Mistakes) {
+    if issuer.kind == Platform::Github && issuer.audience != public_url {
+        let problem = format!(
+            "jobs that use `hallpass token` ask GitHub for a token for {public_url}, and are refused"
+        );
+        mistakes.warn(
+            place,
+            problem,
+            format!("write audience = \"{public_url}\", or have every job ask for this one itself"),
+        );
     }
 }
 
@@ -206,8 +230,9 @@ mod tests {
         assert_eq!(with(0o600, 0o644, 0o604), [database, beside]);
         // One that is mounted for a group is as it should be.
         let named = format!("{toml}key_encryption_key_file = 'kek'\n");
-        assert_eq!(warnings(&named, &[("kek", KEY, 0o440)]), [""; 0]);
-        let told = warnings(&named, &[("kek", KEY, 0o444)]);
+        let kek = "4b".repeat(32);
+        assert_eq!(warnings(&named, &[("kek", &kek, 0o440)]), [""; 0]);
+        let told = warnings(&named, &[("kek", &kek, 0o444)]);
         assert!(
             told.len() == 1 && told[0].contains("the key-encryption key kek can be read by others"),
             "{told:?}"

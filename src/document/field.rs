@@ -8,7 +8,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Document, FLAW_REMEDY, Located, Mistakes, Place, flaw, hidden, parse_duration, show_duration};
+use super::{
+    Document, FLAW_REMEDY, Located, Mistakes, Place, flaw, hidden, parse_duration, show_duration, wrong_value,
+};
 
 #[derive(Clone, Copy)]
 pub(super) enum Raw<'a> {
@@ -17,8 +19,8 @@ pub(super) enum Raw<'a> {
     Text(&'a str),
 }
 
-/// The value of one key, if it has one. Every way to read it tells what is wrong and gives `None` then;
-/// no message repeats the value, which may hold a secret.
+/// The value of one key, if it has one. Every way to read it tells what is wrong and gives `None` then.
+/// Messages repeat the value, unless it may be a secret.
 pub struct Field<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) mistakes: &'a Mistakes,
@@ -26,6 +28,7 @@ pub struct Field<'a> {
     pub(super) key: String,
     pub(super) example: &'static str,
     pub(super) raw: Option<Raw<'a>>,
+    pub(super) secret: bool,
 }
 
 impl<'a> Field<'a> {
@@ -53,6 +56,16 @@ impl<'a> Field<'a> {
     /// The value as `read` has it, or `default` where the key is missing.
     pub fn or<T>(self, default: T, read: impl FnOnce(Self) -> Option<Located<T>>) -> Option<Located<T>> {
         if self.raw.is_some() { read(self) } else { Some(self.located(default)) }
+    }
+
+    /// The same, whose value no message repeats: somebody may write the secret in place of its hash.
+    pub fn beside_a_secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    /// `problem` with the wrong value, where that may be shown.
+    fn problem(&self, text: &str, problem: &str) -> String {
+        if self.secret { problem.to_owned() } else { wrong_value(text, problem) }
     }
 
     /// Tells if the key is missing.
@@ -94,12 +107,12 @@ impl<'a> Field<'a> {
 
     /// A string that is a `T`.
     pub fn parse<T: FromStr<Err: Display>>(self) -> Option<Located<T>> {
-        let (mistakes, remedy) = (self.mistakes, self.remedy());
+        let (mistakes, remedy, named) = (self.mistakes, self.remedy(), self.copy());
         let text = self.text()?;
         match text.value.parse() {
             Ok(value) => Some(Located { value, place: text.place }),
             Err(error) => {
-                mistakes.add(&text.place, error.to_string(), remedy);
+                mistakes.add(&text.place, named.problem(&text.value, &error.to_string()), remedy);
                 None
             }
         }
@@ -111,7 +124,7 @@ impl<'a> Field<'a> {
         let text = self.text()?;
         let Some(value) = parse_duration(&text.value) else {
             let problem = "is not a duration: a whole number with ms, s, m, h or d";
-            mistakes.add(&text.place, problem, remedy);
+            mistakes.add(&text.place, wrong_value(&text.value, problem), remedy);
             return None;
         };
         if !range.contains(&value) {
@@ -138,7 +151,7 @@ impl<'a> Field<'a> {
         };
         match number {
             Some(number) => Some(self.located(number)),
-            None => self.wrong("is not a whole number from 0 to 4294967295"),
+            None => self.wrong_written("is not a whole number from 0 to 4294967295"),
         }
     }
 
@@ -156,7 +169,7 @@ impl<'a> Field<'a> {
         };
         match boolean {
             Some(boolean) => Some(self.located(boolean)),
-            None => self.wrong("is not true or false"),
+            None => self.wrong_written("is not true or false"),
         }
     }
 
@@ -217,6 +230,29 @@ impl<'a> Field<'a> {
         Located { value, place: self.place }
     }
 
+    /// With the value, as it was written.
+    fn wrong_written<T>(self, problem: &str) -> Option<T> {
+        let written = match self.raw {
+            Some(Raw::Text(text)) => text.to_owned(),
+            Some(Raw::Toml(value)) => {
+                value.get_ref().as_integer().map(|number| number.as_str().to_owned()).unwrap_or_default()
+            }
+            None => String::new(),
+        };
+        let problem = if written.is_empty() { problem.to_owned() } else { self.problem(&written, problem) };
+        self.wrong(&problem)
+    }
+
+    /// Where the value is a table, the keys that lead to the values in it: `kubernetes.io.pod` for what TOML reads of
+    /// a key whose dots stand unquoted.
+    pub fn dotted(&self) -> Vec<String> {
+        let Some(Raw::Toml(value)) = self.raw else { return Vec::new() };
+        let mut found = Vec::new();
+        leaves(&self.key, value.get_ref(), &mut found);
+        found.retain(|path| *path != self.key);
+        found
+    }
+
     fn flawed<T>(self, problem: String) -> Option<T> {
         self.mistakes.add(&self.place, problem, FLAW_REMEDY);
         None
@@ -242,5 +278,16 @@ impl<'a> Field<'a> {
 
     fn copy(&self) -> Self {
         Self { place: self.place.clone(), key: self.key.clone(), ..*self }
+    }
+}
+
+fn leaves(path: &str, value: &DeValue<'_>, found: &mut Vec<String>) {
+    match value.as_table() {
+        Some(table) => {
+            for (key, value) in table {
+                leaves(&format!("{path}.{}", key.get_ref()), value.get_ref(), found);
+            }
+        }
+        None => found.push(path.to_owned()),
     }
 }

@@ -45,9 +45,20 @@ pub struct Located<T> {
 pub struct Mistakes {
     mistakes: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Warning>>,
+    without_files: bool,
 }
 
 impl Mistakes {
+    /// Of a document whose named files are not opened, because they are not on this machine: nothing is told of them.
+    pub fn without_files() -> Self {
+        Self { without_files: true, ..Self::default() }
+    }
+
+    /// Whether the files that the document names are to be opened and judged.
+    pub fn judge_files(&self) -> bool {
+        !self.without_files
+    }
+
     pub fn add(&self, place: &Place, problem: impl Into<String>, remedy: impl Into<String>) {
         self.push(diagnostic(place, problem.into(), remedy.into()));
     }

@@ -29,7 +29,7 @@ pub use span::{parse_duration, show_duration};
 pub use spelling::{is_near, nearest};
 pub use table::Table;
 pub use text::{Fault, MAX_FILE_BYTES, decode, read_bytes, read_text};
-pub use written::{FLAW_REMEDY, flaw, hidden, unexpanded};
+pub use written::{FLAW_REMEDY, flaw, hidden, unexpanded, wrong_value};
 
 /// One slip can unsettle the lines after it, and nobody reads further than this.
 const MAX_SYNTAX_MISTAKES: usize = 20;

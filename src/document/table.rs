@@ -96,7 +96,15 @@ impl<'a> Table<'a> {
             }
             _ => place,
         };
-        Field { document: self.document, mistakes: self.mistakes, place, key: key.into(), example, raw }
+        Field {
+            document: self.document,
+            mistakes: self.mistakes,
+            place,
+            key: key.into(),
+            example,
+            raw,
+            secret: false,
+        }
     }
 
     /// The value of a key that only the environment may hold, because it is a secret. Written into the
@@ -192,6 +200,7 @@ impl<'a> Table<'a> {
             key: key.get_ref().to_string(),
             example,
             raw: Some(Raw::Toml(value)),
+            secret: false,
         });
         fields.collect()
     }
@@ -260,7 +269,11 @@ impl Drop for Table<'_> {
         let (asked, refused) = (self.asked.borrow(), self.refused.borrow());
         let is_known = |key: &str| asked.contains(key) || refused.contains(key);
         for key in entries.keys().filter(|key| !is_known(key.get_ref())) {
+            // TOML gives what stands below a [table] to that table.
+            let of_root =
+                !self.path.is_empty() && self.document.known.borrow().contains(key.get_ref().as_ref());
             let remedy = match nearest(key.get_ref(), asked.iter().copied()) {
+                _ if of_root => "it is a key of the whole file: move it above the first [table]".to_owned(),
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
             };

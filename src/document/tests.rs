@@ -72,6 +72,6 @@ fn a_variable_overrides_a_scalar_and_is_named_in_its_mistake() {
     let known: Vec<String> = document.known_variables().into_iter().collect();
     assert_eq!(known, ["HALLPASS_LIMITS__N", "HALLPASS_TOKEN__TTL"]);
     let told: Vec<String> = mistakes.into_sorted().iter().map(ToString::to_string).collect();
-    let expected = "environment: HALLPASS_LIMITS__N: is not a whole number from 0 to 4294967295; set HALLPASS_LIMITS__N=60";
+    let expected = "environment: HALLPASS_LIMITS__N: \"many\" is not a whole number from 0 to 4294967295; set HALLPASS_LIMITS__N=60";
     assert_eq!(told, [expected]);
 }

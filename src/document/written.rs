@@ -33,6 +33,36 @@ pub fn hidden(text: &str) -> Option<String> {
     })
 }
 
+/// Longer values are cut: their beginning says which one it is.
+const MOST_SHOWN: usize = 60;
+
+/// What is wrong with `text`, with the value where it may be shown: not if it could be a secret that was pasted into the
+/// wrong place.
+pub fn wrong_value(text: &str, problem: &str) -> String {
+    if may_be_secret(text) || problem.contains(text) {
+        return problem.to_owned();
+    }
+    let cut: String = text.chars().take(MOST_SHOWN).collect();
+    let dots = if cut.len() < text.len() { "…" } else { "" };
+    let verbs = ["is ", "has ", "holds ", "must ", "needs ", "names ", "looks ", "matches ", "would "];
+    let join = if verbs.iter().any(|verb| problem.starts_with(verb)) { "" } else { ":" };
+    format!("\"{cut}{dots}\"{join} {problem}")
+}
+
+/// A URL with a user or a query, a key of ours or of PEM, or one long word of letters and digits, as tokens, keys and hashes are.
+fn may_be_secret(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-');
+    let is_long = |word: &str| {
+        word.len() >= 24
+            && word.contains(|c: char| c.is_ascii_digit())
+            && word.contains(|c: char| c.is_ascii_alphabetic())
+    };
+    (text.contains("://") && text.contains(['@', '?']))
+        || text.contains("hpo_")
+        || text.contains("-----BEGIN")
+        || text.split(|c| !is_word(c)).any(is_long)
+}
+
 fn name(c: char) -> String {
     let code = u32::from(c);
     match c {
@@ -123,6 +153,22 @@ mod tests {
         for text in ["x", "a b", "café", "zażółć «日本» 🔑"] {
             assert_eq!(hidden(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_wrong_value_is_shown_unless_it_may_be_a_secret() {
+        for (text, problem, words) in [
+            ("RS265", "is not one of RS256, ES256", "\"RS265\" is not one of RS256, ES256"),
+            ("Broker A", "a name must be short", "\"Broker A\": a name must be short"),
+            ("https://u:pw@h", "is not a URL", "is not a URL"),
+            ("hpo_x", "is no hash", "is no hash"),
+            ("0b3a4f0c5b8f0d6a7f5e0c1d2b3a4958", "is no hash", "is no hash"),
+            ("loud", "`loud` is no level", "`loud` is no level"),
+        ] {
+            assert_eq!(wrong_value(text, problem), words);
+        }
+        let long = "so many words that nobody wants to read all of them again in one line";
+        assert!(wrong_value(long, "is long").contains("…\" is long"));
     }
 
     #[test]

@@ -48,6 +48,27 @@ pub use error::{AuthenticatorError, ProofError};
 pub use keys::IssuerStatus;
 pub use spiffe::ClientCertificate;
 
+/// Whether a `jwks_file` holds keys to verify with.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_jwks(document: &[u8]) -> Result<(), String> {
+    check_document::<jwks::KeySet>(document)
+}
+
+/// Whether a `bundle_file` holds what vouches for SVIDs.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_bundle(document: &[u8]) -> Result<(), String> {
+    check_document::<spiffe::Bundle>(document)
+}
+
+fn check_document<D: keys::Document>(document: &[u8]) -> Result<(), String> {
+    let read = D::parse(document).map_err(|error| error.to_string())?;
+    if read.count() == 0 { Err(keys::NO_USABLE_KEY.to_owned()) } else { Ok(()) }
+}
+
 /// Checks proofs. Shared by every request.
 #[derive(Debug)]
 pub struct Authenticator {

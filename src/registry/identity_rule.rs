@@ -129,6 +129,11 @@ fn claim_rules(
 
 fn claim_rule(field: Field<'_>, mistakes: &Mistakes) -> Option<(String, Located<ClaimPattern>)> {
     let name = field.key().to_owned();
+    if let Some(path) = field.dotted().first() {
+        let problem = "is a table, because the dots of the claim's name stand unquoted";
+        mistakes.add(field.place(), problem, format!("write \"{path}\" = \"…\", in quotes"));
+        return None;
+    }
     let pattern = field.parse::<ClaimPattern>()?;
     if let Some(sign) = regular_expression(pattern.value.as_str()) {
         let problem = format!("`{sign}` looks like a regular expression, which no policy here is");
@@ -197,7 +202,8 @@ fn public_key(table: &Table<'_>, mistakes: &Mistakes) -> Option<PublicKey> {
         ("EC", "P-384") => 48,
         _ => {
             let remedy = "write kty OKP with crv Ed25519, or kty EC with crv P-256 or P-384";
-            mistakes.add(&crv.place, "this kind of key is not supported", remedy);
+            let problem = format!("{} with {} is not supported", kty.value, crv.value);
+            mistakes.add(&crv.place, problem, remedy);
             return None;
         }
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::{Field, Located, Mistakes, nearest};
+use crate::document::{Field, Located, Mistakes, nearest, wrong_value};
 use crate::domain::agent::IdentityRule;
 use crate::domain::id::IssuerName;
 use crate::domain::pattern::ClaimPattern;
@@ -14,7 +14,7 @@ pub(super) fn read(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Opti
     let remedy = field.remedy();
     let text = field.text()?;
     let wrong = |problem: String, remedy: &str| {
-        mistakes.add(&text.place, problem, remedy);
+        mistakes.add(&text.place, wrong_value(&text.value, &problem), remedy);
         None
     };
     if text.value.contains("**") {

@@ -124,33 +124,46 @@ pub(super) struct OperatorKey {
 impl OperatorKey {
     /// From PKCS#8 or PKCS#1 PEM. The error says what to give instead.
     pub(super) fn from_pem(pem: &str, random: &Random) -> Result<Self, &'static str> {
-        let mut der = pem::private_key(pem.as_bytes()).map_err(|error| match error {
-            PemError::Joined(_) | PemError::Glued(_) => "its PEM has lost its line breaks",
-            _ => "it holds no PEM private key; give an unencrypted PKCS#8 or PKCS#1 PEM",
-        })?;
-        let pair = match &der {
-            PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
-            PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
-            _ => return Err("it holds no RSA key; RS256 signs with RSA of 2048 bits or more"),
-        };
-        der.zeroize();
-        let pair = pair.map_err(|rejected| match rejected.to_string().as_str() {
-            "TooSmall" => "its RSA key is under 2048 bits",
-            "TooLarge" => "its RSA key is over 4096 bits",
-            "WrongAlgorithm" => "it holds no RSA key; RS256 signs with RSA of 2048 bits or more",
-            _ => "its RSA key is damaged or of an odd length; give one of 2048, 3072 or 4096 bits",
-        })?;
-        // ring lets one bit fewer pass.
-        let RsaPublicKeyComponents { n, e: _ } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
-        let unused = n.first().map_or(0, |byte| byte.leading_zeros() as usize);
-        if n.len() * 8 - unused < MIN_RSA_BITS {
-            return Err("its RSA key is under 2048 bits");
-        }
+        let pair = rsa(pem)?;
         let public = PublicHalf::rsa(&pair);
         let kid = public.kid();
         let private = RegisteredKey::new(KeyPair::Rs256(Box::new(pair), random.clone()));
         Ok(Self { public, kid, private: Arc::new(private) })
     }
+}
+
+/// Whether a file can be `token.rsa_key_file`.
+///
+/// # Errors
+/// What to give instead.
+pub fn check_rsa_key(pem: &str) -> Result<(), &'static str> {
+    rsa(pem).map(drop)
+}
+
+fn rsa(pem: &str) -> Result<RsaKeyPair, &'static str> {
+    let mut der = pem::private_key(pem.as_bytes()).map_err(|error| match error {
+        PemError::Joined(_) | PemError::Glued(_) => "its PEM has lost its line breaks",
+        _ => "it holds no PEM private key; give an unencrypted PKCS#8 or PKCS#1 PEM",
+    })?;
+    let pair = match &der {
+        PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
+        _ => return Err("it holds no RSA key; RS256 signs with RSA of 2048 bits or more"),
+    };
+    der.zeroize();
+    let pair = pair.map_err(|rejected| match rejected.to_string().as_str() {
+        "TooSmall" => "its RSA key is under 2048 bits",
+        "TooLarge" => "its RSA key is over 4096 bits",
+        "WrongAlgorithm" => "it holds no RSA key; RS256 signs with RSA of 2048 bits or more",
+        _ => "its RSA key is damaged or of an odd length; give one of 2048, 3072 or 4096 bits",
+    })?;
+    // ring lets one bit fewer pass.
+    let RsaPublicKeyComponents { n, e: _ } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
+    let unused = n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    if n.len() * 8 - unused < MIN_RSA_BITS {
+        return Err("its RSA key is under 2048 bits");
+    }
+    Ok(pair)
 }
 
 /// One key of the ring, with everything made ready that a signature or its check needs.

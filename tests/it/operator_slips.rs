@@ -87,3 +87,51 @@ async fn an_empty_folder_at_the_start_is_told() {
     broker.boot();
     assert!(broker.log().contains("holds no agent file, so nobody gets a token"), "{}", broker.log());
 }
+
+/// An editor that ends no last line, and `>>`.
+#[tokio::test]
+async fn what_keygen_prints_can_be_appended_to_a_file_without_a_last_line_break() {
+    let broker = Process::prepare(Plan::default());
+    let file = broker.file("agents/payments-refactorer.toml");
+    let agent = fs::read_to_string(&file).unwrap();
+    let mut keygen = bare(HALLPASS);
+    keygen.arg("keygen").arg("--out").arg(broker.file("agent.key"));
+    let made = ran(keygen).await;
+    fs::write(&file, format!("{}{}", agent.trim_end(), made.out)).unwrap();
+    let mut operator = bare(HALLPASS);
+    operator.args(["operator", "new", "oncall", "--roles", "admin", "--out"]).arg(broker.file("oncall.key"));
+    let config = fs::read_to_string(broker.file("hallpass.toml")).unwrap();
+    fs::write(broker.file("hallpass.toml"), format!("{}{}", config.trim_end(), ran(operator).await.out))
+        .unwrap();
+    let mut check = bare(HALLPASS);
+    check.arg("check-config").arg(broker.file("hallpass.toml"));
+    let told = ran(check).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.out.contains("no mistakes, 1 agents"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_machine_without_the_secrets_checks_what_is_there() {
+    let broker = Process::prepare(Plan::default());
+    let good = fs::read_to_string(broker.file("hallpass.toml")).unwrap();
+    fs::write(broker.file("hallpass.toml"), good.replace("jwks.json", "/run/secrets/none.json")).unwrap();
+    let run = |flags: &'static [&'static str]| {
+        let mut command = bare(HALLPASS);
+        command.arg("check-config").args(flags).arg(broker.file("hallpass.toml"));
+        ran(command)
+    };
+    let told = run(&[]).await;
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.out.contains("issuer[0].jwks_file: /run/secrets/none.json cannot be used"), "{told:?}");
+    for flags in [&["--skip-files"][..], &["--agents-only"], &["--skip-files", "--json"]] {
+        let told = run(flags).await;
+        assert_eq!(told.code, Some(0), "{flags:?}: {told:?}");
+    }
+    // A mistake of an agent is told all the same.
+    let file = broker.file("agents/payments-refactorer.toml");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("owner", "ownr")).unwrap();
+    for flags in [&["--skip-files"][..], &["--agents-only"]] {
+        let told = run(flags).await;
+        assert!(told.code == Some(1) && told.out.contains("did you mean `owner`?"), "{flags:?}: {told:?}");
+    }
+}

@@ -15,7 +15,7 @@ fn machine(claims: &str) -> (Machine, String) {
     );
     let config = machine.file(
         "hallpass.toml",
-        "[admin]\nlocal_operator_key_file = 'key'\n[[issuer]]\nname = 'github'\nkind = 'github'\naudience = 'a'\n",
+        "[admin]\nlocal_operator_key_file = 'key'\n[[issuer]]\nname = 'github'\nkind = 'github'\naudience = 'http://127.0.0.1:8700'\n",
     );
     (machine, config)
 }

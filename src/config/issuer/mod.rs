@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::{IssuerNames, files};
-use crate::document::{Field, Located, Mistakes, Table};
+use crate::config::{IssuerNames, files, weak};
+use crate::document::{Field, Located, Mistakes, Table, wrong_value};
 use crate::domain::id::IssuerName;
 use crate::domain::platform::Platform;
 use crate::domain::secure::is_secure;
+use crate::identity::check_jwks;
 use crate::identity::settings::{IssuerSettings, KeySource, ProofAlgorithm};
 
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
@@ -25,18 +26,25 @@ pub(super) struct Issuers {
     pub(super) names: IssuerNames,
 }
 
-pub(super) fn read(root: &Table<'_>, mistakes: &Mistakes) -> Issuers {
+/// `public_url` is the broker's, where it could be read.
+pub(super) fn read(root: &Table<'_>, public_url: Option<&str>, mistakes: &Mistakes) -> Issuers {
     let mut taken = Taken { mistakes, names: Vec::new(), addresses: Vec::new() };
     let tables = root.list_of_tables("issuer");
     let count = tables.len();
-    let settings = tables.iter().filter_map(|table| issuer(table, &mut taken, mistakes)).collect();
+    let settings =
+        tables.iter().filter_map(|table| issuer(table, public_url, &mut taken, mistakes)).collect();
     // With one name or kind unreadable, which one an agent's file means cannot be told.
     let all = taken.names.len() == count && taken.names.iter().all(|(_, kind)| kind.is_some());
     let names = taken.names.into_iter().map(|(name, kind)| (name.value, kind.unwrap_or_default())).collect();
     Issuers { settings, names: all.then_some(names) }
 }
 
-fn issuer(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Option<IssuerSettings> {
+fn issuer(
+    table: &Table<'_>,
+    public_url: Option<&str>,
+    taken: &mut Taken<'_>,
+    mistakes: &Mistakes,
+) -> Option<IssuerSettings> {
     let name = table.key("name", "\"github\"").required().parse::<IssuerName>();
     let written = table.key("kind", "\"github\"");
     let is_written = written.is_present();
@@ -59,19 +67,20 @@ fn issuer(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Opti
     let ca_file = table.key("ca_file", "\"/etc/hallpass/issuer-ca.pem\"");
     let bearer = table.key("jwks_bearer_file", "\"/var/run/secrets/kubernetes.io/serviceaccount/token\"");
     let of_the_web = [&ca_file, &bearer].map(|field| field.is_present().then(|| field.place().clone()));
-    let ca_file = files::readable(ca_file, mistakes);
+    let ca_file = files::roots(ca_file, mistakes);
     let bearer = files::readable(bearer, mistakes);
     let keys = key_source(table, mistakes);
-    if matches!(keys, Some(KeySource::File(_))) {
+    if table.has("jwks_file") {
         for place in of_the_web.iter().flatten() {
             mistakes.add(place, "has no meaning with jwks_file", "take one of the two out");
         }
     }
-    Some(IssuerSettings {
+    let audience = audience?;
+    let settings = IssuerSettings {
         name: name?.value,
         kind: kind?.value,
         url: url?.value,
-        audience: audience?.value,
+        audience: audience.value,
         algorithms: algorithms?,
         max_age: Some(max_age?.value).filter(|age| !age.is_zero()),
         leeway: leeway?.value,
@@ -79,7 +88,11 @@ fn issuer(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Opti
         ca_file: ca_file.map(|file| file.value),
         jwks_bearer_file: bearer.map(|file| file.value),
         stale_keys: stale_keys?.value,
-    })
+    };
+    if let Some(public_url) = public_url {
+        weak::audience(&settings, &audience.place, public_url, mistakes);
+    }
+    Some(settings)
 }
 
 fn algorithms(field: Field<'_>, platform: Platform) -> Option<Vec<ProofAlgorithm>> {
@@ -99,7 +112,12 @@ fn key_source(table: &Table<'_>, mistakes: &Mistakes) -> Option<KeySource> {
             None
         }
         (true, false) => secure_url(url, mistakes).map(|(_, url)| KeySource::Url(url)),
-        (false, true) => files::readable(file, mistakes).map(|file| KeySource::File(file.value)),
+        (false, true) => {
+            let judge =
+                |bytes: &[u8]| check_jwks(bytes).map_err(|problem| format!("cannot be used: {problem}"));
+            let file = files::judged(file, "name the issuer's JWK set (RFC 7517)", judge, mistakes);
+            file.map(|file| KeySource::File(file.value))
+        }
         (false, false) => Some(KeySource::Discovery),
     }
 }
@@ -115,7 +133,7 @@ pub(super) fn secure_url(field: Field<'_>, mistakes: &Mistakes) -> Option<(Locat
         Ok(url) if url.query().is_some() || url.fragment().is_some() => "has a query or fragment",
         Ok(url) => return Some((text, url)),
     };
-    mistakes.add(&text.place, problem, remedy);
+    mistakes.add(&text.place, wrong_value(&text.value, problem), remedy);
     None
 }
 

@@ -9,6 +9,7 @@ use crate::domain::permission::Tier;
 use crate::revocation::settings::Backend;
 
 mod environment;
+mod files;
 mod mistakes;
 mod presets;
 mod tls;
@@ -65,23 +66,22 @@ fn production() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let secrets = dir.path().display().to_string();
     let text = fs::read_to_string(manifest("config/production.toml")).unwrap();
-    for name in [
-        "hallpass-key-encryption-key",
-        "hallpass-redis-password",
-        "redis-ca.pem",
-        "gitlab-ca.pem",
-        "cluster-b-ca.pem",
-        "cluster-b-token",
-        "spire-ca.pem",
-        "partner-bundle.json",
-    ] {
-        fs::write(dir.path().join(name), "s3cret\n").unwrap();
-    }
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let point = "\"crv\":\"P-256\",\"x\":\"gI0GAILBdu7T53akrFmMyGcsF3n5dO7MmwNBHKW5SV0\",\"y\":\"SLW_xSffzlPWrHEVI30DHM_4egVwt3NQqeUD7nMFpps\"";
+    let jwk =
+        |usage: &str| format!("{{\"keys\":[{{\"kty\":\"EC\",\"kid\":\"1\",\"use\":\"{usage}\",{point}}}]}}");
+    write("hallpass-key-encryption-key", &"0123456789abcdef".repeat(4));
+    write("hallpass-redis-password", "s3cret\n");
+    write("cluster-b-token", "s3cret\n");
+    write("partner-bundle.json", &jwk("jwt-svid"));
+    write("cluster-jwks.json", &jwk("sig"));
+    write("token-signing-key.pem", include_str!("../../../tests/vectors/keys/rsa-2048.test-only.pem"));
     let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(dir.path().join("hallpass-key-encryption-key"), owner_alone).unwrap();
     tls::write_pair(&dir, "hallpass-tls");
-    fs::write(dir.path().join("cluster-jwks.json"), r#"{"keys":[]}"#).unwrap();
-    fs::write(dir.path().join("token-signing-key.pem"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    for name in ["redis-ca.pem", "gitlab-ca.pem", "cluster-b-ca.pem", "spire-ca.pem"] {
+        fs::copy(dir.path().join("hallpass-tls.pem"), dir.path().join(name)).unwrap();
+    }
     fs::create_dir(dir.path().join("agents")).unwrap();
     for entry in fs::read_dir(manifest("config/agents")).unwrap() {
         let entry = entry.unwrap();
@@ -200,7 +200,7 @@ fn every_scalar_answers_to_its_variable() {
             ("HALLPASS_SERVER__PUBLIC_URL", "https://Hall.Example:443/"),
             ("HALLPASS_SERVER__NAME", "broker-7"),
             ("HALLPASS_STORE__URL", "sqlite://data/x.db"),
-            ("HALLPASS_STORE__KEY_ENCRYPTION_KEY", "kek"),
+            ("HALLPASS_STORE__KEY_ENCRYPTION_KEY", &"4b".repeat(32)),
             ("HALLPASS_REVOCATION__URL", "redis://127.0.0.1:6379"),
             ("HALLPASS_REVOCATION__MAX_STALENESS", "500ms"),
             ("HALLPASS_REVOCATION__PASSWORD_FILE", password.to_str().unwrap()),
@@ -219,7 +219,7 @@ fn every_scalar_answers_to_its_variable() {
     // Relative to the working directory, for no file names it.
     assert_eq!(config.store.path, PathBuf::from("data/x.db"));
     assert!(matches!(&config.key_encryption_key, KeyEncryptionKeySource::Text(_)));
-    assert!(!format!("{config:?}").contains("kek"));
+    assert!(!format!("{config:?}").contains("4b4b"));
     assert_eq!(config.revocation.max_staleness.as_millis(), 500);
     let Backend::Redis { password: Some(password), .. } = &config.revocation.backend else { panic!() };
     assert_eq!(password.expose_secret(), "hunter2");
@@ -232,9 +232,10 @@ fn every_scalar_answers_to_its_variable() {
 #[test]
 fn two_sources_of_one_secret_and_a_list_in_a_variable_are_refused() {
     let (dir, file) = folder(&format!(
-        "{OPERATOR}[store]\nkey_encryption_key_file = 'hallpass.toml'\n\
+        "{OPERATOR}[store]\nkey_encryption_key_file = 'kek'\n\
          [revocation]\nurl = 'redis://h'\npassword_file = 'hallpass.toml'\n"
     ));
+    fs::write(dir.path().join("kek"), "4b".repeat(32)).unwrap();
     let set = variables(&[
         ("HALLPASS_STORE__KEY_ENCRYPTION_KEY", "x"),
         ("HALLPASS_REVOCATION__PASSWORD", "x"),
@@ -258,14 +259,13 @@ fn no_mistake_repeats_a_secret() {
     let text = format!(
         "{OPERATOR}[store]\nurl = 'postgres://u:{canary}@h/db'\nkey_encryption_key = '{canary}'\n\
          [revocation]\nurl = 'redis://u:{canary}@h'\npassword = '{canary}'\n\
-         [server]\npublic_url = 'https://u:{canary}@h'\n[[issuer]]\nname = '{canary}!'\nurl = 'https://u:{canary}@h'\n"
+         [server]\npublic_url = 'https://u:{canary}@h'\n[[issuer]]\nname = 'ci'\nurl = 'https://u:{canary}@h'\n\
+         [[resource_server]]\nname = 'r'\norigins = ['https://h']\nkey_sha256 = '{canary}'\n"
     );
     let (_dir, file) = folder(&text);
     let set = variables(&[
         ("HALLPASS_STORE__KEY_ENCRYPTION_KEY", canary),
-        ("HALLPASS_TOKEN__TTL", canary),
-        ("HALLPASS_LIMITS__TOKENS_PER_MINUTE", canary),
-        ("HALLPASS_PASSWORD", canary),
+        ("HALLPASS_REVOCATION__PASSWROD", canary),
     ]);
     let told = Config::load(&file, set).unwrap_err();
     assert!(told.len() >= 9, "{told:?}");
@@ -293,10 +293,10 @@ fn one_check_tells_every_mistake_of_every_file() {
     agents/a.toml:2: max_ttl: 6m is over guardrails.max_ttl, 5m; write at most 5m
     agents/b.toml:1: not TOML: string values must be quoted, expected literal string; see https://toml.io for the syntax
     hallpass.toml:1: admin: no operator could revoke anything; write [[admin.operator]], or local_operator_key_file for one on this machine
-    hallpass.toml:2: server.listen: invalid socket address syntax; write listen = "127.0.0.1:8700"
+    hallpass.toml:2: server.listen: "nowhere": invalid socket address syntax; write listen = "127.0.0.1:8700"
     hallpass.toml:7: issuer[0].audience: is missing; write audience = "https://hallpass.example"
     hallpass.toml:7: issuer[0].url: is missing; write url = "https://token.actions.githubusercontent.com"
-    environment: HALLPASS_TOKEN__ALGORITHM: is not one of ES256, EdDSA and RS256; set HALLPASS_TOKEN__ALGORITHM=ES256
+    environment: HALLPASS_TOKEN__ALGORITHM: "none" is not one of ES256, EdDSA and RS256; set HALLPASS_TOKEN__ALGORITHM=ES256
     "#);
 }
 

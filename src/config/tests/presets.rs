@@ -90,8 +90,10 @@ fn rules_are_not_judged_by_a_kind_that_could_not_be_read() {
     fs::write(dir.path().join("agents/a.toml"), agent).unwrap();
     assert_eq!(
         lines(&dir, &check(&file, []).unwrap_err()),
-        ["hallpass.toml:5: issuer[0].kind: is not one of oidc, github, gitlab, kubernetes, google, azure; \
-             write kind = \"github\""]
+        [
+            "hallpass.toml:5: issuer[0].kind: \"kubernets\" is not one of oidc, github, gitlab, kubernetes, google, azure; \
+             write kind = \"github\""
+        ]
     );
     // Nor where the file is not TOML at all.
     fs::write(&file, format!("{OPERATOR}[[issuer]]\nname = \n")).unwrap();

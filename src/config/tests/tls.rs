@@ -18,7 +18,8 @@ fn with_pair(text: &str) -> (TempDir, PathBuf) {
 /// A certificate and its key, good through the years 2020 to 2029.
 pub(super) fn write_pair(dir: &TempDir, name: &str) {
     let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["hallpass.test".to_owned()]).unwrap();
+    let mut params =
+        CertificateParams::new(["hallpass.test", "hallpass.acme.internal"].map(str::to_owned)).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(2030, 1, 1);
     fs::write(dir.path().join(format!("{name}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();

@@ -24,6 +24,9 @@ use attempt::{Attempts, Cause, Fetch};
 pub(super) use document::Document;
 use pace::{FRESH, Pace};
 
+/// What is wrong with a document whose keys are all of other kinds.
+pub(super) const NO_USABLE_KEY: &str = "no usable key: RSA of 2048 bits or more, P-256, P-384 or Ed25519";
+
 /// The longest wait for fresh keys while stale ones are at hand.
 const STALE_WAIT: Duration = Duration::from_secs(1);
 
@@ -115,7 +118,7 @@ impl<D: Document> PublishedKeys<D> {
             };
             let set = D::parse(&document).map_err(|error| bad(error.to_string()))?;
             if set.count() == 0 {
-                return Err(bad("no usable key: RSA of 2048 bits or more, P-256, P-384 or Ed25519".into()));
+                return Err(bad(NO_USABLE_KEY.into()));
             }
             // One that vouches for the endpoint alone may be long out of date.
             if keys.source.bootstrap().is_none() {

@@ -26,7 +26,7 @@ const NO_AUTHORITY: Unusable =
 const NO_KID: Unusable = Unusable::Broken("it has no kid");
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Bundle {
+pub(in crate::identity) struct Bundle {
     authorities: Vec<Authority>,
     /// What verifies JWT-SVIDs, and nothing else.
     pub(super) jwt_keys: KeySet,

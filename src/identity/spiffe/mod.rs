@@ -28,7 +28,7 @@ use crate::identity::keys::{IssuerStatus, Newer, PublishedKeys, Snapshot};
 use crate::identity::oidc::candidates;
 use crate::identity::settings::{ProofAlgorithm, TrustDomainSettings};
 use crate::outbound::Way;
-use bundle::Bundle;
+pub(super) use bundle::Bundle;
 use certificate::{Svid, UnverifiedSvid};
 
 /// A client certificate that was verified: what a token can be bound to.

@@ -116,7 +116,7 @@ fn keys_are_for_their_owner_alone_and_never_written_over() {
     let place = Place::new();
     let mode = |name: &str| std::fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
     let lines = place.local(&["keygen"]).done();
-    assert!(lines.starts_with("[[identity]]\nkey = { kty = \"OKP\", crv = \"Ed25519\", x = \""), "{lines}");
+    assert!(lines.starts_with("\n[[identity]]\nkey = { kty = \"OKP\", crv = \"Ed25519\", x = \""), "{lines}");
     assert_eq!(mode("agent.key"), 0o600);
     let first = place.read("agent.key");
     let again = place.local(&["keygen"]).ended(1);
