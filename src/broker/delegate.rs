@@ -46,6 +46,7 @@ impl Broker {
 
     /// Asks the kill switch about the parent's token itself, so that the child is told that it is that one which is dead.
     pub(super) async fn still_lives(&self, parent: &Parent) -> Result<(), Denied> {
+        self.notice_lost_history(&parent.claims).await;
         if self.kill_switch.verdict(&parent.claims.levels()).await?.is_dead() {
             return Err(Reason::ParentInvalid.into());
         }

@@ -27,9 +27,7 @@ impl Broker {
         let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else {
             return Ok(Inspection::Inactive);
         };
-        if claims.as_of > self.store.seen().revision() {
-            self.kill_switch.take_over_unknown(claims.as_of).await;
-        }
+        self.notice_lost_history(&claims).await;
         let meant = match audience {
             Audience::Operator => true,
             Audience::Origins(origins) => claims.aud.iter().any(|origin| origins.contains(origin)),
@@ -38,5 +36,12 @@ impl Broker {
             return Ok(Inspection::Inactive);
         }
         Ok(Inspection::Active(claims))
+    }
+
+    /// A token that was decided after more changes than the store knows tells of a history that was lost.
+    pub(super) async fn notice_lost_history(&self, claims: &Claims) {
+        if claims.as_of > self.store.seen().revision() {
+            self.kill_switch.take_over_unknown(claims.as_of).await;
+        }
     }
 }

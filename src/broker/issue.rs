@@ -81,6 +81,9 @@ impl Broker {
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
         caller.agent = Some(Arc::clone(&agent));
+        if let Some(once) = &once {
+            self.refuse_used(&agent, once)?;
+        }
         self.charge(&agent)?;
         let bound = self.bind(&agent, &presented, certificate.as_ref())?;
         // After that, so that a client which is told to add a nonce can send the same assertion again.
@@ -247,8 +250,8 @@ impl Broker {
     }
 
     /// Counts and journals a refusal, and says what its sender may know. Within the rate of its source
-    /// each has an event; those beyond it get 429 and are counted in the source's next event. Strangers have so many
-    /// events altogether, and are counted beyond that.
+    /// each has an event; those beyond it get 429 and are counted in the source's next event. Each agent, and all
+    /// strangers together, have so many events, and are counted beyond that.
     async fn refuse(&self, call: &Call, denied: Denied, registry: &Registry, caller: Caller) -> Denied {
         self.metrics.refused(denied.reason);
         if denied.reason == Reason::Overloaded {
@@ -260,8 +263,7 @@ impl Broker {
             Err(_) if denied.reason.is_fault() => return denied,
             Err(TooMany(wait)) => return Denied { retry_after: Some(wait), ..Reason::RateLimited.into() },
         };
-        let stranger = caller.agent.is_none();
-        if stranger && !self.policy.load().limits.strangers.may_tell(call.peer, untold, Instant::now()) {
+        if !self.may_tell(call, untold, caller.agent.as_deref()) {
             return denied;
         }
         if let Some(detail) = &denied.detail {
@@ -282,6 +284,17 @@ impl Broker {
             tracing::error!(%error, request = %call.request, reason = denied.reason.as_str(), "refusal not journaled");
         }
         denied
+    }
+}
+
+impl Broker {
+    /// Whether a refusal has an event of its own.
+    fn may_tell(&self, call: &Call, untold: u64, agent: Option<&Agent>) -> bool {
+        let limits = &self.policy.load().limits;
+        match agent {
+            Some(agent) => limits.known_agents.may_tell(&agent.id, call.peer, untold, Instant::now()),
+            None => limits.strangers.may_tell(call.peer, untold, Instant::now()),
+        }
     }
 }
 

@@ -13,10 +13,10 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::broker::noise::Noise;
+use crate::broker::noise::{Noise, NoiseOf};
 use crate::broker::settings::Limits;
 use crate::domain::agent::Agent;
-use crate::domain::id::AgentId;
+use crate::domain::id::{AgentId, OperatorName};
 use crate::domain::source::network;
 
 /// How long a caller that was refused for its rate should wait.
@@ -34,6 +34,8 @@ pub(super) struct RateLimits {
     pub(super) strangers: Noise,
     /// Of whom no operator is known.
     pub(super) strange_operators: Noise,
+    pub(super) known_agents: NoiseOf<AgentId>,
+    pub(super) known_operators: NoiseOf<OperatorName>,
     clock: DefaultClock,
 }
 
@@ -91,6 +93,8 @@ impl RateLimits {
             operators: Sources::new(limits.refusals_per_minute),
             strangers: Noise::new(limits.refusal_events_per_minute),
             strange_operators: Noise::new(limits.refusal_events_per_minute),
+            known_agents: NoiseOf::new(limits.refusals_per_minute),
+            known_operators: NoiseOf::new(limits.refusals_per_minute),
             clock: DefaultClock::default(),
         }
     }

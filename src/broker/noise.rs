@@ -1,13 +1,14 @@
-//! What strangers may write into the audit log altogether: so many events a minute, whatever their addresses. The rest
-//! is counted, and once a minute an event says how many there were.
+//! How many refusals have an event: of strangers altogether, and of each agent and operator, whatever their addresses.
+//! The rest is counted, and once a minute an event says how many there were.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 /// Between two events that count.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,16 +45,20 @@ impl Noise {
     /// Whether a refusal has an event of its own. One that has none is counted, with `before` earlier ones of its source
     /// that its event would have told of.
     pub(super) fn may_tell(&self, source: IpAddr, before: u64, now: Instant) -> bool {
-        if self.events.as_ref().is_none_or(|events| events.check().is_ok()) {
-            return true;
+        let may = self.events.as_ref().is_none_or(|events| events.check().is_ok());
+        if !may {
+            self.count(source, before, now);
         }
+        may
+    }
+
+    fn count(&self, source: IpAddr, before: u64, now: Instant) {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         let untold = untold.get_or_insert_with(|| Untold { since: now, count: 0, sources: HashSet::new() });
         untold.count = untold.count.saturating_add(1).saturating_add(before);
         if untold.sources.len() < MAX_SOURCES {
             untold.sources.insert(source);
         }
-        false
     }
 
     /// What has to be told, once a minute has passed since the first of it.
@@ -69,6 +74,29 @@ impl Noise {
     /// What has to be told before this process ends.
     pub(super) fn rest(&self) -> Option<Counted> {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner).take().map(Untold::counted)
+    }
+}
+
+/// The same for callers who are known, so that none of them costs another an event.
+pub(super) struct NoiseOf<K: Hash + Eq + Clone> {
+    events: Option<DefaultKeyedRateLimiter<K>>,
+    pub(super) rest: Noise,
+}
+
+impl<K: Hash + Eq + Clone> NoiseOf<K> {
+    /// Events of each of them. None: every refusal has its event.
+    pub(super) fn new(per_minute: Option<NonZeroU32>) -> Self {
+        let events = per_minute.map(|rate| RateLimiter::keyed(Quota::per_minute(rate)));
+        Self { events, rest: Noise::new(None) }
+    }
+
+    /// As [`Noise::may_tell`].
+    pub(super) fn may_tell(&self, who: &K, source: IpAddr, before: u64, now: Instant) -> bool {
+        let may = self.events.as_ref().is_none_or(|events| events.check_key(who).is_ok());
+        if !may {
+            self.rest.count(source, before, now);
+        }
+        may
     }
 }
 
@@ -98,6 +126,16 @@ mod tests {
         assert!(counted.sources >= 2890, "{counted:?}");
         assert_eq!((noise.due(begun + 2 * MINUTE), noise.rest()), (None, None), "once");
         assert!((0..3000).all(|n| Noise::new(None).may_tell(source(n), 0, begun)));
+    }
+
+    #[test]
+    fn whoever_is_known_has_a_bound_of_its_own() {
+        let noise = NoiseOf::new(NonZeroU32::new(10));
+        let source = |n: u8| IpAddr::V4(Ipv4Addr::new(127, 0, 0, n));
+        let told = (0..200).filter(|n| noise.may_tell(&"noisy", source(*n), 0, Instant::now())).count();
+        assert!((10..=11).contains(&told), "{told}");
+        assert!(noise.may_tell(&"quiet", source(1), 0, Instant::now()));
+        assert_eq!(noise.rest.rest().unwrap().count, 200 - told as u64);
     }
 
     #[test]

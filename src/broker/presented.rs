@@ -145,6 +145,15 @@ impl Broker {
         }
     }
 
+    /// Refuses a proof that this node knows to be used, before the agent is charged for it: whoever saw one could else use
+    /// the agent's rate up.
+    pub(super) fn refuse_used(&self, agent: &Agent, once: &SingleUse) -> Result<(), Denied> {
+        if self.kill_switch.revocation().was_used(&agent.id, &once.key) {
+            return Err(Reason::Replayed.into());
+        }
+        Ok(())
+    }
+
     /// Records that `agent` used a proof, or refuses as `replayed` one that it used before.
     pub(super) async fn use_up(
         &self,

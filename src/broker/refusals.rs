@@ -41,12 +41,16 @@ pub struct RefusedOperator {
 }
 
 impl Broker {
-    /// Journals the refusal of an operator, within a rate for each source and one for all who have no key.
+    /// Journals the refusal of an operator, within a rate for each source, one for each operator, and one for all who have no key.
     pub async fn refuse_operator(&self, call: &Call, refused: RefusedOperator) {
         let limits = Arc::clone(&self.policy.load().limits);
         let Ok(untold) = limits.operator_refusal(call.peer) else { return };
-        let known = refused.operator.is_some();
-        if !known && !limits.strange_operators.may_tell(call.peer, untold, Instant::now()) {
+        let now = Instant::now();
+        let may_tell = match &refused.operator {
+            Some(known) => limits.known_operators.may_tell(known, call.peer, untold, now),
+            None => limits.strange_operators.may_tell(call.peer, untold, now),
+        };
+        if !may_tell {
             return;
         }
         let more = match untold {
@@ -71,6 +75,8 @@ impl Broker {
         for (noise, whose) in [
             (&limits.strangers, "strangers"),
             (&limits.strange_operators, "operators whose key is not known"),
+            (&limits.known_agents.rest, "agents that had many before"),
+            (&limits.known_operators.rest, "operators that had many before"),
         ] {
             if let Some(counted) = next(noise, all) {
                 self.tell_count(counted, whose).await;

@@ -6,6 +6,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use crate::cli::{Failure, Host, Outcome};
+use crate::domain::redaction;
 use crate::files::{self, Unreadable};
 
 /// More than any key or token that hallpass takes; a path to something else is noticed early.
@@ -25,7 +26,8 @@ pub enum Readers {
 /// # Errors
 /// When it cannot be read, is over 64 KiB, is not UTF-8 or is blank. The remedy is the caller's to say.
 pub fn read(path: &Path, readers: Readers, host: &mut Host<'_>) -> Outcome<SecretString> {
-    let place = path.display();
+    // Somebody may have given the key itself instead of its file.
+    let place = redaction::redacted(&path.display().to_string(), redaction::is_credential);
     let unusable = |error: Unreadable| {
         Failure::failed(match error {
             Unreadable::Io(error) => format!("cannot read {place}: {error}"),

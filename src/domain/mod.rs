@@ -19,6 +19,7 @@ pub mod id;
 pub mod identity;
 pub mod key;
 pub mod merkle;
+pub mod optional;
 pub mod pattern;
 pub mod pem;
 pub mod permission;

@@ -1,5 +1,6 @@
 //! What a caller asks for: a narrowing of its registration.
 
+use crate::domain::optional::present;
 use serde::Deserialize;
 
 /// The longest `authorization_details`, bytes: a token of 16 KiB holds no more.
@@ -76,10 +77,15 @@ pub struct DetailRequest {
     #[serde(rename = "type")]
     pub kind: String,
     pub identifier: String,
+    #[serde(default, deserialize_with = "present")]
     pub locations: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
     pub actions: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
     pub refs: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
     pub paths: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
     pub environment: Option<String>,
 }
 

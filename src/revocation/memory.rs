@@ -17,7 +17,7 @@ pub struct Memory {
     clock: Clock,
     /// Knows nothing that the store does not.
     book: Arc<Book>,
-    once: Once,
+    pub(super) once: Once,
 }
 
 impl Memory {

@@ -209,6 +209,14 @@ impl Revocation {
         }
     }
 
+    /// Whether this node remembers that `agent` used `key` up. Asks nobody.
+    pub fn was_used(&self, agent: &AgentId, key: &Digest) -> bool {
+        match self {
+            Self::Memory(memory) => memory.once.is_used(agent, key),
+            Self::Redis(redis) => redis.once.is_used(agent, key),
+        }
+    }
+
     /// Uses `key` up for `agent`: true the first time, false again until `until`, on every node of one Redis.
     /// Two agents' keys have nothing to do with each other.
     ///

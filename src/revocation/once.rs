@@ -110,6 +110,12 @@ impl Once {
         Ok(true)
     }
 
+    /// Whether it is remembered that `agent` used `key` up. A mark is dropped only after its proof is over.
+    pub(super) fn is_used(&self, agent: &AgentId, key: &Digest) -> bool {
+        let agents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        agents.used.get(agent).is_some_and(|used| used.marks.contains_key(key))
+    }
+
     /// Takes back [`Self::use_up`] of a proof that was not accepted after all.
     pub(super) fn forget(&self, agent: &AgentId, key: &Digest) {
         let mut agents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +212,7 @@ mod tests {
     /// A wall clock that jumps an hour ahead made every mark a thing of the past, and the proofs are good again
     /// when it is set right.
     #[test]
-    fn no_wall_clock_makes_a_proof_good_again() {
+    fn a_wall_clock_that_is_set_back_makes_no_proof_good_again_for_an_hour() {
         let (once, clocks, agent, _) = set_up();
         let until = Timestamp::from_seconds(300);
         for n in 0..64 {

@@ -12,6 +12,7 @@ use crate::domain::digest::Digest;
 use crate::domain::grant::{Grant, Permissions};
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::{VerifiedIdentity, Workload};
+use crate::domain::optional::present;
 use crate::domain::permission::Origin;
 use crate::domain::receipt::Receipt;
 use crate::domain::revocation::{Holder, Levels, Revision};
@@ -182,11 +183,6 @@ impl Claims {
         Levels::of_chain(farthest_first.chain([(self.jti, self.as_of, own)]))
             .expect("a token is a chain of at least itself")
     }
-}
-
-/// A member that is there: `null` is none that this broker writes.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// A token whose issuer cannot be told could not be killed by a stop of that issuer.

@@ -248,6 +248,80 @@ async fn a_token_of_a_lost_history_stays_dead_without_redis() {
     app.finish().await;
 }
 
+/// The holder ends a token of the lost time, or hands it down: nobody has asked about it before. Taken for dead because
+/// its number is too high, it would live again once the store has given as many numbers.
+#[tokio::test]
+async fn an_end_and_a_handing_down_notice_a_lost_history_too() {
+    for way in ["end", "hand down"] {
+        let mut app = TestApp::start(Backend::Memory).await;
+        let (_, copy) = with_history(&mut app).await;
+        let stop = app.revoke("issuer:ci").await;
+        app.lift(&stop).await;
+        let lost = app.issue().await;
+        app.shutdown().await;
+        restore(&app, &copy);
+        app.boot().await;
+        if way == "end" {
+            assert_eq!(app.post_form("/oauth/revoke", &[("token", &lost)], None).await.status, 200);
+        } else {
+            let parent = [
+                ("actor_token", app.proof()),
+                ("actor_token_type", "urn:ietf:params:oauth:token-type:jwt".to_owned()),
+                ("subject_token", lost.clone()),
+                ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token".to_owned()),
+                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange".to_owned()),
+            ];
+            let parent: Vec<(&str, &str)> =
+                parent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            assert_ne!(app.post_form("/oauth/token", &parent, None).await.status, 200);
+        }
+        if way == "end" {
+            assert_eq!(restorations(&app).await.len(), 1);
+        }
+        for _ in 0..4 {
+            let stop = app.revoke("issuer:ci").await;
+            app.lift(&stop).await;
+        }
+        assert!(!app.active(&lost).await, "{way}: it lives again once its number is given anew");
+        app.forget_releases();
+        app.finish().await;
+    }
+}
+
+/// Every end is in every book a moment before the store says how far it is: that is no lost history, and nobody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_in_the_middle_of_a_commit_is_not_taken_for_a_lost_one() {
+    let app = std::sync::Arc::new(TestApp::start(Backend::Redis).await);
+    let until = Instant::now() + Duration::from_secs(4);
+    let work = (0..6).map(|n| {
+        let app = std::sync::Arc::clone(&app);
+        tokio::spawn(async move {
+            let mut done = 0;
+            while Instant::now() < until {
+                let token = app.issue().await;
+                if n % 2 == 0 {
+                    assert_eq!(app.post_form("/oauth/revoke", &[("token", &token)], None).await.status, 200);
+                }
+                done += 1;
+            }
+            done
+        })
+    });
+    let work: Vec<_> = work.collect();
+    while Instant::now() < until {
+        let ready = app.admin_get("/readyz").await;
+        assert!(!ready.text.contains("older copy"), "{}", ready.text);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for task in work {
+        assert!(task.await.unwrap() > 20);
+    }
+    assert!(restorations(&app).await.is_empty());
+    let app = std::sync::Arc::into_inner(app).unwrap();
+    app.forget_releases();
+    app.finish().await;
+}
+
 /// A copy of the store in use beside it, on one Redis: the second takes nothing over, and says which broker is in its way.
 #[tokio::test]
 async fn a_copy_of_a_store_in_use_undoes_nothing() {

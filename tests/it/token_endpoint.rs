@@ -84,6 +84,22 @@ async fn what_narrows_and_is_blank_is_refused() {
     app.finish().await;
 }
 
+/// A program that has nothing to say for a member writes `null`: that must not read as «not narrowed».
+#[tokio::test]
+async fn a_detail_that_is_null_is_refused() {
+    let app = TestApp::start(Backend::Memory).await;
+    for member in ["locations", "actions", "refs", "paths", "environment"] {
+        let detail = format!(r#"[{{"type":"git_repository","identifier":"payments","{member}":null}}]"#);
+        let answer = app.exchange(&app.proof(), &[("authorization_details", &detail)]).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (400, "details_invalid"),
+            "{member}: {answer:?}"
+        );
+    }
+    app.finish().await;
+}
+
 /// What stands in an address stands in logs: a token in one is refused, and so is everything else there.
 #[tokio::test]
 async fn an_address_with_a_query_is_refused() {

@@ -34,6 +34,8 @@ use crate::store::{Spool, Store, WaitingChange};
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(4);
 /// What a caller waits for a refill of the authority, which goes on beside it anyway.
 const REFILL_PATIENCE: Duration = Duration::from_millis(300);
+/// Milliseconds between looks at a store that seems to have lost numbers: it may only be in the middle of a commit.
+const LOOKS: [u64; 4] = [1, 4, 16, 64];
 
 pub struct KillSwitch {
     store: Store,
@@ -114,8 +116,17 @@ impl KillSwitch {
         Err(RevocationError::Unreachable("it holds numbers that the store never gave".to_owned()))
     }
 
+    /// Whether the store has given every number that `live` holds. Every book shares the tokens that ended, and those of
+    /// a commit are in there a moment before the store's book says how far it is: so it is looked at again.
     async fn is_level_with(&self, live: &Book) -> Result<bool, RevocationError> {
-        Ok(live.newest() <= self.store.book().await.map_err(unreadable)?.revision())
+        let newest = live.newest();
+        for pause in LOOKS {
+            if newest <= self.store.book().await.map_err(unreadable)?.revision() {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        Ok(newest <= self.store.book().await.map_err(unreadable)?.revision())
     }
 
     /// What this node knows of `levels` without asking anybody: every stop that it has confirmed is in it.

@@ -62,13 +62,14 @@ impl Redis {
         self.usable_or_err()?;
         let session = self.link.session()?;
         self.trusted(&session)?;
+        let before = self.reached();
         let mut command = redis::cmd("HGET");
         command.arg(STOPS).arg(STATE);
         let text: Option<String> = command
             .query_async(&mut session.connection())
             .await
             .map_err(|err| self.failed(&session, &err))?;
-        let now = self.check(text.as_deref())?;
+        let now = self.check(text.as_deref(), before.as_deref())?;
         // What `followed` tells of is in the view already.
         Ok(self.followed().is_some_and(|followed| *followed == now))
     }
@@ -79,6 +80,7 @@ impl Redis {
         self.trusted(&session)?;
         let fields: Vec<String> =
             targets.iter().flat_map(|target| [target.to_string(), wire::unnumbered_field(target)]).collect();
+        let before = self.reached();
         let mut command = redis::cmd("HMGET");
         command.arg(STOPS).arg(STATE).arg(&fields);
         let values: Vec<Option<String>> = command
@@ -86,7 +88,7 @@ impl Redis {
             .await
             .map_err(|err| self.failed(&session, &err))?;
         let mut values = values.into_iter();
-        let state = self.check(values.next().flatten().as_deref())?;
+        let state = self.check(values.next().flatten().as_deref(), before.as_deref())?;
         if values.len() != fields.len() {
             return Err(RevocationError::Broken("an answer of the wrong length".into()));
         }
@@ -101,8 +103,9 @@ impl Redis {
         Ok(book)
     }
 
-    /// The state of an answer, if the authority still holds all that this node has seen in it.
-    fn check(&self, text: Option<&str>) -> Result<State, RevocationError> {
+    /// The state of an answer, if the authority still holds all that this node had seen in it `before` it asked. A push
+    /// may have gone further meanwhile.
+    fn check(&self, text: Option<&str>, before: Option<&State>) -> Result<State, RevocationError> {
         let text = text.ok_or_else(|| {
             self.distrust();
             RevocationError::Amnesia
@@ -111,8 +114,8 @@ impl Redis {
         if state.origin != self.origin {
             return Err(self.other_store(&state.origin));
         }
-        match self.reached() {
-            Some(before) if !state.may_follow(&before) => {
+        match before {
+            Some(before) if !state.may_follow(before) => {
                 self.distrust();
                 Err(RevocationError::Amnesia)
             }

@@ -108,7 +108,7 @@ pub struct Redis {
     roster: Roster,
     /// Stops of other nodes that have no number, and since when this node knows of each.
     orphans: Mutex<HashMap<StopId, Instant>>,
-    once: Box<Once>,
+    pub(super) once: Box<Once>,
 }
 
 impl Redis {

@@ -68,6 +68,21 @@ async fn an_assertion_beyond_the_rate_is_not_used_up() {
     }
 }
 
+/// Whoever saw an assertion sends it again and again: it is worth nothing, and costs its agent nothing.
+#[tokio::test]
+async fn a_spent_assertion_uses_up_no_rate_of_its_agent() {
+    for backend in BOTH {
+        let bench = Bench::limited(backend, "tokens_per_minute = 20\nrefusals_per_minute = 0").await;
+        let spent = bench.assertion("spent");
+        bench.token(&spent).await.token();
+        for _ in 0..100 {
+            bench.refused(&spent, "replayed").await;
+        }
+        bench.token(&bench.assertion("fresh")).await.token();
+        bench.app.finish().await;
+    }
+}
+
 /// As many patterns as a body holds took 5 to 21 s of CPU for each request.
 #[tokio::test]
 async fn hostile_patterns_stop_no_revocation() {
