@@ -12,7 +12,7 @@ use super::Error;
 ///
 /// What goes to this machine never goes by a proxy. Neither does plain http, which goes to no other machine anyway.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Way(Option<ByProxy>);
+pub struct Way(Option<Box<ByProxy>>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct ByProxy {
@@ -43,7 +43,7 @@ impl Way {
         let url = url.map_err(|_| BadProxy::NoUrl)?;
         match (url.scheme(), url.host_str()) {
             ("http" | "https", Some(host)) if !host.is_empty() => {
-                Ok(Self(Some(ByProxy { url, except: except.to_owned() })))
+                Ok(Self(Some(Box::new(ByProxy { url, except: except.to_owned() }))))
             }
             ("http" | "https", _) => Err(BadProxy::NoUrl),
             _ => Err(BadProxy::Scheme),
@@ -70,12 +70,12 @@ impl Way {
     /// Whether the proxy's address holds a user or a password.
     pub fn has_credentials(&self) -> bool {
         let holds = |by: &ByProxy| !by.url.username().is_empty() || by.url.password().is_some();
-        self.0.as_ref().is_some_and(holds)
+        self.0.as_deref().is_some_and(holds)
     }
 
     /// The proxy for `url`, if it goes by one.
     fn proxy_for(&self, url: &Url) -> Option<&ByProxy> {
-        let by = self.0.as_ref().filter(|_| url.scheme() == "https" && !is_this_machine(url))?;
+        let by = self.0.as_deref().filter(|_| url.scheme() == "https" && !is_this_machine(url))?;
         let matcher = Matcher::builder().all("http://proxy.invalid").no(by.except.as_str()).build();
         let target = url.as_str().parse().ok()?;
         matcher.intercept(&target).map(|_| by)

@@ -1,6 +1,7 @@
 //! What the listeners say to clients that speak another protocol, or speak for somebody else.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -288,4 +289,43 @@ async fn readiness_knows_of_a_dead_issuer_before_a_proof_comes() {
     app.hands.push(60);
     says("ok").await;
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_caller_over_ipv4_is_known_by_its_ipv4_address_on_a_listener_for_both() {
+    if std::net::TcpListener::bind("[::]:0").is_err() {
+        return;
+    }
+    let mut broker = Process::prepare(Plan::default());
+    let file = broker.file("hallpass.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("127.0.0.1:0", "[::]:0", 1)).unwrap();
+    broker.boot();
+    let port = broker.public.rsplit(':').next().unwrap().to_owned();
+    broker.public = format!("http://127.0.0.1:{port}");
+    assert_eq!(caller(&broker, "", "").await, "127.0.0.1");
+    assert!(!broker.log().contains("::ffff:"), "{}", broker.log());
+}
+
+#[tokio::test]
+async fn a_lack_of_file_descriptors_is_logged_once() {
+    let broker = Process::start();
+    broker.exchange().await.token();
+    let open = fs::read_dir(format!("/proc/{}/fd", broker.pid())).unwrap().count();
+    let limit = |most: usize| {
+        // The soft limit alone.
+        let limit = format!("--nofile={most}:");
+        let pid = broker.pid().to_string();
+        assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+    };
+    limit(open.saturating_sub(4));
+    let address = broker.public.trim_start_matches("http://").to_owned();
+    let mut waiting = TcpStream::connect(&address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    limit(1024);
+    waiting.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    eventually("a line", || async { broker.log().matches("cannot be accepted").count() == 1 }).await;
 }

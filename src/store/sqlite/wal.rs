@@ -6,25 +6,32 @@
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::schema;
 use crate::store::error::StoreError;
+use crate::telemetry::Seldom;
 
 /// About 8 MiB of pages under load.
 const COMMITS_BETWEEN_MOVES: u32 = 128;
+/// Pages in the log that are told: 64 MiB, many times what is there under load.
+const MANY_PAGES: i64 = 16 * 1024;
+/// Between two lines about a log that grows.
+const LINES: Duration = Duration::from_secs(5 * 60);
 
 pub(super) struct Wal {
     database: PathBuf,
     commits: u32,
     mover: Option<JoinHandle<()>>,
+    grows: Seldom,
 }
 
 impl Wal {
     pub(super) fn new(database: &Path) -> Self {
-        Self { database: database.to_owned(), commits: 0, mover: None }
+        Self { database: database.to_owned(), commits: 0, mover: None, grows: Seldom::every(LINES) }
     }
 
     /// After each commit.
@@ -57,7 +64,19 @@ impl Wal {
     fn move_rest(&mut self, connection: &Connection) {
         self.halt();
         self.commits = 0;
-        told(checkpoint(connection, "PASSIVE"));
+        let moved = checkpoint(connection, "PASSIVE");
+        if let Ok((pages, _)) = &moved
+            && is_held(*pages)
+            && self.grows.due().is_some()
+        {
+            tracing::warn!(
+                database = %self.database.display(),
+                mebibytes = pages / 256,
+                "the write-ahead log grows, because another program has been reading the database all the while: end it, or let it \
+                 read a copy (hallpass backup)"
+            );
+        }
+        told(moved);
     }
 
     /// Where there is no other thread to be had, the writer does it.
@@ -69,6 +88,11 @@ impl Wal {
             Err(_) => self.move_rest(connection),
         }
     }
+}
+
+/// Whether a log of so many pages is held: it starts over once all of it is in the database and nobody reads it.
+fn is_held(pages: i64) -> bool {
+    pages >= MANY_PAGES
 }
 
 /// A failure is no fault yet: what is in the log is durable there.
@@ -89,4 +113,36 @@ fn move_beside(database: &Path) -> Result<(i64, i64), StoreError> {
 /// How many frames the log has and how many of them are in the database.
 pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<(i64, i64)> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok((row.get(1)?, row.get(2)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What SQLite promises, and what the line rests on: only a reader makes a log grow that is moved again and again.
+    #[test]
+    fn a_log_that_is_moved_grows_only_while_another_program_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.db");
+        let writer = Connection::open(&file).unwrap();
+        writer.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x)").unwrap();
+        let mut wal = Wal::new(&file);
+        let mut pages_after = |commits: usize| {
+            for _ in 0..commits {
+                writer.execute("INSERT INTO t VALUES (zeroblob(9000))", []).unwrap();
+                wal.committed(&writer);
+                wal.idle(&writer);
+            }
+            checkpoint(&writer, "PASSIVE").unwrap().0
+        };
+        assert!(pages_after(40) < 20, "it starts over");
+        let reader = Connection::open(&file).unwrap();
+        reader.execute_batch("BEGIN").unwrap();
+        let _held: i64 = reader.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+        assert!(pages_after(40) > 80, "it goes on behind what is read");
+        reader.execute_batch("COMMIT").unwrap();
+        pages_after(1);
+        assert!(pages_after(40) < 20, "it starts over again");
+        assert!(is_held(MANY_PAGES) && !is_held(MANY_PAGES / 2));
+    }
 }
