@@ -23,6 +23,7 @@ pub(super) struct Listeners {
     public_room: Arc<Room>,
     admin: TcpListener,
     admin_room: Arc<Room>,
+    admin_connections: usize,
     idle: Duration,
     proxies: Arc<Proxies>,
 }
@@ -32,10 +33,11 @@ impl Listeners {
     pub(super) async fn bind(threads: &Handle, config: &Config) -> anyhow::Result<Self> {
         let shares = descriptors::share(&config.public_limits);
         let (public_room, admin_room) = (Room::new(shares.public), Room::for_operators(shares.admin));
+        let admin_connections = shares.admin.connections;
         let public = threads.spawn(bind(config.server.listen, "server.listen")).await??;
         let admin = bind(config.admin.listen, "admin.listen").await?;
         let (idle, proxies) = (config.public_limits.idle, Arc::new(config.server.proxies.clone()));
-        Ok(Self { public, public_room, admin, admin_room, idle, proxies })
+        Ok(Self { public, public_room, admin, admin_room, admin_connections, idle, proxies })
     }
 
     /// What callers of the public listener may take, and have taken.
@@ -57,13 +59,18 @@ impl Listeners {
         gate: Arc<Reachable>,
         stopping: &watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let Self { public, public_room, admin, admin_room, idle, proxies } = self;
+        let Self { public, public_room, admin, admin_room, admin_connections, idle, proxies } = self;
         let for_agents = Manner { tls: public_tls, room: public_room, idle, proxies };
         let for_operators = Manner { tls: admin_tls, room: admin_room, idle, proxies: Arc::default() };
         let open = public::router(Arc::clone(&gate));
         vec![
             threads.spawn(listener::serve(public, for_agents, open, stopping.clone())),
-            tokio::spawn(listener::serve(admin, for_operators, admin::router(gate), stopping.clone())),
+            tokio::spawn(listener::serve(
+                admin,
+                for_operators,
+                admin::router(gate, admin_connections),
+                stopping.clone(),
+            )),
         ]
     }
 }

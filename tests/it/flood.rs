@@ -3,6 +3,7 @@
 mod attackers;
 mod fleet;
 mod log;
+mod operators;
 mod siege;
 
 use std::time::{Duration, Instant};

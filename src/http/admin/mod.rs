@@ -31,8 +31,8 @@ use crate::http::problem::Problem;
 use crate::http::{Gate, body};
 use reads::Reads;
 
-/// Every path of the admin listener.
-pub fn router(gate: Gate) -> Router {
+/// Every path of the admin listener, which has at most so many connections.
+pub fn router(gate: Gate, connections: usize) -> Router {
     Router::new()
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{id}", get(agents::show))
@@ -49,7 +49,7 @@ pub fn router(gate: Gate) -> Router {
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(Extension(Reads::default()))
+        .layer(Extension(Reads::of(connections)))
         .layer(Identify { gate: gate.clone(), fault, turns: None })
         .with_state(gate)
 }

@@ -96,6 +96,7 @@ impl Server {
                     self.tell(|others| {
                         tracing::warn!(%peer, others, "a client spoke plain http to a listener with TLS: it asks http:// instead of https://");
                     });
+                    tally.shook_hands();
                     self.converse(stream, from(Some(Reason::TlsRequired)), &tally).await;
                 }
                 (Some(tls), _) => self.converse_securely(tls, stream, peer, &tally).await,
@@ -151,7 +152,9 @@ impl Server {
         let http2 = request.version() == Version::HTTP_2;
         activity.note_request(http2);
         let underway = Underway::begin(tally, &request);
-        let unserved = from.unserved.or(underway.is_err().then_some(Reason::Overloaded));
+        // A client of HTTP/2 may ask on for a while before it knows that it is to leave.
+        let crowded = underway.is_err() || tally.seat.is_leaving();
+        let unserved = from.unserved.or(crowded.then_some(Reason::Overloaded));
         let underway = underway.unwrap_or_else(|_| Underway::uncounted(tally));
         let mut request: Request = request.map(|body| {
             if body.is_end_stream() {
@@ -178,7 +181,7 @@ impl Server {
         async move {
             let mut answer = answering.await?;
             underway.is_answered();
-            if closes {
+            if closes || (underway.is_crowded() && !http2) {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(answer.map(|body| Answered { body, underway, note }))
@@ -202,6 +205,7 @@ impl Server {
         let due = |after| tokio::time::sleep(after).map(|()| Beside::Due).boxed();
         let mut stopping = self.stopping.clone();
         beside.push(async move { stopping.wait_for(|stop| *stop).map(|_| Beside::Stop).await }.boxed());
+        beside.push(tally.seat.leaves().map(|()| Beside::Crowded).boxed());
         beside.push(due(self.patience.header));
         let mut ending = false;
         loop {
@@ -216,7 +220,7 @@ impl Server {
                 Some(news) = beside.next() => news,
             };
             match news {
-                Beside::Stop => {}
+                Beside::Stop | Beside::Crowded => {}
                 Beside::Due if ending => return,
                 Beside::Due => match activity.due(&self.patience, tally.has_requests()) {
                     Due::Later(time) => {
@@ -239,6 +243,8 @@ impl Server {
 enum Beside {
     /// The order to stop.
     Stop,
+    /// Others need its place, and it had an answer.
+    Crowded,
     /// It was given so much time.
     Due,
 }

@@ -44,12 +44,15 @@ fn endless(told: mpsc::UnboundedSender<()>) -> Body {
 }
 
 async fn bench() -> Bench {
+    bench_in(Room::new(Bounds { connections: 1000, per_source: 1000, memory: 64 << 20 })).await
+}
+
+async fn bench_in(room: Arc<Room>) -> Bench {
     let (told, let_go) = mpsc::unbounded_channel();
     let slow = || async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         "late"
     };
-    let room = Room::new(Bounds { connections: 1000, per_source: 1000, memory: 64 << 20 });
     let counting = Arc::clone(&room);
     let swallow = |body: Body| async move {
         let _swallowed = http_body_util::BodyExt::collect(body).await;
@@ -149,13 +152,18 @@ async fn a_client_that_reads_slowly_is_served() {
     assert!(bench.lets_go(Duration::from_secs(5)).await);
 }
 
-#[tokio::test]
-async fn a_stream_of_http2_that_is_not_read_is_let_go_of_though_pings_are_answered() {
+/// A client whose streams have this window.
+fn http2(window: u32) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut bench = bench().await;
     #[expect(clippy::disallowed_methods, reason = "the test's own client")]
     let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
-    let client = client.http2_initial_stream_window_size(16 * 1024).build().unwrap();
+    client.http2_initial_stream_window_size(window).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_is_not_read_is_let_go_of_though_pings_are_answered() {
+    let mut bench = bench().await;
+    let client = http2(16 * 1024);
     let answer = client.get(format!("http://{}/endless", bench.address)).send().await.unwrap();
     assert_eq!(answer.version(), reqwest::Version::HTTP_2);
     assert!(!bench.lets_go(SHORT.stall / 2).await, "it may be slow for a while");
@@ -212,4 +220,64 @@ async fn the_end_waits_for_what_is_in_flight_and_for_nothing_else() {
     tokio::time::timeout(Duration::from_secs(5), bench.served).await.unwrap().unwrap();
     assert!(begun.elapsed() < SHORT.grace + Duration::from_secs(1), "{:?}", begun.elapsed());
     drop((idle, silent, stalled));
+}
+
+fn room_of_operators(connections: usize) -> Arc<Room> {
+    Room::for_operators(Bounds { connections, per_source: connections, memory: 64 << 20 })
+}
+
+#[tokio::test]
+async fn when_half_of_the_operators_room_is_taken_each_connection_ends_with_its_answer() {
+    let room = room_of_operators(4);
+    let bench = bench_in(Arc::clone(&room)).await;
+    let answer = async |stream: &mut TcpStream| {
+        stream.write_all(&request("/")).await.unwrap();
+        let mut answer = [0; 1024];
+        let length = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    let mut streams = [bench.connect(b"").await, bench.connect(b"").await];
+    for stream in &mut streams {
+        assert!(!answer(stream).await.contains("connection: close"), "two of four");
+    }
+    let mut third = bench.connect(b"").await;
+    assert!(answer(&mut third).await.contains("connection: close"), "three of four");
+    assert!(open_for(third).await < Duration::from_millis(200));
+    // Of HTTP/2 alike: it is told by GOAWAY, and ends with its answers.
+    let client = http2(64 * 1024);
+    let url = format!("http://{}/", bench.address);
+    for _ in 0..3 {
+        let next = client.get(&url).send().await.unwrap();
+        assert_eq!((next.status().as_u16(), next.text().await.unwrap().as_str()), (200, "ok"));
+        let begun = Instant::now();
+        while room.connections() > 2 {
+            assert!(begun.elapsed() < SHORT.idle / 2, "the connection stays");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    drop(streams);
+}
+
+#[tokio::test]
+async fn whoever_takes_long_answers_gives_an_operators_seat_up_to_others() {
+    let bench = bench_in(room_of_operators(2)).await;
+    let taking = async || {
+        let mut stream = bench.connect(&request("/endless")).await;
+        let mut piece = vec![0; 64 * 1024];
+        while stream.read(&mut piece).await.is_ok_and(|length| length > 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let asking = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let mut stream = bench.connect(&request("/")).await;
+        let mut answer = [0; 1024];
+        let read = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut answer)).await;
+        assert!(answer[..read.expect("an answer").unwrap()].starts_with(b"HTTP/1.1 200"));
+    };
+    tokio::select! {
+        biased;
+        () = asking => {}
+        _ = futures_util::future::join(futures_util::future::join(taking(), taking()), std::future::pending::<()>()) => {}
+    }
 }

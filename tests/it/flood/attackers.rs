@@ -1,13 +1,17 @@
 //! Callers who only want to be a burden. What they opened stays open until it is dropped.
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::support::process::Process;
 
@@ -28,6 +32,68 @@ pub(crate) async fn send_and_stay(address: &str, count: usize, bytes: &[u8]) -> 
         Some(stream)
     };
     iter(0..count).map(one).buffer_unordered(64).filter_map(std::future::ready).collect().await
+}
+
+/// `callers` who ask for what `requests` say in turn, each on one connection for as long as it is served there. Until
+/// dropped; `answers` counts what came.
+pub(crate) fn ask_on(
+    address: &str,
+    callers: usize,
+    requests: &[Vec<u8>],
+    answers: &Arc<AtomicU64>,
+) -> JoinSet<()> {
+    let ask = |caller: usize| {
+        let (address, answers) = (address.to_owned(), Arc::clone(answers));
+        let requests = requests.to_vec();
+        async move {
+            let mut next = requests.iter().cycle().skip(caller);
+            let mut answer = vec![0; 64 * 1024];
+            loop {
+                let Ok(mut stream) = TcpStream::connect(&address).await else {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                while let Some(request) = next.next()
+                    && stream.write_all(request).await.is_ok()
+                    && stream.read(&mut answer).await.is_ok_and(|length| length > 0)
+                {
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    (0..callers).map(ask).collect()
+}
+
+/// `count` connections from `source` that send `first` and then a byte every so often, and begin anew when they are
+/// closed. Until dropped.
+pub(crate) fn drip(
+    address: &str,
+    source: [u8; 4],
+    count: usize,
+    first: &[u8],
+    every: Duration,
+) -> JoinSet<()> {
+    let address: SocketAddr = address.parse().unwrap();
+    let one = |_| {
+        let first = first.to_vec();
+        async move {
+            loop {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.bind((IpAddr::from(source), 0).into()).unwrap();
+                let Ok(mut stream) = socket.connect(address).await else {
+                    tokio::time::sleep(every).await;
+                    continue;
+                };
+                let mut sent = stream.write_all(&first).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(every).await;
+                    sent = stream.write_all(b"a").await;
+                }
+            }
+        }
+    };
+    (0..count).map(one).collect()
 }
 
 /// A frame of HTTP/2.

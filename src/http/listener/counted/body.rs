@@ -74,7 +74,7 @@ impl HttpBody for Answered {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if polled.is_ready() {
             self.note.note();
-            self.underway.tally.seat.note_progress();
+            self.underway.tally.seat.note_taken();
         }
         let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
         Poll::Ready(Some(match self.underway.tally.hand(frame.data_ref().map_or(0, Bytes::len)) {

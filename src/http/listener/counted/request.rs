@@ -65,6 +65,11 @@ impl Underway {
             self.tally.seat.end_ours();
         }
     }
+
+    /// Whether its answer is to be the last of the connection.
+    pub(in crate::http::listener) fn is_crowded(&self) -> bool {
+        self.tally.seat.is_crowded()
+    }
 }
 
 impl Drop for Underway {

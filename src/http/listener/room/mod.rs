@@ -5,6 +5,9 @@
 //! least lately first. A connection whose requests wait for the broker is never among them. When none can be
 //! closed, a new connection waits in the backlog and a new request is refused.
 //!
+//! In the room of operators each connection gives way sooner, so that whoever comes to stop an agent finds a seat
+//! whatever the others ask: see [`Room::for_operators`].
+//!
 //! A source has a share of the connections, and as large a share of the memory. So one source alone cannot fill the
 //! room.
 
@@ -12,7 +15,7 @@ mod seat;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +44,8 @@ pub struct Room {
     source_memory: usize,
     /// A client that did something useful within this time is not closed to make room for another.
     stalled: Duration,
+    /// Of operators: beyond so many connections, each ends with its next answer.
+    crowded: Option<usize>,
     begun: Instant,
     taken: Mutex<Taken>,
     /// Somebody left.
@@ -74,18 +79,21 @@ struct Share {
 
 impl Room {
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        Self::with(bounds, STALLED)
+        Self::with(bounds, STALLED, None)
     }
 
-    /// The room of the listener for operators, whose idle connections give way at once.
+    /// The room of the listener for operators. Its idle connections give way at once. When more than half of it is
+    /// taken, each connection ends with its next answer. And whoever takes an answer piece by piece does nothing useful
+    /// by that: only connecting, a handshake and a whole request count. So no caller keeps a seat for longer than one
+    /// request, or than [`STALLED_OPERATOR`].
     pub fn for_operators(bounds: Bounds) -> Arc<Self> {
-        Self::with(bounds, STALLED_OPERATOR)
+        Self::with(bounds, STALLED_OPERATOR, Some(bounds.connections / 2))
     }
 
-    fn with(bounds: Bounds, stalled: Duration) -> Arc<Self> {
+    fn with(bounds: Bounds, stalled: Duration, crowded: Option<usize>) -> Arc<Self> {
         let (taken, left, shed) = Default::default();
         let source_memory = bounds.memory / bounds.connections.max(1) * bounds.per_source;
-        Arc::new(Self { bounds, source_memory, stalled, begun: Instant::now(), taken, left, shed })
+        Arc::new(Self { bounds, source_memory, stalled, crowded, begun: Instant::now(), taken, left, shed })
     }
 
     /// Connections that are open.
@@ -158,6 +166,8 @@ impl Room {
             ours: AtomicUsize::new(0),
             needs: AtomicUsize::new(CONNECTION),
             has: AtomicUsize::new(CONNECTION),
+            last: AtomicBool::new(false),
+            leave: Notify::new(),
             end: Notify::new(),
         });
         let number = taken.next;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -27,6 +27,10 @@ pub(super) struct Standing {
     pub(super) needs: AtomicUsize,
     /// Bytes that it has of the room; changed under the room's lock.
     pub(super) has: AtomicUsize,
+    /// Others need its place, so it ends with the answers that are underway.
+    pub(super) last: AtomicBool,
+    /// Tells a connection of HTTP/2 so.
+    pub(super) leave: Notify,
     pub(super) end: Notify,
 }
 
@@ -93,9 +97,39 @@ impl Seat {
         }
     }
 
-    /// Its client did something useful.
+    /// Its client did something useful, unless it is to leave.
     pub(in crate::http::listener) fn note_progress(&self) {
+        if self.is_leaving() {
+            return;
+        }
         self.standing.progress.store(millis(self.standing.begun), Ordering::Relaxed);
+    }
+
+    /// Its client took a piece of an answer.
+    pub(in crate::http::listener) fn note_taken(&self) {
+        if self.room.crowded.is_none() {
+            self.note_progress();
+        }
+    }
+
+    /// Whether the answer that is ready is to be the last of its connection, as others need the place.
+    pub(in crate::http::listener) fn is_crowded(&self) -> bool {
+        let Some(most) = self.room.crowded else { return false };
+        if !self.is_leaving() && self.room.connections() > most {
+            self.standing.last.store(true, Ordering::Relaxed);
+            self.standing.leave.notify_one();
+        }
+        self.is_leaving()
+    }
+
+    /// Whether one of its answers was the last that is to be asked for.
+    pub(in crate::http::listener) fn is_leaving(&self) -> bool {
+        self.standing.last.load(Ordering::Relaxed)
+    }
+
+    /// Returns when it is to ask for nothing more.
+    pub(in crate::http::listener) async fn leaves(&self) {
+        self.standing.leave.notified().await;
     }
 
     /// For how long its client did nothing useful.

@@ -8,7 +8,7 @@ const SHORT: Duration = Duration::from_millis(40);
 /// Room for `connections`, three quarters of them of one source, with `each` bytes for a connection.
 fn room(connections: usize, each: usize) -> Arc<Room> {
     let per_source = connections * 3 / 4;
-    Room::with(Bounds { connections, per_source, memory: connections * each }, SHORT)
+    Room::with(Bounds { connections, per_source, memory: connections * each }, SHORT, None)
 }
 
 fn peer(last: u8) -> IpAddr {
@@ -54,7 +54,7 @@ fn one_source_leaves_room_for_others() {
 
 #[test]
 fn what_is_held_counts_until_it_is_released_and_too_much_is_refused() {
-    let room = Room::with(Bounds { connections: 10, per_source: 10, memory: 1 << 20 }, SHORT);
+    let room = Room::with(Bounds { connections: 10, per_source: 10, memory: 1 << 20 }, SHORT, None);
     let (one, other) = (room.take(peer(1)).unwrap(), room.take(peer(2)).unwrap());
     let much = (1 << 20) - 4 * CONNECTION;
     one.hold(much).unwrap();
@@ -76,7 +76,7 @@ fn what_is_held_counts_until_it_is_released_and_too_much_is_refused() {
 
 #[test]
 fn a_source_that_comes_again_and_again_hides_no_other() {
-    let room = Room::with(Bounds { connections: 100, per_source: 2, memory: 200 * CONNECTION }, SHORT);
+    let room = Room::with(Bounds { connections: 100, per_source: 2, memory: 200 * CONNECTION }, SHORT, None);
     let stalled: Vec<Seat> = (0..2).map(|_| room.take(peer(1)).unwrap()).collect();
     let fresh: Vec<Seat> = (0..2).map(|_| room.take(peer(2)).unwrap()).collect();
     std::thread::sleep(SHORT * 2);
@@ -85,4 +85,23 @@ fn a_source_that_comes_again_and_again_hides_no_other() {
     assert!(room.take(peer(1)).is_none(), "there is room once one of its own is gone");
     assert_eq!(stalled.iter().filter(|seat| told_to_end(seat)).count(), 1);
     assert!(!fresh.iter().any(told_to_end));
+}
+
+#[test]
+fn an_operators_connection_that_is_to_leave_has_nothing_to_gain_by_asking_on() {
+    let room = Room::for_operators(Bounds { connections: 2, per_source: 2, memory: 1 << 20 });
+    let one = room.take(peer(1)).unwrap();
+    assert!(!one.is_crowded(), "one of two");
+    let other = room.take(peer(1)).unwrap();
+    assert!(other.is_crowded() && other.is_leaving() && !one.is_leaving());
+    assert!(other.leaves().now_or_never().is_some(), "HTTP/2 is told");
+    std::thread::sleep(STALLED_OPERATOR * 2);
+    other.note_progress();
+    one.note_taken();
+    assert!(one.quiet() >= STALLED_OPERATOR && other.quiet() >= STALLED_OPERATOR);
+    one.note_progress();
+    assert!(one.quiet() < STALLED_OPERATOR);
+    // The public room has no such rule.
+    let public = Room::new(Bounds { connections: 1, per_source: 1, memory: 1 << 20 });
+    assert!(!public.take(peer(1)).unwrap().is_crowded());
 }
