@@ -1,6 +1,7 @@
 //! Public callers who take all they can get: the memory of the broker is bounded, and the kill switch stands.
 
 mod attackers;
+mod drips;
 mod fleet;
 mod log;
 mod operators;

@@ -36,7 +36,7 @@ pub use material::{Material, Part, Unusable};
 pub use metrics::register as register_metrics;
 pub use watch::{Prepared, Watch};
 
-/// Without a byte from the client, a handshake is ended.
+/// Without a whole message from the client, a handshake is ended.
 pub(super) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// For a whole handshake. Long, for when thousands begin at once, most of them wait for this machine.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -67,7 +67,9 @@ struct Serving {
 /// A connection that never came to speak.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
-    #[error("nothing came for {HANDSHAKE_PATIENCE:?}, or the handshake took longer than {LONGEST:?}")]
+    #[error(
+        "no whole message came for {HANDSHAKE_PATIENCE:?}, or the handshake took longer than {LONGEST:?}"
+    )]
     Slow,
     #[error(transparent)]
     Failed(#[from] std::io::Error),
@@ -116,8 +118,8 @@ impl Tls {
         })
     }
 
-    /// Shakes hands on `stream`, for as long as something comes: `quiet` says for how long nothing did. The chain is
-    /// `None` where the client sent none.
+    /// Shakes hands on `stream`, for as long as whole messages come: `quiet` says for how long none was answered. The
+    /// chain is `None` where the client sent none.
     pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
@@ -126,16 +128,15 @@ impl Tls {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.serving.load().config));
         let mut accepting = pin!(acceptor.accept(stream));
         let begun = Instant::now();
-        let mut wait = HANDSHAKE_PATIENCE;
         let stream = loop {
+            let wait = HANDSHAKE_PATIENCE.saturating_sub(quiet());
             tokio::select! {
                 // What has arrived is read before anybody is called slow.
                 biased;
                 done = &mut accepting => break done?,
                 () = tokio::time::sleep(wait) => {}
             }
-            wait = HANDSHAKE_PATIENCE.saturating_sub(quiet());
-            if wait.is_zero() || begun.elapsed() >= LONGEST {
+            if quiet() >= HANDSHAKE_PATIENCE || begun.elapsed() >= LONGEST {
                 return Err(HandshakeError::Slow);
             }
         };

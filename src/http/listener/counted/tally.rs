@@ -49,16 +49,22 @@ impl Tally {
         Arc::new(Self { seat, arrived, most, shaking_hands, requests, unsent })
     }
 
+    /// The handshake is over, or there is none.
     pub(in crate::http::listener) fn shook_hands(&self) {
         self.shaking_hands.store(false, Ordering::Relaxed);
         self.arrived.store(0, Ordering::Relaxed);
         self.seat.note_progress();
     }
 
-    pub(super) fn read(&self, bytes: usize) -> Result<(), Full> {
+    /// Bytes went to the client. In a handshake that is its progress: the broker answers whole messages alone, a few
+    /// times at most, and however slowly a message comes, its bytes are none.
+    pub(super) fn wrote(&self) {
         if self.shaking_hands.load(Ordering::Relaxed) {
             self.seat.note_progress();
         }
+    }
+
+    pub(super) fn read(&self, bytes: usize) -> Result<(), Full> {
         // No more than this can be in the buffers of HTTP/1.1 or HTTP/2.
         let arrived = self.arrived.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let arrived = arrived.min(MAX_HEAD + WINDOW as usize);
