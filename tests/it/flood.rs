@@ -5,7 +5,7 @@ mod drips;
 mod fleet;
 mod log;
 mod operators;
-mod siege;
+pub(crate) mod siege;
 
 use std::time::{Duration, Instant};
 

@@ -65,11 +65,16 @@ pub(super) fn assert_all(taken: &[std::io::Result<Duration>]) -> Duration {
     taken.iter().filter_map(|one| one.as_ref().ok()).max().copied().unwrap_or_default()
 }
 
+/// By then all 1,500 have their token, in a build that is not optimized, beside the clients and other tests on two
+/// cores. Alone on them it is a fraction of that; a fleet that waits for a deadline anywhere takes longer.
+const WITHIN: Duration = Duration::from_secs(20);
+
 /// More than the 1024 handshakes that used to be under way at once.
 #[tokio::test]
 async fn a_fleet_that_starts_at_once_gets_its_tokens() {
     let (broker, taken) = start(1500).await;
-    assert_all(&taken);
+    let longest = assert_all(&taken);
+    assert!(longest < WITHIN, "{longest:?}");
     let memory = most_memory(&broker);
     assert!(memory < MOST, "{memory} MiB");
     stops(&broker).await;

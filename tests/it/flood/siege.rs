@@ -1,7 +1,7 @@
 //! Everything at once against one broker, for `scripts/siege`: meanwhile a stop each second returns within a second
 //! and is obeyed.
 
-mod defence;
+pub(crate) mod defence;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 
-use super::attackers::{address, heads_of_http2, most_memory, most_of_a_body, send_and_stay, sockets};
+use super::attackers::{
+    address, ask_on, heads_of_http2, most_memory, most_of_a_body, send_and_stay, sockets,
+};
 use super::{MOST, fleet};
 use crate::support::process::exchange;
 use defence::{AUDITOR, Defence};
@@ -63,9 +65,17 @@ impl Siege {
         siege.attack("heavy authorization_details", 4, move || send(heavy()));
         let refused = defence.refused_request();
         siege.attack("refused assertions", 4, move || send(refused.try_clone().unwrap()));
-        let list =
-            defence.broker.http.get(format!("{}/v1/agents", defence.broker.admin)).bearer_auth(AUDITOR);
-        siege.attack("GET /v1/agents", 60, move || send(list.try_clone().unwrap()));
+        // More than the listener for operators has seats, 300 of them with a key.
+        let to = address(&defence.broker.admin).to_owned();
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n");
+        let keyed = |path: &str| format!("{}authorization: Bearer {AUDITOR}\r\n\r\n", get(path)).into_bytes();
+        let lists = vec![keyed("/v1/agents"), keyed("/v1/revocations")];
+        siege.attack("GET /v1/agents and /v1/revocations", 1, {
+            let to = to.clone();
+            move || ask_for(to.clone(), 300, lists.clone())
+        });
+        let keyless = ["/metrics", "/nope"].map(|path| format!("{}\r\n", get(path)).into_bytes()).to_vec();
+        siege.attack("GET /metrics and /nope", 1, move || ask_for(to.clone(), 100, keyless.clone()));
         siege
     }
 
@@ -84,6 +94,15 @@ async fn hold(to: String, count: usize, bytes: Vec<u8>, time: Duration) -> u64 {
     let held = send_and_stay(&to, count, &bytes).await;
     tokio::time::sleep(time).await;
     held.len() as u64
+}
+
+/// So many callers ask for these, on and on.
+async fn ask_for(to: String, callers: usize, requests: Vec<Vec<u8>>) -> u64 {
+    let answers = Arc::default();
+    let asking = ask_on(&to, callers, &requests, &answers);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(asking);
+    answers.load(Ordering::Relaxed)
 }
 
 async fn slow_bodies(to: String, count: usize) -> u64 {

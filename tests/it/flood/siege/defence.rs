@@ -91,18 +91,15 @@ impl Defence {
         request.header("content-type", "application/x-www-form-urlencoded")
     }
 
-    /// 60 KB of patterns that are costly to compare, in a request like no other before it.
+    /// As many patterns as are compared, and costly ones, in a request like no other before it. The last of them is
+    /// beyond the registration, which is found when all others were compared.
     pub(super) fn heavy_request(&self) -> impl Fn() -> reqwest::RequestBuilder + Send + Sync + use<> {
         let (http, public, proof) =
             (self.broker.http.clone(), self.broker.public.clone(), self.broker.proof());
         let count = AtomicU64::new(0);
         move || {
             let count = count.fetch_add(1, Ordering::Relaxed);
-            let elements = (0..106).map(|n| {
-                let pattern = format!("refs/heads/agent/{count}-{}{n}", "*a".repeat(200));
-                json!({"type": "git_repository", "identifier": "payments", "refs": [pattern]})
-            });
-            let details = Value::Array(elements.collect()).to_string();
+            let details = costly_details(count);
             let more = [("authorization_details", &details)];
             let more = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(more).finish();
             let request = http.post(format!("{public}/oauth/token"));
@@ -182,6 +179,18 @@ impl Defence {
         self.broker.terminate();
         assert!(self.broker.wait().success());
     }
+}
+
+/// 128 patterns in 64 elements, of which the last is beyond the registration; just under the 16 KiB that are read.
+pub(crate) fn costly_details(number: u64) -> String {
+    let elements = (0..64).map(|n| {
+        let branch = if n == 63 { "other" } else { "agent" };
+        let pattern = |m| format!("refs/heads/{branch}/{number}-{}{n}-{m}", "*a".repeat(32));
+        json!({"type": "git_repository", "identifier": "payments", "refs": [pattern(1), pattern(2)]})
+    });
+    let details = Value::Array(elements.collect()).to_string();
+    assert!((14_500..16_384).contains(&details.len()), "{} bytes", details.len());
+    details
 }
 
 fn free_port() -> u16 {
