@@ -21,7 +21,7 @@ use crate::store::{Spool, Store};
 use crate::token::KeyRing;
 
 /// What the start waits for store and Redis to be compared. A broker that has to go on without issues nothing until then.
-const FIRST_COMPARISON: Duration = Duration::from_secs(1);
+const FIRST_COMPARISON: Duration = Duration::from_secs(2);
 
 /// A broker whose start is in the log.
 pub(super) struct Started {

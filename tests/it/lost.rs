@@ -95,12 +95,12 @@ async fn a_missing_store_is_made_anew_only_where_the_operator_says_so() {
     broker.end();
     let database = broker.database();
     let whole = fs::read(&database).unwrap();
+    let folder = broker.file("data");
     let beside = ["hallpass.db.key", "hallpass.db.lock", "hallpass.db.unjournaled.reserve"];
-    for kept in beside {
-        let folder = broker.file("data");
+    for (kept, bytes) in beside.map(|name| (name, fs::read(folder.join(name)).unwrap())) {
         fs::remove_dir_all(&folder).unwrap();
         fs::create_dir(&folder).unwrap();
-        fs::write(folder.join(kept), "").unwrap();
+        fs::write(folder.join(kept), bytes).unwrap();
         let said = broker.refused();
         assert!(said.contains("missing or empty") && said.contains("serve --new-store"), "{kept}: {said}");
         assert!(said.contains("hallpass restore") && !database.exists(), "{kept}: {said}");
