@@ -22,7 +22,7 @@ pub enum Format {
 }
 
 /// The columns: every member of an event (DESIGN §11).
-const COLUMNS: [&str; 29] = [
+const COLUMNS: [&str; 30] = [
     "seq",
     "at",
     "kind",
@@ -48,6 +48,7 @@ const COLUMNS: [&str; 29] = [
     "again",
     "revision",
     "in_force",
+    "floor",
     "origin",
     "keys",
     "removed_key",
@@ -170,6 +171,7 @@ fn cells(seq: u64, event: &Event) -> [String; COLUMNS.len()] {
         text(event.again.as_ref()),
         text(event.revision.as_ref()),
         text(event.in_force.as_ref()),
+        text(event.floor.as_ref()),
         text(event.origin.as_ref()),
         keys,
         text(event.removed_key.as_ref()),

@@ -104,8 +104,8 @@ pub struct Event {
     /// From `at`, whose whole second is the token's `iat`, to its `exp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Seconds>,
-    /// The last change of the kill switch that was known: when the token was decided its `as_of`, or when what is
-    /// stopped already was stopped again.
+    /// The last change of the kill switch that was known: when the token was decided its `as_of`, else when the event was
+    /// given to the log. A change has its own number instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Revision>,
     /// `sha256:…` of the registry revision that decided.
@@ -134,6 +134,10 @@ pub struct Event {
     /// One hash over all stops in force after this change of the kill switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_force: Option<Digest>,
+    /// With this change every token that was decided before this number is dead: it has expired, or the history that it
+    /// belongs to was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Revision>,
     /// The origin of the log, which is its name for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -179,6 +183,7 @@ impl Event {
             again: None,
             revision: None,
             in_force: None,
+            floor: None,
             origin: None,
             keys: Vec::new(),
             removed_key: None,

@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// `Misplaced` for the kinds that have functions of their own; `Busy`, `Unavailable`.
     pub async fn append(&self, event: Event) -> Result<u64, StoreError> {
-        match self.write(Write::Event(by_itself(event)?)).await? {
+        match self.write(Write::Event(self.by_itself(event)?)).await? {
             Written::Event(seq) => Ok(seq),
             other => Err(unexpected(&other)),
         }
@@ -253,7 +253,7 @@ impl Store {
     /// # Errors
     /// `Misplaced` for an event of a kind that has a function of its own; `Busy`, `Unavailable`.
     pub async fn put_key(&self, key: SealedKey, event: Event) -> Result<(), StoreError> {
-        let event = by_itself(event)?;
+        let event = self.by_itself(event)?;
         self.write(Write::PutKey { key, event }).await.map(drop)
     }
 
@@ -262,7 +262,7 @@ impl Store {
     /// # Errors
     /// As [`Store::put_key`].
     pub async fn remove_key(&self, kid: &str, event: Event) -> Result<(), StoreError> {
-        let event = by_itself(event)?;
+        let event = self.by_itself(event)?;
         self.write(Write::RemoveKey { kid: kid.to_owned(), event }).await.map(drop)
     }
 
@@ -316,21 +316,22 @@ impl Store {
         backend!(self, store => store.stall())
     }
 
+    /// An event that is recorded without anything that must hold at the same moment. It says up to which change the kill
+    /// switch was known, so that whoever removes a later part of the log's stops contradicts it.
+    fn by_itself(&self, event: Event) -> Result<Event, StoreError> {
+        match event.kind {
+            Kind::TokenIssued
+            | Kind::RevocationStopped
+            | Kind::RevocationLifted
+            | Kind::StoreRestored
+            | Kind::LogNamed => Err(StoreError::Misplaced(event.kind)),
+            _ => Ok(Event { as_of: event.as_of.or_else(|| Some(self.seen().revision())), ..event }),
+        }
+    }
+
     /// Finishes every write that was queued and gives the store up. Calls on other clones fail from then on.
     pub async fn close(self) {
         backend!(self, store => store.close().await);
-    }
-}
-
-/// An event that is recorded without anything that must hold at the same moment.
-fn by_itself(event: Event) -> Result<Event, StoreError> {
-    match event.kind {
-        Kind::TokenIssued
-        | Kind::RevocationStopped
-        | Kind::RevocationLifted
-        | Kind::StoreRestored
-        | Kind::LogNamed => Err(StoreError::Misplaced(event.kind)),
-        _ => Ok(event),
     }
 }
 

@@ -233,6 +233,10 @@ impl<'a> Batch<'a> {
         let revision = self.tip.book.revision().next();
         event.revision = Some(revision);
         event.in_force = Some(self.tip.in_force.digest());
+        // The head has the floor of the last change's event, so that nobody can change it alone.
+        let is_restored = event.kind == Kind::StoreRestored;
+        self.tip.floor = if is_restored { revision } else { self.tip.book.floor() };
+        event.floor = Some(self.tip.floor);
         let (seq, mark) = self.append(&Draft::of(&event))?;
         record(&self.transaction, revision, seq)?;
         self.tip.book.complete_to(Point { revision, mark });

@@ -2,7 +2,7 @@
 //!
 //! Every change above the floor is read from the bytes of its event, and so is the event of each older stop in force.
 //! That none of them is missing is told by the numbers, which have no gaps, and by the hash over all stops in force
-//! that each change says. The tables must say the same.
+//! that each change says. The tables must say the same, and the head's floor must be the one that the last change tells.
 //!
 //! So a start reads the whole table of the stops, lifted ones too, and an event for each stop in force and for each change
 //! of the last hours. A stop of a single token is in force until somebody lifts it. The time grows with the number of
@@ -10,13 +10,11 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use rusqlite::{Connection, OptionalExtension};
 
-use super::blocks::{self, Blocks, Term};
 use super::row::{revision, sql_int};
 use super::stops;
+use super::told::{Told, differs};
 use crate::domain::digest::Digest;
 use crate::domain::event::Kind;
 use crate::domain::id::{StopId, TokenId};
@@ -24,52 +22,6 @@ use crate::domain::merkle::leaf_hash;
 use crate::domain::revocation::{Book, Point, Revision, Stop, Target};
 use crate::store::error::StoreError;
 use crate::store::in_force::InForce;
-
-/// The kinds of events that change the kill switch.
-const KINDS: [Kind; 3] = [Kind::RevocationStopped, Kind::RevocationLifted, Kind::StoreRestored];
-
-/// As far as a start must know an event. Names and ids have no escapes in JSON.
-#[derive(Deserialize)]
-struct Told<'a> {
-    seq: u64,
-    kind: Kind,
-    #[serde(default)]
-    target: Option<&'a str>,
-    #[serde(default)]
-    stop: Option<&'a str>,
-    #[serde(default)]
-    revision: Option<Revision>,
-    #[serde(default)]
-    as_of: Option<Revision>,
-    #[serde(default)]
-    operator: Option<IgnoredAny>,
-    #[serde(default)]
-    in_force: Option<&'a str>,
-}
-
-impl<'a> Told<'a> {
-    /// What the event `seq` says, if its bytes are those that were hashed.
-    fn of(seq: u64, bytes: &'a str, leaf: Option<&[u8]>) -> Result<Self, StoreError> {
-        if leaf != Some(&leaf_hash(bytes.as_bytes()).0[..]) {
-            return Err(differs(format!("the event {seq} is not the one that was hashed")));
-        }
-        let told: Self = serde_json::from_str(bytes)
-            .map_err(|error| differs(format!("the event {seq} is no change: {error}")))?;
-        if told.seq == seq { Ok(told) } else { Err(differs(format!("the event {seq} is another"))) }
-    }
-
-    fn target(&self) -> Option<Target> {
-        self.target?.parse().ok()
-    }
-
-    /// Whether a token ended by it. An earlier hallpass numbered neither, and named no operator.
-    fn ends(&self) -> bool {
-        let by_holder = self.stop.is_none() && (self.revision.is_some() || self.operator.is_none());
-        self.kind == Kind::RevocationStopped
-            && by_holder
-            && self.target.is_some_and(|target| target.starts_with("token:"))
-    }
-}
 
 /// A stop as its events tell it.
 struct Begun {
@@ -84,7 +36,17 @@ pub(super) struct Replayed {
     pub(super) in_force: InForce,
 }
 
-/// Replays the changes up to `last`.
+/// What the last change tells.
+struct End {
+    seq: u64,
+    /// The leaf hash of its event.
+    mark: Digest,
+    /// An earlier hallpass said neither.
+    in_force: Option<Digest>,
+    floor: Option<Revision>,
+}
+
+/// Replays the changes up to `last`, which the head has with this floor.
 ///
 /// # Errors
 /// `Differs` where the tables are not what the events say.
@@ -94,33 +56,35 @@ pub(super) fn replay(
     floor: Revision,
 ) -> Result<Replayed, StoreError> {
     check_integrity(connection)?;
-    let (end, mark, said) = end(connection, last)?;
-    check_nothing_follows(connection, end, last)?;
-    // Where no change says what is in force, all of them are replayed.
-    let from = if said.is_some() { floor.min(last) } else { Revision::ZERO };
+    let end = end(connection, last)?;
+    // Where the last change does not say them, all changes are replayed.
+    let from = end.in_force.and(end.floor).unwrap_or_default();
     let rows = Rows::read(connection, from)?;
-    let mut replay = Replay { rows: &rows, stops: HashMap::new(), ended: Vec::new(), last: from };
+    let restored = Revision::ZERO;
+    let mut replay = Replay { rows: &rows, stops: HashMap::new(), ended: Vec::new(), last: from, restored };
     replay.base(connection, from)?;
     replay.changes(connection)?;
     if replay.last != last {
         return Err(differs(format!("the change {} is missing", replay.last.next())));
     }
     let in_force = replay.in_force();
-    if said.is_some_and(|said| said != in_force.digest()) {
-        return Err(differs(format!("the stops in force are not those that the event {end} counted")));
+    if end.in_force.is_some_and(|said| said != in_force.digest()) {
+        let seq = end.seq;
+        return Err(differs(format!("the stops in force are not those that the event {seq} counted")));
+    }
+    // Without the word of a change, only a restoration tells of a floor; that of the head is not relied on.
+    let told = end.floor.unwrap_or(replay.restored);
+    if floor != told && (end.floor.is_some() || floor < told || floor > last) {
+        return Err(differs(format!("tokens are dead below the change {told}, and the head says {floor}")));
     }
     let mut book = Book::default();
     replay.compare(&mut book)?;
-    book.complete_to(Point { revision: last, mark });
-    book.raise_floor(floor);
+    book.complete_to(Point { revision: last, mark: end.mark });
+    book.raise_floor(told);
     for (token, number) in &replay.ended {
         book.end(*token, *number);
     }
     Ok(Replayed { book, in_force })
-}
-
-fn differs(problem: String) -> StoreError {
-    StoreError::Differs(problem)
 }
 
 /// An index that lost a row would hide a stop from whoever looks for one; a trigger could drop what is written.
@@ -134,15 +98,15 @@ fn check_integrity(connection: &Connection) -> Result<(), StoreError> {
     if found == "ok" { Ok(()) } else { Err(differs(format!("the table of the stops is damaged: {found}"))) }
 }
 
-/// The event of the last change: its `seq`, its leaf hash, and what it says of the stops in force.
-fn end(connection: &Connection, last: Revision) -> Result<(u64, Digest, Option<Digest>), StoreError> {
+fn end(connection: &Connection, last: Revision) -> Result<End, StoreError> {
     let newest: Option<i64> =
         connection.query_row("SELECT max(revision) FROM changes", [], |row| row.get(0))?;
     if newest.map_or(Revision::ZERO, revision) != last {
         return Err(differs(format!("the head counts {last} changes, and the last one is another")));
     }
     if last == Revision::ZERO {
-        return Ok((0, Point::ZERO.mark, Some(InForce::default().digest())));
+        let in_force = Some(InForce::default().digest());
+        return Ok(End { seq: 0, mark: Point::ZERO.mark, in_force, floor: Some(Revision::ZERO) });
     }
     let sql = "SELECT seq, leaf, bytes FROM changes JOIN events USING (seq) WHERE revision = ?1";
     let read = |row: &rusqlite::Row<'_>| {
@@ -152,38 +116,12 @@ fn end(connection: &Connection, last: Revision) -> Result<(u64, Digest, Option<D
     let (seq, leaf, bytes) = found.ok_or_else(|| differs(format!("the change {last} has no event")))?;
     let seq = seq.unsigned_abs();
     let told = Told::of(seq, &bytes, Some(&leaf))?;
-    let said = told.in_force.map(str::parse).transpose();
-    let said = said.map_err(|_| differs(format!("the event {seq} does not say what is in force")))?;
-    Ok((seq, leaf_hash(bytes.as_bytes()), said))
-}
-
-/// The last events that tell of the kill switch must not know of a later change: the newest block of each kind, and
-/// the open one, are looked through.
-fn check_nothing_follows(connection: &Connection, end: u64, last: Revision) -> Result<(), StoreError> {
-    let size: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
-    let mut blocks = vec![blocks::full(size.unsigned_abs())];
-    for kind in KINDS {
-        blocks.extend(Blocks::With(Term::Kind(kind)).newest(connection, u64::MAX)?);
+    if told.revision.is_some_and(|said| said != last) || told.floor.is_some_and(|floor| floor > last) {
+        return Err(differs(format!("the event {seq} is said to be the change {last}, and is not")));
     }
-    let sql = "SELECT seq, leaf, bytes FROM events WHERE seq >= ?1 AND seq < ?2 AND kind IN (?3, ?4, ?5)";
-    let [stopped, lifted, restored] = KINDS.map(Kind::as_str);
-    let mut statement = connection.prepare(sql)?;
-    for block in blocks {
-        // One lower bound: with two, SQLite might begin at the wrong one and read the whole log.
-        let first = blocks::first_seq(block).max(end + 1);
-        let beyond = blocks::first_seq(block + 1);
-        let bounds = params![sql_int(first), sql_int(beyond), stopped, lifted, restored];
-        let mut rows = statement.query(bounds)?;
-        while let Some(row) = rows.next()? {
-            let seq = row.get::<_, i64>(0)?.unsigned_abs();
-            let bytes = row.get_ref(2)?.as_str().unwrap_or_default();
-            let told = Told::of(seq, bytes, row.get_ref(1)?.as_blob().ok())?;
-            if told.revision.max(told.as_of).is_some_and(|known| known > last) {
-                return Err(differs(format!("the event {seq} knows of a change that is missing")));
-            }
-        }
-    }
-    Ok(())
+    let in_force = told.in_force.map(str::parse).transpose();
+    let in_force = in_force.map_err(|_| differs(format!("the event {seq} does not say what is in force")))?;
+    Ok(End { seq, mark: leaf_hash(bytes.as_bytes()), in_force, floor: told.floor })
 }
 
 /// The rows that can still tell something: what is in force, or was lifted later than a revision.
@@ -222,6 +160,8 @@ struct Replay<'a> {
     stops: HashMap<StopId, Begun>,
     ended: Vec<(TokenId, Revision)>,
     last: Revision,
+    /// The number of the last restoration.
+    restored: Revision,
 }
 
 impl Replay<'_> {
@@ -300,7 +240,7 @@ impl Replay<'_> {
                 let stop = stop.filter(|stop| told.target().as_ref() == Some(&stop.target));
                 stop.ok_or_else(|| wrong("the stop that it lifted is not in force"))?.lift = Some(number);
             }
-            Kind::StoreRestored => {}
+            Kind::StoreRestored => self.restored = number,
             _ => return Err(wrong("it changes nothing")),
         }
         Ok(())

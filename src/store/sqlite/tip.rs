@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use super::blocks::{self, Entry};
 use super::replay::{Replayed, replay};
 use super::row::{digest, revision, sql_int};
+use super::tail;
 use crate::domain::merkle::Frontier;
-use crate::domain::revocation::Book;
+use crate::domain::revocation::{Book, Revision};
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::head::{HeadRow, Span};
@@ -23,6 +24,8 @@ pub(super) struct Tip {
     pub(super) book: Book,
     /// The stops in force.
     pub(super) in_force: InForce,
+    /// The floor that the last change's event tells. That of the book may be higher by then.
+    pub(super) floor: Revision,
     /// Changes whenever the book may be another.
     pub(super) generation: u64,
     /// What is to be entered of the block at the end, once it is full.
@@ -75,18 +78,21 @@ impl Tip {
         if u64::try_from(last) != Ok(size) {
             return damaged(format!("the head counts {size} events, and the last one is {last}"));
         }
+        tail::check(connection, &frontier, head.revision)?;
         let Replayed { book, in_force } = replay(connection, head.revision, head.floor)?;
         let open = Arc::new(Entry::of(connection, blocks::full(size), size)?);
-        Ok(Self { frontier, span: head.span, book, in_force, generation: 0, open })
+        let floor = book.floor();
+        Ok(Self { frontier, span: head.span, book, in_force, floor, generation: 0, open })
     }
 
     /// Takes the book that is on disk. One that contradicts itself fails the batch, and so the next start.
     pub(super) fn reread(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let (last, floor) = (self.book.revision(), self.book.floor());
-        let Replayed { book, in_force } = replay(connection, last, floor).map_err(|error| {
+        let floor = self.book.floor();
+        let replayed = replay(connection, self.book.revision(), self.floor).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
         })?;
-        (self.book, self.in_force) = (book, in_force);
+        (self.book, self.in_force) = (replayed.book, replayed.in_force);
+        self.book.raise_floor(floor);
         self.generation += 1;
         Ok(())
     }
@@ -105,7 +111,7 @@ impl Tip {
             self.span.latest.millis(),
             i64::try_from(self.span.skew.as_millis()).unwrap_or(i64::MAX),
             sql_int(self.book.revision().number()),
-            sql_int(self.book.floor().number()),
+            sql_int(self.floor.number()),
         ])?;
         Ok(())
     }

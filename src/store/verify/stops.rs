@@ -14,6 +14,10 @@ use crate::store::in_force::InForce;
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     last: Revision,
+    /// The number of the last restoration: every token that was decided before it is dead.
+    restored: Revision,
+    /// The floor that the last change told; an earlier hallpass told none.
+    floor: Option<Revision>,
     /// How many changes the table has of those that the events tell of: a lost history leaves a gap in the numbers.
     changes: u64,
     /// What each change must say of the stops in force.
@@ -56,6 +60,7 @@ impl Replay {
             (Kind::StoreRestored, _) => {
                 let number = event.revision.filter(|number| *number > self.last);
                 self.last = number.ok_or_else(|| wrong("it has no number above the last change's"))?;
+                self.restored = self.last;
                 None
             }
             (Kind::RevocationStopped, Some(target)) => self.stop(kept, seq, event, target, unnumbered)?,
@@ -69,8 +74,14 @@ impl Replay {
             _ => None,
         };
         if self.last == before {
-            return Ok(());
+            return match event.as_of {
+                Some(known) if known > self.last => {
+                    Err(wrong("it knows of a change of the kill switch that is missing").into())
+                }
+                _ => Ok(()),
+            };
         }
+        self.floor = event.floor;
         self.record(kept, seq, ended, differences)?;
         self.check_hash(seq, event)
     }
@@ -206,12 +217,19 @@ impl Replay {
 
     fn check_ends(&self, kept: &impl Kept, differences: &mut Differences) -> Result<(), StoreError> {
         // A head that cannot be read is told with the rest of it.
-        if let Ok(head) = kept.head()
-            && (head.revision != self.last || head.floor > head.revision)
-        {
+        if let Ok(head) = kept.head() {
             let (revision, last) = (head.revision, self.last);
-            let said = format!("it counts {revision} changes of the kill switch, the log has {last}");
-            differences.push(Difference::Head(said));
+            if revision != last {
+                let said = format!("it counts {revision} changes of the kill switch, the log has {last}");
+                differences.push(Difference::Head(said));
+            }
+            let (floor, told) = (head.floor, self.floor.unwrap_or(self.restored));
+            // The start does not rely on one that no change told.
+            let untold = self.floor.is_none() && floor > told && floor <= last;
+            if floor != told && !untold {
+                let said = format!("it has tokens dead below the change {floor}, and the log below {told}");
+                differences.push(Difference::Head(said));
+            }
         }
         let strangers = kept.changes()?.saturating_sub(self.changes);
         if strangers > 0 {

@@ -8,6 +8,7 @@ mod search;
 mod signing_keys;
 mod start;
 mod stops;
+mod tail;
 mod tamper;
 
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ const LOSE_A_ROW: &str = "
 
 /// Events 1 to 3 stop agents 1 to 3, event 4 lifts the first, and 5 ends a token. After them come so many others, so that
 /// they are in the open block or in a full one.
-async fn stopped_twice(others: u64) -> Place {
+pub(super) async fn stopped_twice(others: u64) -> Place {
     let place = Place::new();
     let store = place.open().await;
     let stop = async |n| store.stop(stop_of(n, Target::Agent(agent(n)), 0), stopped(0)).await.unwrap();
@@ -97,7 +97,9 @@ async fn nobody_is_free_because_the_tables_were_changed() {
 #[tokio::test]
 async fn an_old_stop_stays_though_nothing_else_of_its_time_is_read() {
     let place = stopped_twice(1).await;
-    place.tamper("UPDATE head SET floor = 5");
+    let store = place.open().await;
+    store.adopt(restored(5)).await.unwrap();
+    store.close().await;
     let original = std::fs::read(place.path()).unwrap();
     let changes = [
         MOVE_THE_LIFT,
@@ -107,9 +109,66 @@ async fn an_old_stop_stays_though_nothing_else_of_its_time_is_read() {
         "UPDATE stops SET target = 'agent:other' WHERE seq = 2",
         "UPDATE stops SET lift_at = 1, lift_reason = 'x', lift_operator = 'x', lift_seq = 6, lift_revision = 2 WHERE seq = 2",
         "DELETE FROM changes WHERE revision = 2",
-        "DELETE FROM changes WHERE revision = 5; UPDATE head SET revision = 4",
+        "DELETE FROM changes WHERE revision = 6; UPDATE head SET revision = 5",
+        "DELETE FROM changes WHERE revision = 6; UPDATE head SET revision = 5, floor = 0",
     ];
     refuses(&place, &original, &changes).await;
+}
+
+fn restored(above: u64) -> crate::store::Adoption {
+    crate::store::Adoption {
+        event: Event::new(at(9), Kind::StoreRestored, Outcome::Done),
+        above: Revision::new(above),
+        stops: Vec::new(),
+        restated: Vec::new(),
+    }
+}
+
+/// A floor that is lower than the log tells revives what a restoration killed; a higher one kills what lives.
+#[tokio::test]
+async fn the_floor_is_the_one_that_the_log_tells() {
+    let place = stopped_twice(600).await;
+    let store = place.open().await;
+    store.adopt(restored(5)).await.unwrap();
+    let stop = stop_of(9, Target::Agent(agent(4)), 0);
+    assert_eq!(store.stop(stop, stopped(0)).await.unwrap().revision, Some(Revision::new(7)));
+    store.close().await;
+    let store = place.open().await;
+    assert!(store.seen().verdict(&levels(1, Revision::new(5))).is_dead());
+    assert_eq!(store.seen().floor(), Revision::new(6));
+    store.close().await;
+    let original = std::fs::read(place.path()).unwrap();
+    let changes = [0, 5, 7, 9].map(|floor| format!("UPDATE head SET floor = {floor}"));
+    refuses(&place, &original, &changes.each_ref().map(String::as_str)).await;
+}
+
+/// A floor that time has raised is in the head from the next change on, whose event tells it.
+#[tokio::test]
+async fn a_raised_floor_is_told_by_the_next_change() {
+    let place = stopped_twice(1).await;
+    let head = |floor: i64| {
+        let connection = rusqlite::Connection::open(place.path()).unwrap();
+        let found: i64 = connection.query_row("SELECT floor FROM head", [], |row| row.get(0)).unwrap();
+        assert_eq!(found, floor);
+        place.verify().unwrap();
+    };
+    let write = |write| {
+        let connection = schema::open_writer(&place.path()).unwrap();
+        let mut tip = tip::Tip::load(&connection).unwrap();
+        tip.book.raise_floor(Revision::new(4));
+        let mut batch = batch::Batch::begin(&connection, tip).unwrap();
+        batch.run(Job::of(write)).unwrap();
+        assert_eq!(batch.commit().unwrap().book.floor(), Revision::new(4));
+    };
+    write(Write::Event(refused(9, 9)));
+    head(0);
+    write(Write::End { token: token(8), event: stopped(9) });
+    head(4);
+    let store = place.open().await;
+    assert_eq!(store.seen().floor(), Revision::new(4));
+    store.close().await;
+    let original = std::fs::read(place.path()).unwrap();
+    refuses(&place, &original, &["UPDATE head SET floor = 0", "UPDATE head SET floor = 6"]).await;
 }
 
 /// As the documents say: only the index was damaged, and it is made anew.
