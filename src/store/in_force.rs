@@ -26,6 +26,11 @@ impl InForce {
         self.0.0.iter_mut().zip(one.0).for_each(|(all, one)| *all ^= one);
     }
 
+    /// What a change said of them.
+    pub(super) fn said(digest: Digest) -> Self {
+        Self(digest)
+    }
+
     pub(super) fn digest(self) -> Digest {
         self.0
     }

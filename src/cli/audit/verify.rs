@@ -72,6 +72,7 @@ fn verdict(verified: &Result<Verified, VerifyError>, covered: Option<u64>) -> Op
             verdict["verified"] = false.into();
             verdict["checkpoint"] = json!(covered);
             verdict["more"] = differences.unnamed().into();
+            verdict["judged"] = json!(differences.judged());
             verdict["differences"] = all.into();
             Some(verdict)
         }
@@ -100,11 +101,15 @@ fn failure(error: &VerifyError) -> Failure {
                 failure = failure.fact("also", difference.to_string());
             }
             match (named.len() - shown.len()) as u64 + differences.unnamed() {
-                0 => failure,
-                more => failure.fact(
-                    "also",
-                    format!("{more} more differences; --json names up to {}", Differences::NAMED),
-                ),
+                0 => {}
+                more => {
+                    let more = format!("{more} more differences; --json names up to {}", Differences::NAMED);
+                    failure = failure.fact("also", more);
+                }
+            }
+            match differences.judged() {
+                None => failure,
+                Some(last) => failure.fact("not judged", format!("nothing after event {last} was judged")),
             }
         }
     };

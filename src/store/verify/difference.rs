@@ -56,6 +56,8 @@ fn events(first: u64, last: u64) -> String {
 pub struct Differences {
     named: Vec<Difference>,
     unnamed: u64,
+    /// The last event that was judged, where not all were.
+    judged: Option<u64>,
 }
 
 impl Differences {
@@ -90,6 +92,16 @@ impl Differences {
         if self.named.is_empty() { Ok(()) } else { Err(VerifyError::Differs(self)) }
     }
 
+    /// Nothing after the event `last` could be judged.
+    pub(in crate::store) fn end_at(&mut self, last: u64) {
+        self.judged = Some(last);
+    }
+
+    /// The last event that was judged, where those after it could not be.
+    pub fn judged(&self) -> Option<u64> {
+        self.judged
+    }
+
     pub fn named(&self) -> &[Difference] {
         &self.named
     }
@@ -106,8 +118,12 @@ impl fmt::Display for Differences {
         let Some((first, rest)) = self.named.split_first() else { return f.write_str("nothing") };
         write!(f, "{first}")?;
         match rest.len() as u64 + self.unnamed {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more"),
+            0 => {}
+            more => write!(f, "; and {more} more")?,
+        }
+        match self.judged {
+            None => Ok(()),
+            Some(last) => write!(f, "; nothing after event {last} was judged"),
         }
     }
 }
@@ -124,6 +140,6 @@ pub enum VerifyError {
 
 impl From<Difference> for VerifyError {
     fn from(difference: Difference) -> Self {
-        Self::Differs(Differences { named: vec![difference], unnamed: 0 })
+        Self::Differs(Differences { named: vec![difference], ..Differences::default() })
     }
 }

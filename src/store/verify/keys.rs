@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Difference, Differences, Kept, VerifyError};
+use super::{Difference, Differences, Kept};
 use crate::domain::event::{Event, Kind};
 use crate::domain::signing::KeyRecord;
 use crate::store::error::StoreError;
@@ -14,28 +14,34 @@ use crate::store::error::StoreError;
 pub(super) struct Replay {
     keys: BTreeMap<String, KeyRecord>,
     origin: Option<String>,
+    /// Whether some events could not be read, which may have told of keys.
+    unread: bool,
 }
 
 impl Replay {
-    pub(super) fn note(&mut self, seq: u64, event: &Event) -> Result<(), VerifyError> {
+    /// Notes an event that could not be read.
+    pub(super) fn skip(&mut self) {
+        self.unread = true;
+    }
+
+    pub(super) fn note(&mut self, seq: u64, event: &Event, differences: &mut Differences) {
         if event.kind == Kind::LogNamed {
             if self.origin.is_some() || event.origin.is_none() {
-                return Err(Difference::event(seq, "it names a log that has a name, or gives it none").into());
+                let problem = "it names a log that has a name, or gives it none";
+                return differences.push(Difference::event(seq, problem));
             }
-            if self.keys.values().any(|key| !event.keys.contains(key)) {
-                return Err(
-                    Difference::event(seq, "it lacks a signing key that an earlier event told of").into()
-                );
+            if !self.unread && self.keys.values().any(|key| !event.keys.contains(key)) {
+                let problem = "it lacks a signing key that an earlier event told of";
+                differences.push(Difference::event(seq, problem));
             }
             self.origin.clone_from(&event.origin);
         } else if event.kind != Kind::KeyRotated {
-            return Ok(());
+            return;
         }
         if let Some(kid) = &event.removed_key {
             self.keys.remove(kid);
         }
         self.keys.extend(event.keys.iter().map(|key| (key.kid.clone(), key.clone())));
-        Ok(())
     }
 
     /// Notes where the keys and the name as they stand are not what all events made of them.
@@ -59,7 +65,8 @@ impl Replay {
     fn compare(&self, found: impl Iterator<Item = (String, KeyRecord)>, differences: &mut Differences) {
         let found: BTreeMap<String, KeyRecord> = found.collect();
         let mut wrong = |kid: &str, what: &str| {
-            differences.push(Difference::Keys(format!("{} {what}", kid.escape_debug())));
+            let read = if self.unread { " that can be read" } else { "" };
+            differences.push(Difference::Keys(format!("{} {what}{read}", kid.escape_debug())));
         };
         for (kid, told) in &self.keys {
             match found.get(kid) {

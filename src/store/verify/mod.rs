@@ -5,6 +5,7 @@
 
 mod difference;
 mod keys;
+mod stop;
 mod stops;
 
 use crate::domain::checkpoint::Checkpoint;
@@ -50,8 +51,10 @@ pub struct Verified {
 /// What is recomputed.
 pub(in crate::store) struct Walk<'a, K> {
     kept: &'a K,
-    /// The last event that was good in itself.
-    good: u64,
+    /// The last event.
+    last: u64,
+    /// Whether some events could not be read.
+    unread: bool,
     frontier: Frontier,
     span: Span,
     stops: stops::Replay,
@@ -67,7 +70,8 @@ impl<'a, K: Kept> Walk<'a, K> {
     pub(in crate::store) fn new(kept: &'a K, checkpoint: Option<&'a Checkpoint>) -> Self {
         Self {
             kept,
-            good: 0,
+            last: 0,
+            unread: false,
             frontier: Frontier::default(),
             span: Span::default(),
             stops: Default::default(),
@@ -90,20 +94,22 @@ impl<'a, K: Kept> Walk<'a, K> {
     }
 
     /// Takes the next event, whose bytes have this leaf hash.
-    ///
-    /// # Errors
-    /// Where the events contradict each other, so that what follows cannot be judged.
-    pub(in crate::store) fn note(
-        &mut self,
-        seq: u64,
-        leaf: Digest,
-        event: &Event,
-    ) -> Result<(), VerifyError> {
+    pub(in crate::store) fn note(&mut self, seq: u64, leaf: Digest, event: &Event) -> Result<(), StoreError> {
         self.append(seq, leaf)?;
         self.stops.note(self.kept, seq, event, &mut self.differences)?;
-        self.keys.note(seq, event)?;
+        self.keys.note(seq, event, &mut self.differences);
         self.span.note(event.at);
-        self.good = seq;
+        self.last = seq;
+        Ok(())
+    }
+
+    /// Takes the next event, which has this leaf hash and cannot be read: the rest of the log is judged without it.
+    pub(in crate::store) fn skip(&mut self, seq: u64, leaf: Digest) -> Result<(), StoreError> {
+        self.append(seq, leaf)?;
+        self.stops.skip(self.kept, seq)?;
+        self.keys.skip();
+        self.unread = true;
+        self.last = seq;
         Ok(())
     }
 
@@ -113,7 +119,7 @@ impl<'a, K: Kept> Walk<'a, K> {
     /// # Errors
     /// With all that was noted.
     pub(in crate::store) fn finish(mut self, whole: bool) -> Result<Verified, VerifyError> {
-        self.stops.check(self.kept, self.good, whole, &mut self.differences)?;
+        self.stops.check(self.kept, self.last, whole, &mut self.differences)?;
         if whole {
             self.tiles()?;
             let head = self.head();
@@ -121,20 +127,20 @@ impl<'a, K: Kept> Walk<'a, K> {
             self.keys.check(self.kept, &mut self.differences)?;
             self.checkpoint();
         }
-        let verified = Verified { size: self.good, root: self.frontier.root() };
+        let verified = Verified { size: self.last, root: self.frontier.root() };
         self.differences.check().map(|()| verified)
     }
 
     fn checkpoint(&mut self) {
         let Some(&Checkpoint { size: covered, root, .. }) = self.checkpoint else { return };
         match self.covered {
-            None => self.differences.push(Difference::Truncated { size: self.good, covered }),
+            None => self.differences.push(Difference::Truncated { size: self.last, covered }),
             Some(found) if found != root => self.differences.push(Difference::Rewritten { covered }),
             Some(_) => {}
         }
     }
 
-    fn append(&mut self, seq: u64, leaf: Digest) -> Result<(), VerifyError> {
+    fn append(&mut self, seq: u64, leaf: Digest) -> Result<(), StoreError> {
         let mut completed = Vec::new();
         self.frontier.append_with(leaf, |node, hash| {
             if node.level.is_multiple_of(TILE_HEIGHT) {
@@ -187,7 +193,7 @@ impl<'a, K: Kept> Walk<'a, K> {
         if head.peaks.len() != self.frontier.peaks().len() || head.root != self.frontier.root() {
             return Err(Difference::Head("its root is not that of its events".to_owned()).into());
         }
-        if head.span != self.span {
+        if head.span != self.span && !self.unread {
             return Err(Difference::Head("its times are not those of its events".to_owned()).into());
         }
         Ok(())

@@ -1,12 +1,16 @@
 //! The kill switch, replayed from the events, against the tables: a stop that was deleted, moved or lifted without an
 //! event is an agent set free.
+//!
+//! What an event did that could not be read is not known. What follows it is judged by what it says itself: a later change
+//! may then have a number further on, lift a stop that was not seen, or count stops in force that were not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::stop::{Replayed, Unread};
 use super::{Difference, Differences, Kept, VerifyError};
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::{StopId, TokenId};
-use crate::domain::revocation::{Revision, Stop, Target};
+use crate::domain::revocation::{Revision, Target};
 use crate::store::error::StoreError;
 use crate::store::in_force::InForce;
 
@@ -26,26 +30,52 @@ pub(super) struct Replay {
     stops: BTreeMap<u64, Replayed>,
     in_force: HashMap<Target, u64>,
     by_id: HashMap<StopId, u64>,
-}
-
-/// A stop as its events tell it.
-#[derive(Debug)]
-struct Replayed {
-    began: Event,
-    /// An earlier hallpass's event does not say it, and then the table does.
-    id: Option<StopId>,
-    revision: Revision,
-    lift: Option<(u64, Event)>,
-    /// An earlier hallpass entered a token's end as a stop.
-    is_end: bool,
+    /// The events that could not be read, in order.
+    unread: Vec<u64>,
+    /// How many of them may be changes that were not counted.
+    uncounted: u64,
+    /// Whether the stops in force may be others, until a change counts them.
+    unsure: bool,
 }
 
 impl Replay {
-    /// Replays the event `seq`, and notes where the table of changes has another than it made.
-    ///
+    /// Replays the event `seq`, and notes where it contradicts those before it, or the table of changes has another than it
+    /// made.
+    pub(super) fn note(
+        &mut self,
+        kept: &impl Kept,
+        seq: u64,
+        event: &Event,
+        differences: &mut Differences,
+    ) -> Result<(), StoreError> {
+        let replayed = self.replay(kept, seq, event, differences);
+        if matches!(replayed, Err(VerifyError::Differs(_))) {
+            self.skip(kept, seq)?;
+        }
+        differences.take(replayed)
+    }
+
+    /// Notes that what the event `seq` did is not known. Whether it was a change is told by the table.
+    pub(super) fn skip(&mut self, kept: &impl Kept, seq: u64) -> Result<(), StoreError> {
+        self.unread.push(seq);
+        let next = self.last.next();
+        if kept.change(next)?.is_some_and(|(at, _)| at == seq) {
+            self.last = next;
+            self.changes += 1;
+            (self.floor, self.unsure) = (None, true);
+        } else {
+            self.uncounted += 1;
+        }
+        Ok(())
+    }
+
+    fn is_unread(&self, seq: u64) -> bool {
+        self.unread.binary_search(&seq).is_ok()
+    }
+
     /// # Errors
     /// Where the event contradicts those before it.
-    pub(super) fn note(
+    fn replay(
         &mut self,
         kept: &impl Kept,
         seq: u64,
@@ -65,7 +95,7 @@ impl Replay {
             }
             (Kind::RevocationStopped, Some(target)) => self.stop(kept, seq, event, target, unnumbered)?,
             (Kind::RevocationLifted, Some(target)) => {
-                self.lift(seq, event, target, unnumbered)?;
+                self.lift(kept, seq, event, target, unnumbered)?;
                 None
             }
             (Kind::RevocationStopped | Kind::RevocationLifted, None) => {
@@ -74,12 +104,10 @@ impl Replay {
             _ => None,
         };
         if self.last == before {
-            return match event.as_of {
-                Some(known) if known > self.last => {
-                    Err(wrong("it knows of a change of the kill switch that is missing").into())
-                }
-                _ => Ok(()),
-            };
+            if !self.reach(kept, event.as_of.unwrap_or_default())? {
+                return Err(wrong("it knows of a change of the kill switch that is missing").into());
+            }
+            return Ok(());
         }
         self.floor = event.floor;
         self.record(kept, seq, ended, differences)?;
@@ -94,7 +122,7 @@ impl Replay {
         event: &Event,
         target: &'a Target,
         unnumbered: bool,
-    ) -> Result<Option<&'a TokenId>, Difference> {
+    ) -> Result<Option<&'a TokenId>, VerifyError> {
         let active = self.in_force.get(target).copied();
         if event.revision.is_none() {
             let said = event.stop.and_then(|id| self.by_id.get(&id).copied());
@@ -102,7 +130,12 @@ impl Replay {
                 // A stop of what was stopped already has an event and is no change.
                 Some(active) if unnumbered || said == Some(active) => return Ok(None),
                 None if unnumbered => {}
-                _ => return Err(Difference::event(seq, "it is said to be of a stop that is not in force")),
+                _ if !self.unread.is_empty() => return Ok(None),
+                _ => {
+                    return Err(
+                        Difference::event(seq, "it is said to be of a stop that is not in force").into()
+                    );
+                }
             }
         }
         let by_holder = if unnumbered { event.operator.is_none() } else { event.stop.is_none() };
@@ -110,7 +143,7 @@ impl Replay {
             Target::Token(token) if by_holder => Some(token),
             _ => None,
         };
-        self.count(seq, event)?;
+        self.count(kept, seq, event)?;
         if ended.is_some() && !unnumbered {
             return Ok(ended);
         }
@@ -123,7 +156,11 @@ impl Replay {
                     stop.toggle(&mut self.hash);
                 }
             }
-            (None, None) => {
+            // A stop that was not seen is numbered anew: what begins has a reason.
+            (_, None) if !self.unread.is_empty() && event.reason.is_none() => self.unsure = true,
+            // The one in force is perhaps lifted by an event that could not be read.
+            (None, None) | (Some(_), None) if active.is_none() || !self.unread.is_empty() => {
+                self.unsure |= active.is_some();
                 self.in_force.insert(target.clone(), seq);
                 let unsaid = || kept.stop(seq).ok().flatten().map(|stop| stop.id);
                 let id = event.stop.or_else(unsaid);
@@ -133,39 +170,66 @@ impl Replay {
                 stop.toggle(&mut self.hash);
                 self.stops.insert(seq, stop);
             }
-            _ => return Err(Difference::event(seq, "it begins a stop where there is one")),
+            _ => return Err(Difference::event(seq, "it begins a stop where there is one").into()),
         }
         Ok(ended)
     }
 
-    fn lift(&mut self, seq: u64, event: &Event, target: &Target, unnumbered: bool) -> Result<(), Difference> {
+    fn lift(
+        &mut self,
+        kept: &impl Kept,
+        seq: u64,
+        event: &Event,
+        target: &Target,
+        unnumbered: bool,
+    ) -> Result<(), VerifyError> {
         let said = event.stop.and_then(|id| self.by_id.get(&id).copied());
         let lifted = self.in_force.remove(target).filter(|active| unnumbered || said == Some(*active));
         let Some(stop) = lifted.and_then(|active| self.stops.get_mut(&active)) else {
-            return Err(Difference::event(seq, "it lifts a stop that is not in force"));
+            if !self.unread.is_empty() && said.is_none() {
+                self.unsure = true;
+                return self.count(kept, seq, event);
+            }
+            return Err(Difference::event(seq, "it lifts a stop that is not in force").into());
         };
         stop.toggle(&mut self.hash);
         stop.lift = Some((seq, event.clone()));
-        if stop.is_end { Ok(()) } else { self.count(seq, event) }
+        if stop.is_end { Ok(()) } else { self.count(kept, seq, event) }
     }
 
     /// Compares what the change says of the stops in force with what its predecessors left.
-    fn check_hash(&self, seq: u64, event: &Event) -> Result<(), VerifyError> {
-        match event.in_force {
-            Some(said) if said != self.hash.digest() => {
-                Err(Difference::event(seq, "it says of the stops in force what was not so").into())
-            }
-            _ => Ok(()),
+    fn check_hash(&mut self, seq: u64, event: &Event) -> Result<(), VerifyError> {
+        let Some(said) = event.in_force else { return Ok(()) };
+        let (is_so, unsure) = (said == self.hash.digest(), std::mem::take(&mut self.unsure));
+        self.hash = InForce::said(said);
+        if is_so || unsure {
+            return Ok(());
         }
+        Err(Difference::event(seq, "it says of the stops in force what was not so").into())
+    }
+
+    /// Whether the changes up to `number` can be in events that could not be read; they are then counted.
+    fn reach(&mut self, kept: &impl Kept, number: Revision) -> Result<bool, StoreError> {
+        let missing = number.number().saturating_sub(self.last.number());
+        if missing == 0 || missing > self.uncounted {
+            return Ok(missing == 0);
+        }
+        for number in self.last.next().number()..=number.number() {
+            self.changes += u64::from(kept.change(Revision::new(number))?.is_some());
+        }
+        self.uncounted -= missing;
+        (self.last, self.floor, self.unsure) = (number, None, true);
+        Ok(true)
     }
 
     /// Gives the change its number, which is the next.
-    fn count(&mut self, seq: u64, event: &Event) -> Result<(), Difference> {
+    fn count(&mut self, kept: &impl Kept, seq: u64, event: &Event) -> Result<(), VerifyError> {
         let next = self.last.next();
-        if event.revision.is_some_and(|said| said != next) {
-            return Err(Difference::event(seq, "it is not the next change of the kill switch"));
+        let said = event.revision.unwrap_or(next);
+        if said < next || !self.reach(kept, Revision::new(said.number() - 1))? {
+            return Err(Difference::event(seq, "it is not the next change of the kill switch").into());
         }
-        self.last = next;
+        self.last = said;
         Ok(())
     }
 
@@ -197,13 +261,21 @@ impl Replay {
         let mut missing: BTreeSet<u64> =
             self.stops.iter().filter(|(_, stop)| !stop.is_end).map(|(seq, _)| *seq).collect();
         for (seq, lift) in kept.stops()? {
-            if !whole && seq > end {
+            if self.is_unread(seq) || (!whole && seq > end) {
                 continue;
             }
             let found = match self.stops.get(&seq).filter(|_| missing.remove(&seq)) {
                 None => Err(Difference::event(seq, "a stop or lift is said to be recorded here, and is not")),
                 Some(told) => match kept.stop(seq) {
-                    Ok(Some(stop)) => told.compare(seq, &stop, lift, whole),
+                    Ok(Some(stop)) => {
+                        let renumbered = stop.revision.filter(|number| *number != told.revision);
+                        let renumbered = renumbered.map(|number| kept.change(number)).transpose()?.flatten();
+                        let unread = Unread {
+                            number: !whole || renumbered.is_some_and(|(by, _)| self.is_unread(by)),
+                            lift: !whole || lift.is_some_and(|by| self.is_unread(by)),
+                        };
+                        told.compare(seq, (&stop, lift), unread)
+                    }
                     _ => Err(Difference::event(seq, "the stop that it records cannot be read")),
                 },
             };
@@ -219,68 +291,25 @@ impl Replay {
         // A head that cannot be read is told with the rest of it.
         if let Ok(head) = kept.head() {
             let (revision, last) = (head.revision, self.last);
-            if revision != last {
+            let uncounted = revision.number().saturating_sub(last.number());
+            if revision < last || uncounted > self.uncounted {
                 let said = format!("it counts {revision} changes of the kill switch, the log has {last}");
                 differences.push(Difference::Head(said));
             }
-            let (floor, told) = (head.floor, self.floor.unwrap_or(self.restored));
+            let said = self.floor.filter(|_| uncounted == 0);
+            let (floor, told) = (head.floor, said.unwrap_or(self.restored));
             // The start does not rely on one that no change told.
-            let untold = self.floor.is_none() && floor > told && floor <= last;
+            let untold = said.is_none() && floor > told && floor <= revision;
             if floor != told && !untold {
                 let said = format!("it has tokens dead below the change {floor}, and the log below {told}");
                 differences.push(Difference::Head(said));
             }
         }
         let strangers = kept.changes()?.saturating_sub(self.changes);
-        if strangers > 0 {
+        if strangers > self.uncounted {
             let said = format!("{strangers} changes of the kill switch are entered, and not in the log");
             differences.push(Difference::Head(said));
         }
         Ok(())
-    }
-}
-
-impl Replayed {
-    fn toggle(&self, hash: &mut InForce) {
-        if let (Some(id), Some(target), false) = (self.id, &self.began.target, self.is_end) {
-            hash.toggle(id, target, self.revision);
-        }
-    }
-
-    fn compare(&self, seq: u64, stop: &Stop, lift_seq: Option<u64>, whole: bool) -> Result<(), Difference> {
-        let began = &self.began;
-        let id_is_said = began.stop.is_none_or(|id| id == stop.id);
-        let same = id_is_said
-            && began.target.as_ref() == Some(&stop.target)
-            && began.at == stop.at
-            && began.reason.as_deref() == Some(&stop.reason)
-            && began.operator == stop.operator
-            && (stop.revision == Some(self.revision) || !whole);
-        if !same {
-            return Err(Difference::event(seq, "the stop that it records was changed"));
-        }
-        match (&self.lift, &stop.lift, lift_seq) {
-            (None, None, None) => Ok(()),
-            // Perhaps by an event that the walk did not reach.
-            (None, ..) if !whole => Ok(()),
-            (None, ..) => Err(Difference::event(seq, "the stop that it records was lifted without an event")),
-            (Some((seq, told)), found, at) => {
-                let Some(found) = found.as_ref().filter(|_| at == Some(*seq)) else {
-                    return Err(Difference::event(
-                        *seq,
-                        "the lift that it records is missing from the stops",
-                    ));
-                };
-                let same = told.at == found.at
-                    && told.reason.as_deref() == Some(&found.reason)
-                    && told.operator.as_ref() == Some(&found.operator)
-                    && told.revision.is_none_or(|number| number == found.revision);
-                if same {
-                    Ok(())
-                } else {
-                    Err(Difference::event(*seq, "the lift that it records was changed"))
-                }
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! keyed hashes, whose keys are new at each run and unknown to whoever wrote the file. Only when the
 //! sums differ are the blocks at fault looked for, which takes longer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::Connection;
@@ -37,30 +37,38 @@ impl Fingerprint {
 pub(super) struct Tally {
     open: Entry,
     full: u64,
+    /// The blocks with an event that could not be read, which cannot be compared; the open one perhaps.
+    unread: HashSet<u64>,
     terms: Fingerprint,
 }
 
 impl Tally {
-    /// Notes an event, in order. With the last of a block, its times are compared.
+    /// Notes an event, or one that could not be read, in order. With the last of a block, its times are compared.
     pub(super) fn note(
         &mut self,
         connection: &Connection,
         seq: u64,
-        event: &Event,
+        event: Option<&Event>,
         differences: &mut Differences,
     ) -> Result<(), StoreError> {
-        self.open.note(event.at, &blocks::terms(event));
+        match event {
+            Some(event) => self.open.note(event.at, &blocks::terms(event)),
+            None => drop(self.unread.insert(self.full)),
+        }
         if !seq.is_multiple_of(SIZE) {
             return Ok(());
         }
         let (block, entry) = (self.full, std::mem::take(&mut self.open));
+        self.full += 1;
+        if self.unread.contains(&block) {
+            return Ok(());
+        }
         if !entry.has_times_of(connection, block)? {
             differences.push(named(block, "the times by which they are found are not theirs"));
         }
         for term in entry.terms() {
             self.terms.add(&term, block);
         }
-        self.full += 1;
         Ok(())
     }
 }
@@ -81,7 +89,7 @@ pub(super) fn check(
     let expected = &walked.terms;
     let mut found = Fingerprint { keys: expected.keys.clone(), ..Fingerprint::default() };
     each(connection, |term, block| {
-        if whole || block < walked.full {
+        if (whole || block < walked.full) && !walked.unread.contains(&block) {
             found.add(term, block);
         }
         Ok(())
@@ -136,6 +144,9 @@ fn name_wrong(
     };
     let mut exists = connection.prepare("SELECT count(*) FROM terms WHERE term = ?1 AND block = ?2")?;
     for (block, mut strangers) in (0..).zip(entered) {
+        if walked.unread.contains(&block) {
+            continue;
+        }
         let mut lost = None;
         for term in Entry::of(connection, block, u64::MAX - 1)?.terms() {
             match exists.query_row((&term, sql_int(block)), |row| row.get::<_, i64>(0))? {

@@ -3,26 +3,30 @@
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
+use super::blame::Blame;
 use crate::domain::digest::Digest;
 use crate::domain::event::Event;
 use crate::domain::merkle::leaf_hash;
+use crate::store::error::StoreError;
 use crate::store::record;
 use crate::store::sqlite::draft::Columns;
+use crate::store::sqlite::row::digest;
 use crate::store::verify::{Difference, Differences, VerifyError};
 
 pub(super) const SELECT: &str = "SELECT seq, leaf, at, kind, outcome, agent, owner, issuer, token, request,
     expires, bytes FROM events ORDER BY seq";
 
-/// Checks that the row is the event `seq`, and gives its leaf hash and what it says. A column that differs from what it
-/// says is noted.
+/// Checks that the row is the event `seq`, and gives its leaf hash and what it says: nothing where its bytes are not those
+/// that were hashed, or none that hallpass writes. That is noted, and each column that differs from what it says.
 ///
 /// # Errors
-/// Where the row is not the event that was hashed, so that nothing after it can be judged.
+/// Where the place of the event in the tree is not known, so that nothing after it can be judged.
 pub(super) fn check(
     row: &Row<'_>,
     seq: u64,
+    blame: impl FnOnce() -> Result<Blame, StoreError>,
     differences: &mut Differences,
-) -> Result<(Digest, Event), VerifyError> {
+) -> Result<(Digest, Option<Event>), VerifyError> {
     let wrong = |problem: String| VerifyError::from(Difference::event(seq, problem));
     let found: i64 = row.get(0)?;
     match u64::try_from(found) {
@@ -33,19 +37,35 @@ pub(super) fn check(
         }
         _ => return Err(wrong(format!("there is an event {found} before it"))),
     }
-    let Ok(bytes) = row.get_ref(11)?.as_str() else {
-        return Err(wrong("its bytes are not UTF-8 text".to_owned()));
+    let bytes = match row.get_ref(11)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
+        _ => b"",
     };
-    let leaf = leaf_hash(bytes.as_bytes());
-    if row.get_ref(1)? != ValueRef::Blob(&leaf.0) {
-        return Err(wrong("its bytes are not those that were hashed".to_owned()));
+    let leaf = leaf_hash(bytes);
+    let stored = row.get_ref(1)?.as_blob().ok().and_then(digest);
+    if stored != Some(leaf) {
+        if blame()? == Blame::Leaves {
+            differences.push(Difference::event(seq, "its hash is not the one that was stored"));
+        } else {
+            let problem = "its bytes are not those that were hashed";
+            let Some(stored) = stored else { return Err(wrong(problem.to_owned())) };
+            differences.push(Difference::event(seq, problem));
+            return Ok((stored, None));
+        }
     }
-    let event = record::parse(seq, bytes).map_err(wrong)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| "its bytes are not UTF-8 text".to_owned());
+    let event = match text.and_then(|text| record::parse(seq, text)) {
+        Ok(event) => event,
+        Err(problem) => {
+            differences.push(Difference::event(seq, problem));
+            return Ok((leaf, None));
+        }
+    };
     compare(row, &Columns::of(&event), |column| {
         let problem = format!("the column {column} differs from what the event says");
         differences.push(Difference::event(seq, problem));
     })?;
-    Ok((leaf, event))
+    Ok((leaf, Some(event)))
 }
 
 fn compare(row: &Row<'_>, columns: &Columns, mut differs: impl FnMut(&str)) -> rusqlite::Result<()> {

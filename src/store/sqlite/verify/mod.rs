@@ -5,6 +5,7 @@
 //! stops, the signing keys and the log's name in `store/verify`. Who can write to the file can still rewrite all of it
 //! alike; only a checkpoint that an auditor kept elsewhere shows that.
 
+mod blame;
 mod blocks;
 mod event;
 mod kept;
@@ -16,6 +17,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::Reader;
 use crate::store::sqlite::schema;
 use crate::store::verify::{Difference, Differences, Kept, Verified, VerifyError, Walk};
+use blame::Blamed;
 use kept::Tables;
 
 impl From<rusqlite::Error> for VerifyError {
@@ -32,8 +34,8 @@ const STEP: u64 = 4096;
 /// log. `progress` gets the events done and how many there are.
 ///
 /// # Errors
-/// Everything that is not as it was written. Where an event is not the one that was hashed, or contradicts those
-/// before it, only what is told up to there can be judged.
+/// Everything that is not as it was written. An event that is not the one that was hashed is left out, and the rest is
+/// judged. Where an event is missing, only what is told up to there can be judged.
 pub fn verify(
     reader: &Reader,
     checkpoint: Option<&Checkpoint>,
@@ -47,6 +49,10 @@ pub fn verify(
     let total = tables.head().map_or(0, |head| head.size);
     let walked = walk_events(&transaction, &mut walk, &mut tally, |done| progress(done, total.max(done)));
     let whole = walked.is_ok();
+    if !whole {
+        let judged = walk.next() - 1;
+        walk.differences().end_at(judged);
+    }
     walk.differences().take(walked)?;
     blocks::check(&transaction, &tally, whole, walk.differences())?;
     let end = walk.next() - 1;
@@ -63,6 +69,7 @@ fn walk_events(
 ) -> Result<(), VerifyError> {
     let mut statement = connection.prepare(event::SELECT)?;
     let mut rows = statement.query([])?;
+    let mut blamed = Blamed::default();
     loop {
         let seq = walk.next();
         // A page that SQLite cannot read is where the log was damaged.
@@ -71,9 +78,13 @@ fn walk_events(
             Ok(None) => return Ok(()),
             Err(error) => return Err(Difference::event(seq, format!("it cannot be read: {error}")).into()),
         };
-        let (leaf, found) = event::check(row, seq, walk.differences())?;
-        walk.note(seq, leaf, &found)?;
-        tally.note(connection, seq, &found, walk.differences())?;
+        let blame = || blamed.of(connection, seq);
+        let (leaf, found) = event::check(row, seq, blame, walk.differences())?;
+        match &found {
+            Some(event) => walk.note(seq, leaf, event)?,
+            None => walk.skip(seq, leaf)?,
+        }
+        tally.note(connection, seq, found.as_ref(), walk.differences())?;
         if seq.is_multiple_of(STEP) {
             progress(seq);
         }

@@ -67,13 +67,13 @@ async fn events_that_go_come_or_trade_places_are_named() {
         (
             "UPDATE events SET seq = -1 WHERE seq = 20; UPDATE events SET seq = 20 WHERE seq = 21;
           UPDATE events SET seq = 21 WHERE seq = -1",
-            &[(20, 20)],
+            &[(1, 256), (1, 512), (20, 20), (21, 21)],
         ),
         ("UPDATE events SET seq = 601 WHERE seq = 20", &[(20, 20)]),
         (
             "INSERT INTO events SELECT 601, leaf, at, kind, outcome, agent, owner, issuer, token, request,
           expires, bytes FROM events WHERE seq = 600",
-            &[(601, 601)],
+            &[(601, 601), (601, 601)],
         ),
         (
             "INSERT INTO events SELECT 0, leaf, at, kind, outcome, agent, owner, issuer, token, request,
@@ -158,14 +158,49 @@ async fn all_of_several_changes_are_named() {
             "DELETE FROM stops; DELETE FROM changes WHERE revision <> 2",
             &[(301, 301), (301, 301), (302, 302), (303, 303)],
         ),
-        // What follows an event that is not the one that was hashed cannot be judged; what is before it is.
+        // What follows an event that is not the one that was hashed is judged all the same.
         (
             "UPDATE events SET bytes = bytes || ' ' WHERE seq = 310; UPDATE stops SET at = 0;
           UPDATE events SET agent = 'x' WHERE seq = 400",
-            &[(301, 301), (302, 302), (310, 310)],
+            &[(301, 301), (302, 302), (310, 310), (400, 400)],
         ),
+        (
+            "UPDATE events SET bytes = replace(bytes, 'agent', 'Agent') WHERE seq IN (6, 7, 304); DELETE FROM stops WHERE seq = 302",
+            &[(6, 6), (7, 7), (302, 302), (304, 304)],
+        ),
+        ("UPDATE events SET leaf = x'00' WHERE seq IN (6, 7); DELETE FROM stops WHERE seq = 302", &[(6, 6), (7, 7), (302, 302)]),
+        // Nothing tells which of them was changed.
+        (
+            "UPDATE events SET leaf = zeroblob(32) WHERE seq = 6; UPDATE events SET bytes = '' WHERE seq = 7",
+            &[(1, 256), (1, 512), (6, 6), (7, 7)],
+        ),
+        // The events of the kill switch themselves: the second stop is judged though the first cannot be read.
+        (
+            "UPDATE events SET bytes = '{}' WHERE seq = 301; UPDATE stops SET reason = 'x' WHERE seq = 302",
+            &[(301, 301), (302, 302)],
+        ),
+        (
+            "UPDATE events SET bytes = '{}' WHERE seq IN (301, 303); DELETE FROM changes WHERE revision IN (1, 3);
+          DELETE FROM stops WHERE seq = 302",
+            &[(301, 301), (302, 302), (303, 303)],
+        ),
+        ("UPDATE events SET bytes = '{}' WHERE seq = 302; UPDATE stops SET lift_reason = 'x' WHERE seq = 301", &[(302, 302), (303, 303)]),
     ])
     .await;
+}
+
+/// Where it cannot go on, it says so.
+#[tokio::test]
+async fn what_was_not_judged_is_said() {
+    let place = log().await;
+    place.tamper("DELETE FROM events WHERE seq = 20; UPDATE events SET agent = 'x' WHERE seq IN (19, 21)");
+    let Err(VerifyError::Differs(all)) = place.verify() else { panic!() };
+    assert_eq!(
+        all.named().iter().map(Difference::events).collect::<Vec<_>>(),
+        [Some((19, 19)), Some((20, 20))]
+    );
+    assert_eq!(all.judged(), Some(19));
+    assert!(all.to_string().ends_with("; and 1 more; nothing after event 19 was judged"), "{all}");
 }
 
 #[tokio::test]

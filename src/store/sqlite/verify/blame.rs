@@ -1,0 +1,65 @@
+//! Which of the two was changed where an event and its stored hash differ: the tree over them tells.
+
+use rusqlite::{Connection, params};
+
+use crate::domain::merkle::{Frontier, Node, TILE_HEIGHT, leaf_hash};
+use crate::store::error::StoreError;
+use crate::store::sqlite::row::{digest, sql_int};
+use crate::store::sqlite::{blocks, tip, tree};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The stored hashes are those of the tree.
+    Bytes,
+    /// The bytes are.
+    Leaves,
+    /// Neither all of the ones nor all of the others.
+    Unclear,
+}
+
+/// What was found of one block.
+#[derive(Debug, Default)]
+pub(super) struct Blamed(Option<(u64, Blame)>);
+
+impl Blamed {
+    /// What was changed in the block of the event `seq`.
+    pub(super) fn of(&mut self, connection: &Connection, seq: u64) -> Result<Blame, StoreError> {
+        let block = blocks::of_seq(seq);
+        if let Some((_, known)) = self.0.filter(|(known, _)| *known == block) {
+            return Ok(known);
+        }
+        let blame = find(connection, block)?;
+        self.0 = Some((block, blame));
+        Ok(blame)
+    }
+}
+
+fn find(connection: &Connection, block: u64) -> Result<Blame, StoreError> {
+    let sql = "SELECT leaf, bytes FROM events WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+    let mut statement = connection.prepare_cached(sql)?;
+    let bounds = params![sql_int(blocks::first_seq(block)), sql_int(blocks::first_seq(block + 1))];
+    let mut rows = statement.query(bounds)?;
+    let (mut stored, mut hashed) = (Frontier::default(), Frontier::default());
+    while let Some(row) = rows.next()? {
+        // One that is no hash leaves too few of them.
+        if let Some(leaf) = row.get_ref(0)?.as_blob().ok().and_then(digest) {
+            stored.append(leaf);
+        }
+        hashed.append(leaf_hash(row.get_ref(1)?.as_bytes().unwrap_or_default()));
+    }
+    let tile = tree::tile(connection, Node { level: TILE_HEIGHT, index: block })?;
+    // A head that cannot be read is told with the rest of it.
+    let head = tip::read_head(connection).ok();
+    let fits = |part: &Frontier| match (&head, tile) {
+        (_, Some(tile)) => part.size() == blocks::SIZE && part.root() == tile,
+        (Some(head), None) => part.size() == head.size % blocks::SIZE && head.peaks.ends_with(part.peaks()),
+        (None, None) => false,
+    };
+    Ok(if fits(&stored) {
+        Blame::Bytes
+    } else if fits(&hashed) {
+        Blame::Leaves
+    } else {
+        Blame::Unclear
+    })
+}
