@@ -41,7 +41,11 @@ async fn a_search_tells_of_the_stops() {
     assert_eq!(broker.revoke("issuer:ci").await.status, 201);
     assert_eq!(broker.revoke("everything").await.status, 201);
     for (query, option, expected) in [
-        (format!("token={jti}"), ["--token", &jti], vec![format!("token:{jti}")]),
+        (
+            format!("token={jti}"),
+            ["--token", &jti],
+            vec!["everything".to_owned(), "issuer:ci".to_owned(), format!("token:{jti}")],
+        ),
         (
             "agent=payments-refactorer".to_owned(),
             ["--agent", "payments-refactorer"],

@@ -9,7 +9,7 @@ use super::blocks::{self, Blocks, Entry, Term};
 use super::draft::Draft;
 use super::row::sql_int;
 use super::tip::Tip;
-use super::{again, keys, mark, schema, stops};
+use super::{again, events, keys, mark, schema, stops};
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, Kind};
 use crate::domain::id::{StopId, TokenId};
@@ -250,6 +250,7 @@ impl<'a> Batch<'a> {
             return Ok(known);
         }
         event.target = Some(stop.target.clone());
+        self.name_holder(&mut event);
         if let Some(active) = stops::active(&self.transaction, &stop.target)? {
             event.stop = Some(active.id);
             event.again = Some(stop.id);
@@ -267,6 +268,16 @@ impl<'a> Batch<'a> {
         stop.revision = Some(revision);
         self.tip.book.note_stop(&stop);
         Ok(stop)
+    }
+
+    /// Whose token was stopped: whoever stopped it while the store was away could not tell.
+    fn name_holder(&self, event: &mut Event) {
+        if let (Some(Target::Token(token)), None) = (&event.target, &event.agent)
+            && let Ok(Some(issued)) = events::issuance(&self.transaction, *token)
+            && let Some(issued) = issued.event()
+        {
+            (event.agent, event.owner) = (issued.agent, issued.owner);
+        }
     }
 
     fn lift(&mut self, id: StopId, mut lift: Lift, mut event: Event) -> rusqlite::Result<LiftOutcome> {

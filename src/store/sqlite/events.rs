@@ -50,6 +50,8 @@ impl<'a> Search<'a> {
                 sets.extend(id(Term::Token(*token), token.made())?);
                 sets.push(Blocks::With(Term::Target(Target::Token(*token))));
             }
+            let above = related.above.iter().flat_map(|above| &above.targets);
+            sets.extend(above.map(|target| Blocks::With(Term::Target(target.clone()))));
             conditions.push(sets);
         }
         if let Some(request) = filter.request {
@@ -209,7 +211,7 @@ pub(super) fn find(
     before: Option<u64>,
 ) -> Result<Vec<Recorded>, StoreError> {
     let head = read_head(connection)?;
-    let related = Related::of(connection, &head, filter)?;
+    let related = Related::of(connection, &head, filter, |token| issuance(connection, token).ok().flatten())?;
     search(connection, (&head, filter, &related), limit, before)
 }
 
@@ -227,7 +229,7 @@ fn search(
     let means = |seq: u64, bytes: &str| {
         resource.as_ref().is_none_or(|resource| names(seq, bytes, resource))
             // What cannot be read is shown: it says so better than its absence.
-            && (!is_named || record::parse(seq, bytes).map_or(true, |event| related.means(filter, &event)))
+            && (!is_named || record::parse(seq, bytes).map_or(true, |event| related.means(filter, seq, &event)))
     };
     let end = before.unwrap_or(u64::MAX).min(head.size.saturating_add(1));
     let mut found = Vec::new();

@@ -13,17 +13,23 @@ use super::tip::read_head;
 use crate::domain::event::{Event, EventFilter, Kind};
 use crate::domain::id::{AgentId, IssuerName, Owner, TokenId};
 use crate::domain::revocation::Target;
+use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::head::HeadRow;
+use crate::store::write::Recorded;
 
 /// So many tokens are followed from one that was handed down; the nearest generations first.
 const MAX_TOKENS: usize = 4096;
+
+/// So many tokens that one came from are followed. A chain is shorter.
+const MAX_PARENTS: usize = 64;
 
 /// What counts as a match for each name of a filter.
 #[derive(Debug, Default)]
 pub(super) struct Related {
     /// The token that is asked for, and those that were handed down from it.
     pub(super) tokens: BTreeSet<TokenId>,
+    pub(super) above: Option<Above>,
     pub(super) of_agent: BTreeSet<Target>,
     pub(super) of_owner: BTreeSet<Target>,
 }
@@ -33,10 +39,12 @@ impl Related {
         connection: &Connection,
         head: &HeadRow,
         filter: &EventFilter,
+        issuance: impl Fn(TokenId) -> Option<Recorded>,
     ) -> rusqlite::Result<Self> {
         let mut related = Self::default();
         if let Some(token) = filter.token {
             related.tokens = descendants(connection, head, token)?;
+            related.above = Above::of(token, issuance);
         }
         if filter.agent.is_some() || filter.owner.is_some() {
             let holders = Holders { connection, head };
@@ -60,7 +68,7 @@ impl Related {
     }
 
     /// Whether the names of `filter` mean this event.
-    pub(super) fn means(&self, filter: &EventFilter, event: &Event) -> bool {
+    pub(super) fn means(&self, filter: &EventFilter, seq: u64, event: &Event) -> bool {
         let is_change = matches!(event.kind, Kind::RevocationStopped | Kind::RevocationLifted);
         let target = event.target.as_ref().filter(|_| is_change);
         let hits = |targets: &BTreeSet<Target>| target.is_some_and(|target| targets.contains(target));
@@ -69,9 +77,43 @@ impl Related {
             Some(Target::Token(token)) => Some(*token),
             _ => None,
         };
-        (filter.token.is_none() || of_token(&event.token) || of_token(&stopped))
+        let above = self.above.as_ref().filter(|above| seq > above.issued && event.at < above.expires);
+        let hits_token = above.is_some_and(|above| hits(&above.targets));
+        (filter.token.is_none() || of_token(&event.token) || of_token(&stopped) || hits_token)
             && (filter.agent.is_none() || filter.agent == event.agent || hits(&self.of_agent))
             && (filter.owner.is_none() || filter.owner == event.owner || hits(&self.of_owner))
+    }
+}
+
+/// What kills a token while it lives, beside its own stop and end: the stops of whoever holds it or a token that it came
+/// from, and the ends of those.
+#[derive(Debug)]
+pub(super) struct Above {
+    pub(super) targets: BTreeSet<Target>,
+    /// The `seq` of the token's issuance.
+    issued: u64,
+    expires: Timestamp,
+}
+
+impl Above {
+    /// None for a token that the log does not have, or not in a form that can be read.
+    fn of(token: TokenId, issuance: impl Fn(TokenId) -> Option<Recorded>) -> Option<Self> {
+        let mut above: Option<Self> = None;
+        let mut next = Some(token);
+        for _ in 0..MAX_PARENTS {
+            let Some(id) = next else { break };
+            let Some(issued) = issuance(id) else { break };
+            let Some(event) = issued.event() else { break };
+            let expires = event.expires()?.into();
+            let new = || Self { targets: BTreeSet::from([Target::Everything]), issued: issued.seq, expires };
+            let targets = &mut above.get_or_insert_with(new).targets;
+            targets.insert(Target::Token(id));
+            targets.extend(event.agent.map(Target::Agent));
+            targets.extend(event.owner.map(Target::Owner));
+            targets.extend(event.workload.and_then(|workload| workload.issuer()).map(Target::Issuer));
+            next = event.parent;
+        }
+        above
     }
 }
 

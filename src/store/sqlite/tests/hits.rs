@@ -127,6 +127,63 @@ async fn an_agent_and_an_owner_are_found_with_the_stops_that_hit_them() {
     }
 }
 
+/// A child's token dies by a stop of whoever holds a token that it came from, while it lives.
+#[tokio::test]
+async fn a_token_is_found_with_the_stops_of_its_parents_holders() {
+    for gap in [0, 300] {
+        let place = Place::new();
+        let store = place.open().await;
+        let early = store.stop(stop_of(1, Target::Agent(agent(1)), 0), stopped(0)).await.unwrap();
+        store.lift(early.id, lift_at(0), lifted()).await.unwrap();
+        append_issued(&store, issued(1, 0)).await;
+        append_issued(&store, child(2, 1)).await;
+        pad(&store, gap).await;
+        let child = append_issued(&store, child(3, 2)).await;
+        let mut seqs = vec![child];
+        for (n, name) in
+            (2..).zip(["agent:agent-1", "agent:agent-4", "owner:team-0", "issuer:github", "everything"])
+        {
+            store.stop(stop_of(n, name.parse().unwrap(), 5_000), stopped(5_000)).await.unwrap();
+            if name != "agent:agent-4" {
+                seqs.push(store.seen_head().size);
+            }
+            pad(&store, gap).await;
+        }
+        store.end(token(1), stopped(5_000)).await.unwrap();
+        seqs.push(store.seen_head().size);
+        // It has expired.
+        store
+            .stop(stop_of(9, Target::Owner("team-1".parse().unwrap()), 600_000), stopped(600_000))
+            .await
+            .unwrap();
+        seqs.reverse();
+        let of = |token| EventFilter { token: Some(token), ..EventFilter::default() };
+        assert_eq!(find(&store, &of(token(3))).await, seqs, "{gap}");
+        store.close().await;
+        place.verify().unwrap();
+    }
+}
+
+/// Who stops a token while the store is away cannot tell whose it is.
+#[tokio::test]
+async fn the_stop_of_a_token_names_its_holder() {
+    let place = Place::new();
+    let store = place.open().await;
+    append_issued(&store, issued(1, 0)).await;
+    store.stop(stop_of(1, Target::Token(token(1)), 9), stopped(9)).await.unwrap();
+    store.stop(stop_of(2, Target::Token(token(1)), 9), stopped(9)).await.unwrap();
+    store.stop(stop_of(3, Target::Token(token(2)), 9), stopped(9)).await.unwrap();
+    let filters = [
+        EventFilter { agent: Some(agent(1)), ..EventFilter::default() },
+        EventFilter { owner: Some("team-1".parse().unwrap()), ..EventFilter::default() },
+    ];
+    for filter in filters {
+        assert_eq!(find(&store, &filter).await, [3, 2, 1]);
+    }
+    store.close().await;
+    place.verify().unwrap();
+}
+
 /// A store of schema 3 has no such terms; the first start enters them.
 #[tokio::test]
 async fn a_store_of_schema_3_is_taken_over() {

@@ -139,7 +139,7 @@ async fn a_search_reads_the_blocks_that_can_match() {
     let head = tip::read_head(&connection).unwrap();
     assert_eq!(head.size, 10 * blocks::SIZE);
     let read = |filter: EventFilter| {
-        let related = related::Related::of(&connection, &head, &filter).unwrap();
+        let related = related::Related::of(&connection, &head, &filter, |_| None).unwrap();
         let search = events::Search::of(&connection, &head, &filter, &related).unwrap();
         let mut read = Vec::new();
         let mut next = Some(9);
