@@ -173,7 +173,7 @@ async fn a_restored_store_goes_on_and_every_token_before_is_dead() {
     let sql = "UPDATE events SET bytes = replace(bytes, 'acme', 'acne') WHERE kind = 'token.issued'";
     rusqlite::Connection::open(&damaged).unwrap().execute(sql, []).unwrap();
     let (code, said) = run(&broker, &["restore", "--replace", damaged.to_str().unwrap()]);
-    assert!(code == Some(1) && said.contains("does not verify"), "{said}");
+    assert!(code == Some(1) && said.contains("is not the one that was hashed"), "{said}");
     assert_eq!(fs::read(broker.database()).unwrap(), whole);
     assert!(!names(&broker.file("data")).iter().any(|name| name.contains("restoring")));
 

@@ -24,6 +24,7 @@ mod schema;
 mod stops;
 mod tables;
 mod tail;
+mod tiles;
 mod tip;
 mod told;
 mod tree;

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 
 use super::blocks;
 use super::row::sql_int;
+use super::tiles;
 use super::told::{Told, differs};
-use super::tree::tile;
 use crate::domain::merkle::{Frontier, Node, TILE_HEIGHT, leaf_hash};
 use crate::domain::revocation::Revision;
 use crate::store::error::StoreError;
@@ -40,7 +40,7 @@ pub(super) fn check(connection: &Connection, frontier: &Frontier, last: Revision
         part.append(leaf_hash(bytes.as_bytes()));
         if seq == blocks::first_seq(open) - 1 {
             let node = Node { level: TILE_HEIGHT, index: open - 1 };
-            if tile(connection, node)? != Some(part.root()) {
+            if tiles::at(connection, node)? != Some(part.root()) {
                 return Err(differs(format!("the events up to {seq} are not those of the tree")));
             }
             part = Frontier::default();

@@ -1,6 +1,6 @@
 //! The Merkle tree on disk: leaves beside the events, and an inner node for every 256 below it.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::row::{digest, sql_int};
 use crate::domain::digest::Digest;
@@ -61,12 +61,4 @@ fn check_size(connection: &Connection, size: u64) -> Result<(), StoreError> {
         return Err(merkle::OutOfRange.into());
     }
     Ok(())
-}
-
-/// The kept node at this place, for `audit verify` to compare.
-pub(super) fn tile(connection: &Connection, node: Node) -> Result<Option<Digest>, StoreError> {
-    let sql = "SELECT hash FROM tiles WHERE level = ?1 AND place = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let read = |row: &rusqlite::Row<'_>| Ok(digest(row.get_ref(0)?.as_blob().unwrap_or_default()));
-    Ok(statement.query_row(params![node.level, sql_int(node.index)], read).optional()?.flatten())
 }

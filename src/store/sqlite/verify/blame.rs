@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use crate::domain::merkle::{Frontier, Node, TILE_HEIGHT, leaf_hash};
 use crate::store::error::StoreError;
 use crate::store::sqlite::row::{digest, sql_int};
-use crate::store::sqlite::{blocks, tip, tree};
+use crate::store::sqlite::{blocks, tiles, tip};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blame {
@@ -47,7 +47,7 @@ fn find(connection: &Connection, block: u64) -> Result<Blame, StoreError> {
         }
         hashed.append(leaf_hash(row.get_ref(1)?.as_bytes().unwrap_or_default()));
     }
-    let tile = tree::tile(connection, Node { level: TILE_HEIGHT, index: block })?;
+    let tile = tiles::at(connection, Node { level: TILE_HEIGHT, index: block })?;
     // A head that cannot be read is told with the rest of it.
     let head = tip::read_head(connection).ok();
     let fits = |part: &Frontier| match (&head, tile) {

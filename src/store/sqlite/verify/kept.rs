@@ -9,7 +9,7 @@ use crate::domain::signing::SealedKey;
 use crate::store::error::StoreError;
 use crate::store::head::HeadRow;
 use crate::store::sqlite::row::sql_int;
-use crate::store::sqlite::{keys, mark, schema, stops, tip, tree};
+use crate::store::sqlite::{keys, mark, schema, stops, tiles, tip};
 use crate::store::verify::Kept;
 
 /// Within one transaction, so that they are of one moment.
@@ -33,7 +33,7 @@ impl Kept for Tables<'_> {
     }
 
     fn tile(&self, node: Node) -> Result<Option<Digest>, StoreError> {
-        tree::tile(self.0, node)
+        tiles::at(self.0, node)
     }
 
     fn tiles(&self) -> Result<u64, StoreError> {
