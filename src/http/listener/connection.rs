@@ -21,6 +21,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::Patience;
@@ -34,6 +35,10 @@ use crate::http::call::{Peer, Unserved};
 use crate::http::proxies::Proxies;
 use crate::http::tls::{ClientChain, HANDSHAKE_PATIENCE, Tls};
 use crate::telemetry::Seldom;
+
+/// Between two looks whether a connection of HTTP/2 whose place others need has its answers. Its client is not asked
+/// whether it agrees.
+const LEAVING: Duration = Duration::from_millis(10);
 
 /// What every connection of a listener shares.
 pub(super) struct Server {
@@ -102,10 +107,17 @@ impl Server {
                 (Some(tls), _) => self.converse_securely(tls, stream, peer, &tally).await,
             }
         };
-        tokio::select! {
-            biased;
-            () = tally.seat.ended() => tracing::debug!(%peer, "closed to make room for others"),
-            () = served => {}
+        let mut served = pin!(served);
+        loop {
+            // What has arrived is read before anybody is called stalled: it may have waited for this machine.
+            tokio::select! {
+                biased;
+                () = served.as_mut() => return,
+                () = tally.seat.ended() => {}
+            }
+            if !tally.seat.stays() {
+                return tracing::debug!(%peer, "closed to make room for others");
+            }
         }
     }
 
@@ -152,10 +164,12 @@ impl Server {
         let http2 = request.version() == Version::HTTP_2;
         activity.note_request(http2);
         let underway = Underway::begin(tally, &request);
-        // A client of HTTP/2 may ask on for a while before it knows that it is to leave.
-        let crowded = underway.is_err() || tally.seat.is_leaving();
-        let unserved = from.unserved.or(crowded.then_some(Reason::Overloaded));
+        let unserved = from.unserved.or(underway.is_err().then_some(Reason::Overloaded));
         let underway = underway.unwrap_or_else(|_| Underway::uncounted(tally));
+        // All the streams of a connection arrive before the first of them is answered.
+        if http2 {
+            tally.seat.end_where_crowded();
+        }
         let mut request: Request = request.map(|body| {
             if body.is_end_stream() {
                 underway.is_whole();
@@ -181,7 +195,7 @@ impl Server {
         async move {
             let mut answer = answering.await?;
             underway.is_answered();
-            if closes || (underway.is_crowded() && !http2) {
+            if closes || (!http2 && underway.ends_where_crowded()) {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(answer.map(|body| Answered { body, underway, note }))
@@ -196,7 +210,12 @@ impl Server {
         let activity = Arc::new(Activity::new());
         let peer = from.peer;
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
-            self.answer(request, &from, tally, &activity)
+            // A client of HTTP/2 may ask on for a while before it knows that it is to leave. A reset costs little.
+            let answering = (!tally.seat.is_leaving()).then(|| self.answer(request, &from, tally, &activity));
+            async {
+                let Some(answering) = answering else { return Err(Late) };
+                answering.await.map_err(|never| match never {})
+            }
         });
         let stream = Spoken::new(stream, peer, &self.router, tally, &activity);
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
@@ -207,7 +226,7 @@ impl Server {
         beside.push(async move { stopping.wait_for(|stop| *stop).map(|_| Beside::Stop).await }.boxed());
         beside.push(tally.seat.leaves().map(|()| Beside::Crowded).boxed());
         beside.push(due(self.patience.header));
-        let mut ending = false;
+        let mut ending: Option<Instant> = None;
         loop {
             let news = tokio::select! {
                 biased;
@@ -221,7 +240,14 @@ impl Server {
             };
             match news {
                 Beside::Stop | Beside::Crowded => {}
-                Beside::Due if ending => return,
+                Beside::Due if let Some(since) = ending => {
+                    if tally.seat.is_leaving() && !tally.is_through() && since.elapsed() < self.patience.grace
+                    {
+                        beside.push(due(LEAVING));
+                        continue;
+                    }
+                    return;
+                }
                 Beside::Due => match activity.due(&self.patience, tally.has_requests()) {
                     Due::Later(time) => {
                         beside.push(due(time));
@@ -231,13 +257,18 @@ impl Server {
                     Due::NoHead => return,
                 },
             }
-            ending = true;
+            ending = Some(Instant::now());
             connection.as_mut().graceful_shutdown();
             beside.clear();
-            beside.push(due(self.patience.grace));
+            beside.push(due(if tally.seat.is_leaving() { LEAVING } else { self.patience.grace }));
         }
     }
 }
+
+/// Of a request on a connection whose place others need.
+#[derive(Debug, thiserror::Error)]
+#[error("this connection was told to end")]
+struct Late;
 
 /// What happens beside a connection.
 enum Beside {

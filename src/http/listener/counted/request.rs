@@ -67,8 +67,8 @@ impl Underway {
     }
 
     /// Whether its answer is to be the last of the connection.
-    pub(in crate::http::listener) fn is_crowded(&self) -> bool {
-        self.tally.seat.is_crowded()
+    pub(in crate::http::listener) fn ends_where_crowded(&self) -> bool {
+        self.tally.seat.end_where_crowded()
     }
 }
 

@@ -116,6 +116,12 @@ impl Tally {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether no request is underway, and all answers went out.
+    pub(in crate::http::listener) fn is_through(&self) -> bool {
+        let unsent = self.unsent();
+        !self.has_requests() && unsent.waiting + unsent.below == 0
+    }
+
     pub(super) fn taken_from_buffers(&self) {
         self.arrived.store(0, Ordering::Relaxed);
     }

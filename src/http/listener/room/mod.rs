@@ -250,6 +250,13 @@ impl Taken {
         }
     }
 
+    /// Counts one that was told to end among the others again.
+    fn take_back(&mut self, number: u64, standing: &Arc<Standing>) {
+        if self.seats.insert(number, Arc::clone(standing)).is_none() {
+            self.ending -= standing.has.load(Ordering::Relaxed);
+        }
+    }
+
     /// Of one source, or of all.
     fn look_again(&mut self, source: Option<IpAddr>) -> &mut u64 {
         match source.and_then(|source| self.sources.get_mut(&source)) {

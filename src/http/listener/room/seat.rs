@@ -55,9 +55,8 @@ impl Seat {
             return Ok(());
         }
         let mut taken = self.room.lock();
-        if !taken.seats.contains_key(&self.number) {
-            return Err(Full);
-        }
+        // If it was told to end, that is decided anew when all that came is read: see `stays`.
+        taken.take_back(self.number, &self.standing);
         let more = needs.next_multiple_of(STEP).saturating_sub(self.standing.has.load(Ordering::Relaxed));
         let (source, room) = (self.standing.source, &self.room);
         let shared = self.standing.shared;
@@ -112,8 +111,8 @@ impl Seat {
         }
     }
 
-    /// Whether the answer that is ready is to be the last of its connection, as others need the place.
-    pub(in crate::http::listener) fn is_crowded(&self) -> bool {
+    /// Makes the answers that are underway the last ones, if others need the place; says whether they are.
+    pub(in crate::http::listener) fn end_where_crowded(&self) -> bool {
         let Some(most) = self.room.crowded else { return false };
         if !self.is_leaving() && self.room.connections() > most {
             self.standing.last.store(true, Ordering::Relaxed);
@@ -122,7 +121,7 @@ impl Seat {
         self.is_leaving()
     }
 
-    /// Whether one of its answers was the last that is to be asked for.
+    /// Whether it ends with the answers that are underway.
     pub(in crate::http::listener) fn is_leaving(&self) -> bool {
         self.standing.last.load(Ordering::Relaxed)
     }
@@ -149,7 +148,20 @@ impl Seat {
         self.note_progress();
     }
 
-    /// Returns when this connection has to make room for others.
+    /// Whether it stays although it was told to end, as its client did something useful by then.
+    pub(in crate::http::listener) fn stays(&self) -> bool {
+        let lately = !self.is_leaving() && self.quiet() < self.room.stalled;
+        if !lately && self.standing.ours.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        self.room.lock().take_back(self.number, &self.standing);
+        self.room.shed.fetch_sub(1, Ordering::Relaxed);
+        // Another has to go.
+        self.room.left.notify_one();
+        true
+    }
+
+    /// Returns when this connection has to make room for others, unless it [stays](Self::stays).
     pub(in crate::http::listener) async fn ended(&self) {
         self.standing.end.notified().await;
     }

@@ -91,9 +91,9 @@ fn a_source_that_comes_again_and_again_hides_no_other() {
 fn an_operators_connection_that_is_to_leave_has_nothing_to_gain_by_asking_on() {
     let room = Room::for_operators(Bounds { connections: 2, per_source: 2, memory: 1 << 20 });
     let one = room.take(peer(1)).unwrap();
-    assert!(!one.is_crowded(), "one of two");
+    assert!(!one.end_where_crowded(), "one of two");
     let other = room.take(peer(1)).unwrap();
-    assert!(other.is_crowded() && other.is_leaving() && !one.is_leaving());
+    assert!(other.end_where_crowded() && other.is_leaving() && !one.is_leaving());
     assert!(other.leaves().now_or_never().is_some(), "HTTP/2 is told");
     std::thread::sleep(STALLED_OPERATOR * 2);
     other.note_progress();
@@ -103,5 +103,23 @@ fn an_operators_connection_that_is_to_leave_has_nothing_to_gain_by_asking_on() {
     assert!(one.quiet() < STALLED_OPERATOR);
     // The public room has no such rule.
     let public = Room::new(Bounds { connections: 1, per_source: 1, memory: 1 << 20 });
-    assert!(!public.take(peer(1)).unwrap().is_crowded());
+    assert!(!public.take(peer(1)).unwrap().end_where_crowded());
+}
+
+#[test]
+fn whoever_was_told_to_end_and_had_asked_by_then_stays() {
+    let room = room(4, 2 * CONNECTION);
+    let seats: Vec<Seat> = (0..4).map(|n| room.take(peer(n)).unwrap()).collect();
+    std::thread::sleep(SHORT * 2);
+    for _ in 0..4 {
+        room.close_stalled(&mut room.lock(), CONNECTION, None);
+    }
+    assert!(seats.iter().all(told_to_end) && room.shed() == 4);
+    // Its request had arrived, and is read now.
+    seats[1].note_progress();
+    seats[1].hold(STEP).unwrap();
+    assert_eq!(seats.iter().map(Seat::stays).collect::<Vec<_>>(), [false, true, false, false]);
+    assert_eq!(room.shed(), 3);
+    drop(seats);
+    assert_eq!((room.connections(), room.memory()), (0, 0));
 }
