@@ -10,7 +10,7 @@ use crate::cli::client::{Client, wait};
 use crate::cli::listener::Listener;
 use crate::cli::show::json_line;
 use crate::cli::token::BrokerArgs;
-use crate::cli::{Failure, Host, Outcome};
+use crate::cli::{Exit, Failure, Host, Outcome};
 use crate::config;
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,11 @@ pub fn run(args: &ReadyArgs, host: &mut Host<'_>) -> Outcome {
     }
     match answer.status {
         200 => Ok(()),
+        // That no token can be issued is said so; anything else is no answer of `/readyz`.
+        300..=499 => answer.success().map(drop).map_err(|mut failure| {
+            failure.exit = Exit::Failed;
+            failure
+        }),
         status => {
             let failure = Failure::failed(format!("{} is not ready: it answers {status}", client.base()));
             let remedy = "to see what is not, say -v where `hallpass serve` runs, or with --key-file or HALLPASS_OPERATOR_KEY_FILE";

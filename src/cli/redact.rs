@@ -5,9 +5,29 @@ use crate::domain::redaction;
 /// No option, name or id of hallpass is longer; tokens and keys are.
 const LONGEST: usize = 40;
 
-/// `text` with each word that is as long as tokens and keys are, or begins as they do, replaced.
+/// `text` with each word that is as long as tokens and keys are, or begins as they do, replaced, and what stands before
+/// the host of an address.
 pub(super) fn redacted(text: &str) -> String {
-    redaction::redacted(text, |word| word.len() > LONGEST || redaction::is_credential(word))
+    redaction::redacted(&without_users(text), |word| word.len() > LONGEST || redaction::is_credential(word))
+}
+
+/// `text` without the users and passwords of its addresses.
+fn without_users(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push_str("://");
+        let end =
+            part.find(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '`')).unwrap_or(part.len());
+        match part[..end].rfind('@') {
+            Some(at) => {
+                kept.push_str("[redacted]");
+                kept.push_str(&part[at..]);
+            }
+            None => kept.push_str(part),
+        }
+    }
+    kept
 }
 
 /// Whether a word of `text` would be taken out.
@@ -31,6 +51,12 @@ mod tests {
                 );
             }
         }
+        let address =
+            redacted("invalid value 'https://ci:sekret@pw@broker.acme/x' for '--url <URL>': http://[::1]");
+        assert_eq!(
+            address,
+            "invalid value 'https://[redacted]@broker.acme/x' for '--url <URL>': http://[::1]"
+        );
         let plain = "error: the argument '--authorization-details <JSON|@FILE>' (token:01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11) é";
         assert_eq!(redacted(plain), plain);
         assert!(!holds_a_secret("seen in a build log, https://ci.acme.internal/builds/4711"));

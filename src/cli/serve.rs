@@ -31,6 +31,9 @@ pub fn run(args: &ServeArgs, host: &mut Host<'_>) -> Outcome {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut quit = signal(SignalKind::quit())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        // What else is asked for ends nothing: a signal that nobody takes would kill.
+        let others = [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()];
+        let _ignored = others.map(signal);
         let app = App::start_without(given_up, checked, ambient).await?;
         let (public, admin) = (app.public, app.admin);
         if app.waits_for_store() {

@@ -57,12 +57,19 @@ pub(super) fn read(
 pub(super) fn report_unknown(set: &BTreeMap<String, String>, known: &BTreeSet<String>, mistakes: &Mistakes) {
     let stray = set.iter().filter(|(variable, _)| !known.contains(*variable));
     for (variable, _) in stray.filter(|(variable, value)| !is_service_link(variable, value)) {
-        let candidates = known.iter().map(String::as_str).chain(COMMAND_LINE_VARIABLES.iter().copied());
-        let near = nearest(variable, candidates);
+        // Of what follows the prefix, which all of them share: few slips are likely in a short word.
+        let bare = |name: &'static str| name.strip_prefix(PREFIX);
+        let own = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
+        let candidates = own.chain(COMMAND_LINE_VARIABLES.iter().copied().filter_map(bare));
+        let near = nearest(variable.strip_prefix(PREFIX).unwrap_or(variable), candidates);
         let place = Place { file: Path::new(ENVIRONMENT).into(), line: None, key: variable.clone() };
         match near {
             Some(near) => {
-                mistakes.add(&place, "no key answers to this variable", format!("did you mean {near}?"));
+                mistakes.add(
+                    &place,
+                    "no key answers to this variable",
+                    format!("did you mean {PREFIX}{near}?"),
+                );
             }
             None if variable.contains("__") => {
                 let remedy = "unset it; a key `b` of [a] is HALLPASS_A__B";
@@ -95,6 +102,24 @@ fn is_service_link(variable: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_variable_of_somebody_else_is_no_slip() {
+        let known: BTreeSet<String> = ["HALLPASS_LOG", "HALLPASS_STORE__URL"].map(str::to_owned).into();
+        let told = |name: &str| {
+            let mistakes = Mistakes::default();
+            report_unknown(&[(name.to_owned(), "x".to_owned())].into(), &known, &mistakes);
+            mistakes.into_sorted().iter().map(ToString::to_string).collect::<String>()
+        };
+        for name in ["ENV", "HOME", "HOST", "TAG", "API", "POD", "DIR", "FOO", "BAR", "VERSION"] {
+            assert_eq!(told(&format!("HALLPASS_{name}")), "", "{name}");
+        }
+        for (slip, meant) in
+            [("LGO", "HALLPASS_LOG"), ("STORE__ULR", "HALLPASS_STORE__URL"), ("URLL", "HALLPASS_URL")]
+        {
+            assert!(told(&format!("HALLPASS_{slip}")).contains(&format!("did you mean {meant}?")), "{slip}");
+        }
+    }
 
     #[test]
     fn what_kubernetes_sets_for_a_service_is_known_by_its_shape() {

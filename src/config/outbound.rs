@@ -1,7 +1,7 @@
 //! `[outbound]`: which way the broker asks issuers.
 
 use crate::document::{Field, Mistakes, Table};
-use crate::outbound::Way;
+use crate::outbound::{BadProxy, Way};
 
 /// Takes the proxy from the variables that other programs read too.
 const ENVIRONMENT: &str = "environment";
@@ -31,7 +31,9 @@ pub(super) fn read(root: &Table<'_>, variables: &[(String, String)], mistakes: &
             .map_err(|(name, bad)| mistakes.add(&text.place, format!("{name} {bad}"), "correct the variable"))
             .ok();
     }
-    let way = Way::by(&text.value, &list(except)?);
+    // Without a scheme it may as well be a misspelt word.
+    let has_scheme = text.value.contains("://");
+    let way = if has_scheme { Way::by(&text.value, &list(except)?) } else { Err(BadProxy::NoUrl) };
     let remedy =
         "write proxy = \"http://proxy.example:3128\", or \"environment\" for HTTPS_PROXY and NO_PROXY";
     match way {

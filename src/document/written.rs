@@ -77,7 +77,11 @@ fn name(c: char) -> String {
 }
 
 /// What a shell or a browser would replace in `path`, and hallpass does not.
+/// Or a character that nobody sees in it: it would be another file than the one that was meant.
 pub fn unexpanded(path: &str) -> Option<String> {
+    if let Some(c) = path.chars().find(|c| is_deceptive(*c)) {
+        return Some(format!("holds {}", name(c)));
+    }
     let is_hex = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());
     let bytes = path.as_bytes();
     let after = |at: usize, n: usize| bytes.get(at + n).copied();
@@ -179,6 +183,7 @@ mod tests {
         for path in ["x", "a~", "~backup", "a b", "100%", "50%off", "cost$", "/data/hallpass.db"] {
             assert_eq!(unexpanded(path), None, "{path}");
         }
+        assert!(unexpanded("data/x\u{200b}.db").unwrap().contains("U+200B"));
         assert!(unexpanded("my%20data/x").unwrap().ends_with("a character of my data/x"));
     }
 }

@@ -235,6 +235,19 @@ async fn a_folder_of_agents_that_is_empty_at_a_reload_changes_nothing() {
     broker.exchange().await.token();
 }
 
+/// As scripts for logs send them.
+#[tokio::test]
+async fn a_signal_that_asks_for_nothing_ends_nothing() {
+    let mut broker = Process::start();
+    for name in ["USR1", "USR2", "ALRM"] {
+        broker.signal(name);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        broker.exchange().await.token();
+    }
+    broker.signal("TERM");
+    assert_eq!(broker.wait().code(), Some(0));
+}
+
 #[tokio::test]
 async fn sigquit_ends_in_order() {
     let mut broker = Process::start();
