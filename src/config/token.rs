@@ -91,7 +91,8 @@ fn ttl(field: Field<'_>, max_ttl: Duration, mistakes: &Mistakes) -> Option<Durat
         mistakes.add(&ttl.place, problem, format!("write at most {limit}, or raise guardrails.max_ttl"));
     }
     if !ttl.value.as_millis().is_multiple_of(1000) {
-        mistakes.add(&ttl.place, "is not whole seconds", "write whole seconds, such as \"90s\"");
+        let problem = format!("{} is not whole seconds", show_duration(ttl.value));
+        mistakes.add(&ttl.place, problem, "write whole seconds, such as \"90s\"");
     }
     Some(ttl.value)
 }

@@ -39,7 +39,12 @@ const MOST_SHOWN: usize = 60;
 /// What is wrong with `text`, with the value where it may be shown: not if it could be a secret that was pasted into the
 /// wrong place.
 pub fn wrong_value(text: &str, problem: &str) -> String {
-    if may_be_secret(text) || problem.contains(text) {
+    let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_said = problem.match_indices(text).any(|(at, _)| {
+        let (before, after) = (&problem[..at], &problem[at + text.len()..]);
+        !before.ends_with(is_of_word) && !after.starts_with(is_of_word)
+    });
+    if may_be_secret(text) || is_said {
         return problem.to_owned();
     }
     let cut: String = text.chars().take(MOST_SHOWN).collect();
@@ -168,6 +173,11 @@ mod tests {
             ("hpo_x", "is no hash", "is no hash"),
             ("0b3a4f0c5b8f0d6a7f5e0c1d2b3a4958", "is no hash", "is no hash"),
             ("loud", "`loud` is no level", "`loud` is no level"),
+            (
+                "no",
+                "is not one of free, gated and forbidden",
+                "\"no\" is not one of free, gated and forbidden",
+            ),
         ] {
             assert_eq!(wrong_value(text, problem), words);
         }

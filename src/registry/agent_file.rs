@@ -128,7 +128,8 @@ fn max_ttl(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<Durat
         mistakes.add(&max_ttl.place, problem, format!("write at most {limit}"));
     }
     if !max_ttl.value.as_millis().is_multiple_of(1000) {
-        mistakes.add(&max_ttl.place, "is not whole seconds", "write whole seconds, such as \"90s\"");
+        let problem = format!("{} is not whole seconds", show_duration(max_ttl.value));
+        mistakes.add(&max_ttl.place, problem, "write whole seconds, such as \"90s\"");
     }
     Some(max_ttl.value)
 }

@@ -18,7 +18,7 @@ mod tests;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use crate::document::{Located, Mistakes, Place};
+use crate::document::{Located, Mistakes, Place, wrong_value};
 use crate::domain::pattern::ClaimPattern;
 use crate::domain::platform::{Platform, is_below_kubernetes};
 
@@ -111,7 +111,8 @@ impl<'r> Claims<'r> {
                     format!("write the whole id, such as {example}"),
                 ),
                 Some(id) if !is_id(id) => {
-                    self.refuse(name, "is not an id", format!("write the id, such as {example}"));
+                    let problem = wrong_value(id, "is not an id");
+                    self.refuse(name, problem, format!("write the id, such as {example}"));
                 }
                 Some(_) => {}
             }
