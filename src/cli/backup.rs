@@ -1,6 +1,6 @@
 //! `hallpass backup` and `hallpass restore`: the store of this machine, as one file that was checked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -8,6 +8,7 @@ use crate::cli::args::ConfigArgs;
 use crate::cli::check::{environment, explained};
 use crate::cli::{Failure, Host, Outcome};
 use crate::config::{Config, KeyEncryptionKeySource};
+use crate::files::beside;
 use crate::revocation::settings::Backend;
 use crate::store::{self, Reader, Restored, StoreError, Verified, VerifyError};
 
@@ -47,7 +48,7 @@ pub fn back_up(args: &BackupArgs, host: &mut Host<'_>) -> Outcome {
     let database = &config.store.path;
     let to = match &args.to {
         Some(to) => to.clone(),
-        None => with_suffix(database, &format!(".backup-{}", store::stamp(host.clock.now()))),
+        None => beside(database, &format!(".backup-{}", store::stamp(host.clock.now()))),
     };
     if Reader::open(database).and_then(|reader| reader.was_copied_open()).unwrap_or(false) {
         host.warn(COPIED_OPEN);
@@ -67,7 +68,7 @@ pub fn back_up(args: &BackupArgs, host: &mut Host<'_>) -> Outcome {
             key.display()
         ));
     }
-    let waiting = with_suffix(database, ".unjournaled");
+    let waiting = beside(database, ".unjournaled");
     if waiting.exists() {
         host.warn(&format!("stops that wait for the store are not in it: copy {} too", waiting.display()));
     }
@@ -123,12 +124,6 @@ pub(super) const COPIED_OPEN: &str = "this is a plain copy of a database that a 
 
 fn config(args: &ConfigArgs, host: &mut Host<'_>) -> Outcome<Config> {
     Config::load(&args.config, environment()).or_else(|mistakes| explained(&mistakes, host))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn failure(what: &str, error: &VerifyError) -> Failure {

@@ -14,5 +14,14 @@ mod read;
 mod tests;
 mod write;
 
+use std::path::{Path, PathBuf};
+
 pub use read::{Unreadable, mode, password, read, read_regular, secret};
 pub use write::{make_folder, replace, write_new};
+
+/// The path with `suffix` after its file name.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

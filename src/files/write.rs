@@ -27,7 +27,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When it cannot be written; the one before is still there then.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let next = beside(path)?;
+    let next = next_of(path)?;
     // What a try that failed has left behind.
     match fs::remove_file(&next) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -39,7 +39,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Where the next text of `path` is made: in the same folder, because a file moves in one step only there.
-fn beside(path: &Path) -> io::Result<PathBuf> {
+fn next_of(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let mut next = name.to_owned();
     next.push(".next");

@@ -5,13 +5,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::settings::{Missing, StoreSettings};
-use super::sqlite::{beside, copy_file, failed, lock, real_name, set_log_aside, sync, verify};
+use super::sqlite::{copy_file, failed, lock, real_name, set_log_aside, sync, verify};
 use super::verify::{Verified, VerifyError};
 use super::write::Adoption;
 use super::{Reader, Store, StoreError};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::revocation::Revision;
 use crate::domain::time::Timestamp;
+use crate::files::beside;
 
 /// The store that is lost may have gone on after the backup, and given tokens numbers that nobody knows. So new ones are
 /// given this far above: more than changes are made between a backup and its use.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::digest::Digest;
 use crate::domain::event::Event;
 use crate::domain::revocation::Stop;
+use crate::files::beside;
 use crate::store::error::StoreError;
 
 /// Bytes that are kept free. While the file is replaced the old and the new one stand side by side, so half of it is what
@@ -63,9 +64,7 @@ impl Spool {
     pub fn open(database: &Path) -> Result<(Self, Vec<WaitingChange>), StoreError> {
         // Beside the file itself, as its lock and its write-ahead log are, so that each path to it finds them.
         let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
-        let mut name = database.as_os_str().to_owned();
-        name.push(".unjournaled");
-        let spool = Self { path: name.into(), lacks_reserve: Mutex::default() };
+        let spool = Self { path: beside(&database, ".unjournaled"), lacks_reserve: Mutex::default() };
         let text = match fs::read_to_string(&spool.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -106,7 +105,7 @@ impl Spool {
     fn write_or_make_room(&self, waiting: &[WaitingChange]) -> io::Result<()> {
         match self.write(waiting) {
             // Without a reserve that could be removed, the error is that of the disk.
-            Err(error) if is_full(&error) && fs::remove_file(self.beside(".reserve")).is_ok() => {
+            Err(error) if is_full(&error) && fs::remove_file(beside(&self.path, ".reserve")).is_ok() => {
                 self.write(waiting)
             }
             written => written,
@@ -123,7 +122,7 @@ impl Spool {
 
     /// Room for some hundred stops on a disk that fills up later. Without it nothing is lost yet.
     fn reserve(&self) {
-        let path = self.beside(".reserve");
+        let path = beside(&self.path, ".reserve");
         let before = fs::metadata(&path).map_or(0, |file| file.len());
         let lacking = RESERVE.saturating_sub(usize::try_from(before).unwrap_or(RESERVE));
         if lacking == 0 {
@@ -152,14 +151,8 @@ impl Spool {
         }
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(suffix);
-        name.into()
-    }
-
     fn write(&self, waiting: &[WaitingChange]) -> io::Result<()> {
-        let beside = self.beside(".new");
+        let next = beside(&self.path, ".new");
         let mut text = String::new();
         for stop in waiting {
             text.push_str(&serde_json::to_string(stop)?);
@@ -167,11 +160,11 @@ impl Spool {
         }
         text = format!("{text}{END}{}", ending(&text));
         let mut options = OpenOptions::new();
-        let made = options.write(true).create(true).truncate(true).mode(0o600).open(&beside);
+        let made = options.write(true).create(true).truncate(true).mode(0o600).open(&next);
         made.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&beside, &self.path))
+            .and_then(|()| fs::rename(&next, &self.path))
             // What is half written would keep its room on a full disk.
-            .inspect_err(|_| drop(fs::remove_file(&beside)))?;
+            .inspect_err(|_| drop(fs::remove_file(&next)))?;
         self.sync_folder()
     }
 

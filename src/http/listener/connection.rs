@@ -184,8 +184,12 @@ impl Server {
             request.extensions_mut().insert(Unserved(reason));
         }
         let caller = self.proxies.caller(from.peer, request.headers());
-        let shown = self.proxies.chain(from.peer, request.headers());
-        let chain = shown.map(|chain| ClientChain(chain.into())).or_else(|| from.chain.clone());
+        // The certificate of a connection from a proxy is the proxy's own, and none of its callers'.
+        let chain = if self.proxies.trusts(from.peer) {
+            self.proxies.chain(from.peer, request.headers()).map(|chain| ClientChain(chain.into()))
+        } else {
+            from.chain.clone()
+        };
         request.extensions_mut().insert(Peer(caller));
         if let Some(chain) = chain {
             request.extensions_mut().insert(chain);

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::files::beside;
 use crate::store::error::StoreError;
 use crate::store::settings::Missing;
 
@@ -45,13 +46,6 @@ pub(in crate::store) fn failed<'a>(
     doing: &'a str,
 ) -> impl FnOnce(io::Error) -> StoreError + 'a {
     move |error| StoreError::File { path: path.to_owned(), problem: format!("cannot {doing}: {error}") }
-}
-
-/// The path with `suffix` after its file name.
-pub(in crate::store) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 impl Files {

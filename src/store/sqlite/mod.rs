@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 
 pub use activity::{Activity, Reach};
 pub(in crate::store) use copy::{copy_file, sync};
-pub(in crate::store) use files::{beside, failed, lock, real_name, set_log_aside};
+pub(in crate::store) use files::{failed, lock, real_name, set_log_aside};
 pub use reader::Reader;
 pub use verify::verify;
 

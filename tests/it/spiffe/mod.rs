@@ -37,6 +37,11 @@ impl World {
     }
 
     async fn with(backend: Backend, agent: &str) -> Self {
+        Self::keyed(backend, agent, "").await
+    }
+
+    /// With more keys of `[server]`.
+    async fn keyed(backend: Backend, agent: &str, keys: &str) -> Self {
         let servers = Authority::new();
         let files = Files::of(&servers.pair("127.0.0.1"));
         let (acme, other) = (Arc::new(Domain::new("acme.internal")), Domain::new("other.internal"));
@@ -46,6 +51,9 @@ impl World {
         let more = format!("{}\n{}", files.section("server"), domains.concat());
         let app = TestApp::prepared(backend, &more, |folder| {
             fs::write(folder.join("agents/payments-refactorer.toml"), agent).unwrap();
+            let file = folder.join("hallpass.toml");
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, text.replacen("[server]\n", &format!("[server]\n{keys}\n"), 1)).unwrap();
             for domain in [acme.as_ref(), &other] {
                 fs::write(folder.join(format!("{}.json", domain.name)), domain.bundle(7).to_string())
                     .unwrap();

@@ -318,3 +318,16 @@ async fn a_trusted_proxy_may_pass_a_certificate_on_and_nobody_else() {
         app.finish().await;
     }
 }
+
+/// A proxy that shows the broker a certificate of its own speaks for callers that showed none: they are not the proxy.
+#[tokio::test]
+async fn the_certificate_of_a_proxy_is_none_of_its_callers() {
+    let keys = "trusted_proxies = [\"127.0.0.1\"]\nclient_certificate_header = \"client-cert\"";
+    for (keys, is_proxy) in [("", false), ("trusted_proxies = [\"127.0.0.1\"]", true), (keys, true)] {
+        let world = World::keyed(Backend::Memory, &super::agent(), keys).await;
+        let client = world.acme.svid(AGENT).client(&world.servers);
+        let answer = ask(&world.app, &client, &[]).await;
+        assert_eq!(answer.status != 200, is_proxy, "{answer:?}");
+        world.app.finish().await;
+    }
+}
