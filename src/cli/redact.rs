@@ -17,8 +17,9 @@ fn without_users(text: &str) -> String {
     let mut kept = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         kept.push_str("://");
-        let end =
-            part.find(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '`')).unwrap_or(part.len());
+        // A password may hold blanks and quotes. What clap says of a value ends so.
+        let said = part.find("' for '").or_else(|| part.find(char::is_whitespace));
+        let end = said.unwrap_or(part.len());
         match part[..end].rfind('@') {
             Some(at) => {
                 kept.push_str("[redacted]");
@@ -57,6 +58,9 @@ mod tests {
             address,
             "invalid value 'https://[redacted]@broker.acme/x' for '--url <URL>': http://[::1]"
         );
+        let odd = redacted("invalid value 'https://ci:se c'ret@broker.acme' for '--url <URL>'");
+        assert_eq!(odd, "invalid value 'https://[redacted]@broker.acme' for '--url <URL>'");
+        assert!(!holds_a_secret("see https://ci.acme.internal/builds/4711 and ask bob@acme.internal"));
         let plain = "error: the argument '--authorization-details <JSON|@FILE>' (token:01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11) é";
         assert_eq!(redacted(plain), plain);
         assert!(!holds_a_secret("seen in a build log, https://ci.acme.internal/builds/4711"));
