@@ -9,7 +9,7 @@ const ADMIN: usize = 256;
 /// What is kept beside them for the store, Redis, issuers, agent files and the log.
 const OTHERS: usize = 128;
 /// Bytes that connections of operators and their unfinished requests may hold.
-const ADMIN_MEMORY: usize = 32 << 20;
+const ADMIN_MEMORY: usize = 16 << 20;
 /// Of one listener at most, where nothing else bounds it.
 const MOST: usize = 1 << 20;
 
