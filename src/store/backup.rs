@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::settings::{Missing, StoreSettings};
-use super::sqlite::{copy_file, failed, lock, real_name, set_log_aside, sync, verify};
+use super::sqlite::{copy_file, failed, lock, real_name, set_log_aside, sync};
 use super::verify::{Verified, VerifyError};
 use super::write::Adoption;
 use super::{Reader, Store, StoreError};
@@ -48,7 +48,7 @@ pub fn back_up(database: &Path, to: &Path) -> Result<Verified, VerifyError> {
 
 fn make_copy(database: &Path, part: &Path, to: &Path) -> Result<Verified, VerifyError> {
     Reader::open(database)?.copy_to(part)?;
-    let verified = verify(&Reader::open(part)?, None, &mut |_, _| {})?;
+    let verified = Reader::open(part)?.verify(None, &mut |_, _| {})?;
     publish(part, to)?;
     Ok(verified)
 }
@@ -96,7 +96,7 @@ async fn make(backup: &Path, new: &Path, now: Timestamp) -> Result<Restored, Ver
     let adopted = store.adopt(Adoption { event, above, stops: Vec::new(), restated: Vec::new() }).await;
     store.close().await;
     adopted?;
-    let log = verify(&Reader::open(new)?, None, &mut |_, _| {})?;
+    let log = Reader::open(new)?.verify(None, &mut |_, _| {})?;
     Ok(Restored { events, log, replaced: None, was_copied_open })
 }
 

@@ -6,17 +6,19 @@
 //! and records nothing, and it recovers by itself once the cause is gone.
 //!
 //! [`Store`] is the broker's, the only writer. [`Reader`] reads beside it, for `hallpass audit`, and
-//! [`verify()`] recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`, and what
+//! recomputes the whole log. One folder holds one backend; what can be written is one enum, `write.rs`, and what
 //! is recomputed of any backend is in `verify/`.
 
 mod backup;
 mod error;
 mod head;
 mod in_force;
+mod reader;
 mod record;
 pub mod settings;
 mod spool;
 mod sqlite;
+mod tables;
 mod verify;
 mod write;
 
@@ -25,9 +27,10 @@ use std::sync::Arc;
 
 pub use backup::{Restored, back_up, restore, stamp};
 pub use error::StoreError;
+pub use reader::Reader;
 pub use settings::{Missing, StoreSettings};
 pub use spool::{MAX_ENDS, Spool, WaitingChange};
-pub use sqlite::{Activity, Reach, Reader, verify};
+pub use tables::activity::{Activity, Reach};
 pub use verify::{Difference, Differences, Verified, VerifyError};
 pub use write::{Adoption, Head, Issuance, LiftOutcome, Recorded};
 

@@ -10,7 +10,7 @@ use crate::cli::args::ConfigArgs;
 use crate::cli::backup::COPIED_OPEN;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::checkpoint::{self, Checkpoint, VerifierKey};
-use crate::store::{Difference, Differences, Reader, Verified, VerifyError, verify};
+use crate::store::{Difference, Differences, Reader, Verified, VerifyError};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
@@ -144,7 +144,7 @@ fn read_note(path: &Path) -> Outcome<String> {
 
 fn with_progress(reader: &Reader, checkpoint: Option<&Checkpoint>) -> Result<Verified, VerifyError> {
     let mut progress = Progress::new();
-    let verified = verify(reader, checkpoint, &mut |done, total| progress.at(done, total));
+    let verified = reader.verify(checkpoint, &mut |done, total| progress.at(done, total));
     progress.end();
     verified
 }
@@ -154,5 +154,5 @@ fn with_progress(reader: &Reader, checkpoint: Option<&Checkpoint>) -> Result<Ver
 /// # Errors
 /// With all that differs, and where.
 pub fn verify_file(path: &Path, checkpoint: Option<&Checkpoint>) -> Result<Verified, VerifyError> {
-    verify(&Reader::open(path)?, checkpoint, &mut |_, _| {})
+    Reader::open(path)?.verify(checkpoint, &mut |_, _| {})
 }

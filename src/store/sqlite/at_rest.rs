@@ -5,24 +5,17 @@
 
 use std::path::Path;
 
-use super::tip::Tip;
-use super::{keys, schema};
-use crate::domain::signing::SealedKey;
+use super::schema;
 use crate::store::error::StoreError;
+use crate::store::tables::published::AtRest;
+use crate::store::tables::tip::Tip;
+use crate::store::tables::{keys, meta};
 
-#[derive(Debug)]
-pub(super) struct AtRest {
-    pub(super) keys: Vec<SealedKey>,
-    pub(super) origin: Option<String>,
-}
-
-impl AtRest {
-    /// # Errors
-    /// As [`Tip::load`]; `Unavailable` for a database that has no tables yet, or those of an earlier schema.
-    pub(super) fn read(database: &Path) -> Result<(Tip, Self), StoreError> {
-        let connection = schema::open_at_rest(database)?;
-        let tip = Tip::load(&connection)?;
-        let at_rest = Self { keys: keys::list(&connection)?, origin: schema::meta(&connection, "origin")? };
-        Ok((tip, at_rest))
-    }
+/// # Errors
+/// As [`Tip::load`]; `Unavailable` for a database that has no tables yet, or those of an earlier schema.
+pub(super) fn read(database: &Path) -> Result<(Tip, AtRest), StoreError> {
+    let connection = schema::open_at_rest(database)?;
+    let tip = Tip::load(&connection)?;
+    let at_rest = AtRest { keys: keys::list(&connection)?, origin: meta::get(&connection, "origin")? };
+    Ok((tip, at_rest))
 }

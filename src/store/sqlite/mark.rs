@@ -11,11 +11,8 @@ use std::time::UNIX_EPOCH;
 
 use rusqlite::Connection;
 
-use super::schema;
 use crate::store::error::StoreError;
-
-/// Its name in the table `meta`.
-pub(super) const NAME: &str = "open";
+use crate::store::tables::meta;
 
 /// Which file it is, also after the machine or the container was started anew: devices may have other numbers then.
 fn identity(path: &Path) -> Option<String> {
@@ -29,16 +26,16 @@ pub(super) fn set(connection: &Connection, path: &Path) -> rusqlite::Result<()> 
     let Some(identity) = identity(path) else { return Ok(()) };
     let sql =
         "INSERT INTO meta(name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
-    connection.execute(sql, [NAME, &identity]).map(drop)
+    connection.execute(sql, [meta::OPEN, &identity]).map(drop)
 }
 
 /// It is whole as it stands.
 pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM meta WHERE name = ?1", [NAME]).map(drop)
+    connection.execute("DELETE FROM meta WHERE name = ?1", [meta::OPEN]).map(drop)
 }
 
 /// Whether this file was copied from a database that a broker had open.
 pub(super) fn is_of_another(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
-    let mark = schema::meta(connection, NAME)?;
+    let mark = meta::get(connection, meta::OPEN)?;
     Ok(mark.is_some() && mark != identity(path))
 }

@@ -2,34 +2,16 @@
 //!
 //! One thread writes; a lock file holds other processes off. Whoever reads has a connection of its own.
 
-mod activity;
-mod again;
 mod at_rest;
-mod batch;
-mod blocks;
 mod copy;
-mod draft;
-mod events;
 mod files;
-mod horizon;
-mod keys;
 mod mark;
 mod pool;
-mod published;
 mod reader;
-mod related;
-mod replay;
-mod row;
 mod schema;
-mod stops;
+mod sql;
 mod tables;
-mod tail;
-mod tiles;
-mod tip;
-mod told;
-mod tree;
 mod upgrade;
-mod verify;
 mod wal;
 mod writer;
 
@@ -42,11 +24,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use activity::{Activity, Reach};
 pub(in crate::store) use copy::{copy_file, sync};
 pub(in crate::store) use files::{failed, lock, real_name, set_log_aside};
-pub use reader::Reader;
-pub use verify::verify;
+pub(in crate::store) use reader::File;
 
 use crate::domain::digest::Digest;
 use crate::domain::event::EventFilter;
@@ -56,10 +36,12 @@ use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::settings::{Missing, StoreSettings};
+use crate::store::tables::activity::{self, Activity, Reach};
+use crate::store::tables::batch::Job;
+use crate::store::tables::published::Published;
+use crate::store::tables::{again, events, keys, meta, related, stops, tip, tree};
 use crate::store::write::{Head, Recorded, Write, Written};
-use batch::Job;
 use pool::Pool;
-use published::Published;
 use writer::{Message, Task, Writer};
 
 /// Writes that may wait in memory; more are answered with [`StoreError::Busy`].
@@ -114,8 +96,17 @@ impl Sqlite {
     }
 
     async fn run(&self, job: Job) -> Result<Written, StoreError> {
+        self.queue(|reply| Task { job: Some(job), ..Task::answering(reply) }).await
+    }
+
+    #[cfg(test)]
+    async fn run_raw(&self, raw: writer::RawJob) -> Result<Written, StoreError> {
+        self.queue(|reply| Task { raw: Some(raw), ..Task::answering(reply) }).await
+    }
+
+    async fn queue(&self, task: impl FnOnce(writer::Reply) -> Task) -> Result<Written, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let task = Task { job: Some(job), written: None, reply };
+        let task = task(reply);
         self.0.queue.try_send(Message::Write(Box::new(task))).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Closed,
@@ -139,7 +130,7 @@ impl Sqlite {
 
     /// One stop.
     pub async fn stop(&self, id: StopId) -> Result<Option<Stop>, StoreError> {
-        self.0.pool.read(move |connection| Ok(stops::by_id(connection, id)?)).await
+        self.0.pool.read(move |connection| stops::by_id(connection, id)).await
     }
 
     /// Whether the stop `id` is in the log: it began, or its target was stopped already.
@@ -207,7 +198,7 @@ impl Sqlite {
         if let Some(at_rest) = self.0.published.at_rest() {
             return Ok(at_rest.keys.clone());
         }
-        self.0.pool.read(|connection| Ok(keys::list(connection)?)).await
+        self.0.pool.read(|connection| keys::list(connection)).await
     }
 
     /// The log's origin, once it has one.
@@ -215,7 +206,7 @@ impl Sqlite {
         if let Some(at_rest) = self.0.published.at_rest() {
             return Ok(at_rest.origin.clone());
         }
-        self.0.pool.read(|connection| Ok(schema::meta(connection, "origin")?)).await
+        self.0.pool.read(|connection| meta::get(connection, "origin")).await
     }
 
     /// The audit path of an event in the log of `size` events (RFC 6962 §2.1.1), lowest first.
@@ -247,13 +238,13 @@ impl Sqlite {
     #[cfg(test)]
     pub(in crate::store) fn stall(&self) -> std::sync::mpsc::Sender<()> {
         let (go, wait) = std::sync::mpsc::channel();
-        let stalled: batch::RawJob = Box::new(move |_| {
+        let stalled: writer::RawJob = Box::new(move |_| {
             // Ends when the sender is dropped.
             let _dropped: Result<(), _> = wait.recv();
             Ok(())
         });
         let store = self.clone();
-        tokio::spawn(async move { store.run(Job::Raw(stalled)).await });
+        tokio::spawn(async move { store.run_raw(stalled).await });
         go
     }
 

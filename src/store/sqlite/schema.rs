@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 
-use super::{blocks, tables, upgrade};
+use super::{tables, upgrade};
 use crate::store::error::StoreError;
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
@@ -123,7 +123,7 @@ fn unreadable(path: &Path, error: rusqlite::Error) -> StoreError {
 
 fn create(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
-    for tables in [tables::LOG, tables::HEAD, tables::STOPS, tables::KEYS, blocks::TABLES] {
+    for tables in [tables::LOG, tables::HEAD, tables::STOPS, tables::KEYS, tables::BLOCKS] {
         transaction.execute_batch(tables)?;
     }
     let root = crate::domain::merkle::empty_root();
@@ -156,7 +156,7 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
 /// events unseen; an index of other rows could hide them from an auditor.
 pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let model = Connection::open_in_memory()?;
-    for tables in [tables::LOG, tables::HEAD, tables::STOPS, tables::KEYS, blocks::TABLES] {
+    for tables in [tables::LOG, tables::HEAD, tables::STOPS, tables::KEYS, tables::BLOCKS] {
         model.execute_batch(tables)?;
     }
     // The tables of `ANALYZE` alone may be there besides: they have these names, and no code runs by them.
@@ -172,22 +172,4 @@ pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, StoreE
     let lost = expected.iter().filter(|entry| !found.contains(entry));
     let names: BTreeSet<String> = strangers.chain(lost).map(|(name, _)| name.clone()).collect();
     Ok(names.into_iter().collect())
-}
-
-/// One of the values that are set once.
-pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
-    connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
-}
-
-/// All of them, by name.
-pub(super) fn whole_meta(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
-    let mut statement = connection.prepare("SELECT name, value FROM meta ORDER BY name")?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-}
-
-/// Sets one of them for ever, and gives what it is: an earlier value stays.
-pub(super) fn set_meta(connection: &Connection, name: &str, value: String) -> rusqlite::Result<String> {
-    let sql = "INSERT INTO meta(name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    connection.execute(sql, [name, &value])?;
-    Ok(meta(connection, name)?.unwrap_or(value))
 }

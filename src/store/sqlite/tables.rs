@@ -1,6 +1,6 @@
-//! The tables of this version, but those by which events are found.
+//! The tables of this version.
 
-/// Indexes of the events would cost on the path of every token; `blocks::TABLES` stand for them.
+/// Indexes of the events would cost on the path of every token; [`BLOCKS`] stand for them.
 pub(super) const LOG: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE events(
@@ -41,4 +41,14 @@ CREATE TABLE signing_keys(
     kid TEXT PRIMARY KEY NOT NULL, purpose TEXT NOT NULL, algorithm TEXT NOT NULL,
     created INTEGER NOT NULL, signs_from INTEGER NOT NULL, sealed BLOB NOT NULL
 ) STRICT;
+";
+
+/// By which events are found.
+pub(super) const BLOCKS: &str = "
+CREATE TABLE blocks(
+    block INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL
+) STRICT;
+CREATE TABLE terms(
+    term TEXT NOT NULL, block INTEGER NOT NULL, PRIMARY KEY(term, block)
+) STRICT, WITHOUT ROWID;
 ";

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::blocks::{self, Entry};
-use super::row::sql_int;
 use super::tables;
 use crate::store::error::StoreError;
+use crate::store::tables::blocks::{self, Entry};
+use crate::store::tables::rows::{Journal, Rows};
 
 /// Schema 1 found events by an index for each filter.
 const DROP_INDEXES: &str = "
@@ -42,7 +42,7 @@ pub(super) fn from(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if found < 2 {
         transaction.execute_batch(DROP_INDEXES)?;
-        transaction.execute_batch(blocks::TABLES)?;
+        transaction.execute_batch(tables::BLOCKS)?;
     }
     enter_blocks(&transaction)?;
     if found < 3 {
@@ -58,7 +58,8 @@ fn enter_blocks(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let size: i64 = transaction.query_row("SELECT size FROM head WHERE id = 1", [], |row| row.get(0))?;
     let size = size.unsigned_abs();
     for block in 0..blocks::full(size) {
-        Entry::of(transaction, block, size)?.write(transaction, block)?;
+        let row = Entry::of(&**transaction, block, size)?.row(block);
+        transaction.write(&Rows { blocks: vec![row], ..Rows::default() })?;
     }
     Ok(())
 }
@@ -88,7 +89,7 @@ fn number_changes(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         transaction.query_row("SELECT coalesce(max(revision), 0) FROM changes", [], |row| row.get(0))?;
     transaction.execute(
         "INSERT INTO head SELECT id, size, root, peaks, latest, skew, ?1, ?2 FROM old_head",
-        params![last, sql_int(0)],
+        params![last, 0],
     )?;
     transaction.execute_batch("DROP TABLE old_head;")?;
     Ok(())

@@ -14,17 +14,18 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::at_rest::AtRest;
-use super::batch::{Batch, Job};
 use super::files::Files;
-use super::horizon::Horizon;
 use super::pool::Pool;
-use super::published::Published;
-use super::tip::Tip;
 use super::wal::{Wal, checkpoint};
-use super::{mark, schema};
+use super::{at_rest, mark, schema, sql};
 use crate::store::error::StoreError;
 use crate::store::settings::Missing;
+use crate::store::tables::batch::{Batch, Job};
+use crate::store::tables::horizon::Horizon;
+use crate::store::tables::published::Published;
+use crate::store::tables::rows::Journal;
+use crate::store::tables::tip::Tip;
+use crate::store::tables::tree;
 use crate::store::write::Written;
 
 /// At most so many writes share a commit, so that the first of them does not wait for a crowd.
@@ -40,12 +41,36 @@ const IDLE: Duration = Duration::from_millis(250);
 /// One write that waits: done within a batch, and answered once the batch is durable or is not.
 pub(super) struct Task {
     pub(super) job: Option<Job>,
+    /// What a test does with the connection of the writer.
+    #[cfg(test)]
+    pub(super) raw: Option<RawJob>,
     pub(super) written: Option<Written>,
-    pub(super) reply: oneshot::Sender<Result<Written, StoreError>>,
+    pub(super) reply: Reply,
 }
 
+#[cfg(test)]
+pub(super) type RawJob = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+
+/// To whom a write is answered.
+pub(super) type Reply = oneshot::Sender<Result<Written, StoreError>>;
+
 impl Task {
-    fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+    pub(super) fn answering(reply: Reply) -> Self {
+        Self {
+            job: None,
+            #[cfg(test)]
+            raw: None,
+            written: None,
+            reply,
+        }
+    }
+
+    fn run(&mut self, batch: &mut Batch<'_>, _connection: &Connection) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if let Some(work) = self.raw.take() {
+            work(_connection)?;
+            self.written = Some(Written::Done);
+        }
         if let Some(job) = self.job.take() {
             self.written = Some(batch.run(job)?);
         }
@@ -94,7 +119,7 @@ impl Writer {
                 let published = Published::new(&tip);
                 (Some(connection), tip, published)
             }
-            Err(error) if error.is_outage() => match AtRest::read(&files.database) {
+            Err(error) if error.is_outage() => match at_rest::read(&files.database) {
                 Ok((tip, at_rest)) => {
                     tracing::error!(%error, "the journal cannot be written");
                     let published = Published::of_unwritable(&tip, at_rest, &error);
@@ -187,14 +212,18 @@ impl Writer {
         let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
         let tip = self.tip.clone();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            let mut transaction = Batch::begin(connection, tip)?;
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             if !self.is_marked {
-                transaction.mark(&self.files.database)?;
+                mark::set(&transaction, &self.files.database)?;
             }
+            let mut writes = Batch::new(&*transaction, tip);
             for task in batch {
-                task.run(&mut transaction)?;
+                task.run(&mut writes, &transaction)?;
             }
-            transaction.commit()
+            let done = writes.finish();
+            transaction.write(&done.rows)?;
+            transaction.commit()?;
+            Ok::<_, StoreError>(done.into_tip())
         }));
         let tip = attempt.map_err(|_| StoreError::unavailable("a write panicked"))??;
         self.files.check()?;
@@ -231,7 +260,7 @@ impl Writer {
         }
         let tip = Tip::load(&connection)?;
         let (before, after) = (&self.tip.frontier, &tip.frontier);
-        let known = super::tree::root_at(&connection, before.size()).ok();
+        let known = tree::root_at(&connection, before.size()).ok();
         if after.size() < before.size() || known != Some(before.root()) {
             let lost = format!("the log on disk does not hold the {} events it had", before.size());
             return Err(StoreError::Damaged(lost));
@@ -283,7 +312,7 @@ fn open_database(database: &Path) -> Result<(Connection, Tip), StoreError> {
 fn prove_writable(connection: &Connection, tip: &Tip) -> Result<(), StoreError> {
     connection.busy_timeout(Duration::ZERO)?;
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    tip.save(&transaction)?;
+    sql::save(&transaction, &tip.head())?;
     transaction.commit()?;
     Ok(connection.busy_timeout(schema::BUSY)?)
 }

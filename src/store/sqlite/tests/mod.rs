@@ -23,7 +23,8 @@ use crate::domain::id::RequestId;
 use crate::domain::identity::Workload;
 use crate::domain::permission::GrantedPermission;
 use crate::domain::revocation::{Holder, Levels, Lift, Revision, Verdict};
-use crate::store::{Difference, Issuance, LiftOutcome, Store, Verified, VerifyError, record};
+use crate::store::tables::{batch, blocks, draft};
+use crate::store::{Difference, Issuance, LiftOutcome, Reader, Store, Verified, VerifyError, record};
 
 const START: i64 = 1_795_000_000_000;
 
@@ -53,7 +54,7 @@ impl Place {
     }
 
     fn verify(&self) -> Result<Verified, VerifyError> {
-        verify(&Reader::open(&self.path()).unwrap(), None, &mut |_, _| {})
+        Reader::open(&self.path()).unwrap().verify(None, &mut |_, _| {})
     }
 
     /// What differs in the file, which is not as it was.
@@ -82,7 +83,7 @@ async fn raw<T: Send + 'static>(
     let Store::Sqlite(store) = store;
     let (send, value) = std::sync::mpsc::channel();
     let job = move |connection: &rusqlite::Connection| work(connection).map(|value| drop(send.send(value)));
-    store.run(batch::Job::Raw(Box::new(job))).await.map(|_| value.recv().unwrap())
+    store.run_raw(Box::new(job)).await.map(|_| value.recv().unwrap())
 }
 
 fn bytes(n: u64) -> [u8; 10] {

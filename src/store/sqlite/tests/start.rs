@@ -1,6 +1,7 @@
 //! A start does not trust the tables of the kill switch: nobody is free after it who was not before.
 
 use super::*;
+use crate::store::tables::rows::Journal;
 
 const MOVE_THE_LIFT: &str = "
     UPDATE stops SET lift_seq = NULL WHERE seq = 1;
@@ -156,9 +157,11 @@ async fn a_raised_floor_is_told_by_the_next_change() {
         let connection = schema::open_writer(&place.path()).unwrap();
         let mut tip = tip::Tip::load(&connection).unwrap();
         tip.book.raise_floor(Revision::new(4));
-        let mut batch = batch::Batch::begin(&connection, tip).unwrap();
+        let mut batch = batch::Batch::new(&connection, tip);
         batch.run(Job::of(write)).unwrap();
-        assert_eq!(batch.commit().unwrap().book.floor(), Revision::new(4));
+        let done = batch.finish();
+        connection.write(&done.rows).unwrap();
+        assert_eq!(done.into_tip().book.floor(), Revision::new(4));
     };
     write(Write::Event(refused(9, 9)));
     head(0);

@@ -94,7 +94,7 @@ async fn a_checkpoint_catches_what_the_log_alone_cannot_tell() {
     let place = log().await;
     let reader = Reader::open(&place.path()).unwrap();
     let head = reader.head().unwrap();
-    let with = |reader: &Reader, checkpoint: &Checkpoint| verify(reader, Some(checkpoint), &mut |_, _| {});
+    let with = |reader: &Reader, checkpoint: &Checkpoint| reader.verify(Some(checkpoint), &mut |_, _| {});
     let kept = Checkpoint { origin: "log.acme".into(), size: head.size, root: head.root };
     assert_eq!(with(&reader, &kept).unwrap(), Verified { size: 600, root: head.root });
     let empty = Checkpoint { size: 0, root: crate::domain::merkle::empty_root(), ..kept.clone() };
@@ -134,7 +134,7 @@ async fn verifying_beside_a_writer_sees_one_state() {
         let mut sizes = Vec::new();
         for _ in 0..10 {
             let mut steps = Vec::new();
-            sizes.push(verify(&reader, None, &mut |done, total| steps.push((done, total))).unwrap().size);
+            sizes.push(reader.verify(None, &mut |done, total| steps.push((done, total))).unwrap().size);
             assert_eq!(steps.last().map(|(done, total)| done == total), Some(true));
         }
         sizes
@@ -149,7 +149,7 @@ async fn verifying_beside_a_writer_sees_one_state() {
     // A copy holds all of it, also what is only in the write-ahead log.
     let copy = place.folder.path().join("copy.db");
     Reader::open(&place.path()).unwrap().copy_to(&copy).unwrap();
-    let copied = verify(&Reader::open(&copy).unwrap(), None, &mut |_, _| {}).unwrap();
+    let copied = Reader::open(&copy).unwrap().verify(None, &mut |_, _| {}).unwrap();
     assert_eq!(copied.root, store.seen_head().root);
     assert!(Reader::open(&place.path()).unwrap().copy_to(&copy).is_err(), "a copy is never overwritten");
 }

@@ -10,9 +10,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension};
-
-use super::row::{revision, sql_int};
+use super::sql::{Sql, values};
 use super::stops;
 use super::told::{Told, differs};
 use crate::domain::digest::Digest;
@@ -50,20 +48,16 @@ struct End {
 ///
 /// # Errors
 /// `Differs` where the tables are not what the events say.
-pub(super) fn replay(
-    connection: &Connection,
-    last: Revision,
-    floor: Revision,
-) -> Result<Replayed, StoreError> {
-    check_integrity(connection)?;
-    let end = end(connection, last)?;
+pub(super) fn replay(sql: &dyn Sql, last: Revision, floor: Revision) -> Result<Replayed, StoreError> {
+    sql.check_stops()?;
+    let end = end(sql, last)?;
     // Where the last change does not say them, all changes are replayed.
     let from = end.in_force.and(end.floor).unwrap_or_default();
-    let rows = Rows::read(connection, from)?;
+    let rows = Rows::read(sql, from)?;
     let restored = Revision::ZERO;
     let mut replay = Replay { rows: &rows, stops: HashMap::new(), ended: Vec::new(), last: from, restored };
-    replay.base(connection, from)?;
-    replay.changes(connection)?;
+    replay.base(sql, from)?;
+    replay.changes(sql)?;
     if replay.last != last {
         return Err(differs(format!("the change {} is missing", replay.last.next())));
     }
@@ -87,35 +81,26 @@ pub(super) fn replay(
     Ok(Replayed { book, in_force })
 }
 
-/// An index that lost a row would hide a stop from whoever looks for one; a trigger could drop what is written.
-fn check_integrity(connection: &Connection) -> Result<(), StoreError> {
-    let found: String = connection.query_row("PRAGMA integrity_check('stops')", [], |row| row.get(0))?;
-    let trigger = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
-    let trigger: Option<String> = connection.query_row(trigger, [], |row| row.get(0)).optional()?;
-    if let Some(name) = trigger {
-        return Err(differs(format!("there is a trigger, {}, and hallpass makes none", name.escape_debug())));
-    }
-    if found == "ok" { Ok(()) } else { Err(differs(format!("the table of the stops is damaged: {found}"))) }
-}
+/// The event of a change.
+const EVENT: &str = "SELECT seq, leaf, bytes FROM changes JOIN events USING (seq) WHERE revision = ?1";
 
-fn end(connection: &Connection, last: Revision) -> Result<End, StoreError> {
-    let newest: Option<i64> =
-        connection.query_row("SELECT max(revision) FROM changes", [], |row| row.get(0))?;
-    if newest.map_or(Revision::ZERO, revision) != last {
+/// Changes that are asked for at once.
+pub(super) const PART: u64 = 4096;
+
+fn end(sql: &dyn Sql, last: Revision) -> Result<End, StoreError> {
+    let newest = sql.one("SELECT max(revision) FROM changes", &[], |row| row.int_or_none(0))?.flatten();
+    if newest.map_or(Revision::ZERO, |newest| Revision::new(newest.unsigned_abs())) != last {
         return Err(differs(format!("the head counts {last} changes, and the last one is another")));
     }
     if last == Revision::ZERO {
         let in_force = Some(InForce::default().digest());
         return Ok(End { seq: 0, mark: Point::ZERO.mark, in_force, floor: Some(Revision::ZERO) });
     }
-    let sql = "SELECT seq, leaf, bytes FROM changes JOIN events USING (seq) WHERE revision = ?1";
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
-    };
-    let found = connection.query_row(sql, [sql_int(last.number())], read).optional()?;
+    let found = sql.one(EVENT, values![last], |row| {
+        Ok((row.number(0)?, row.digest(1)?, row.text_if_any(2).to_owned()))
+    })?;
     let (seq, leaf, bytes) = found.ok_or_else(|| differs(format!("the change {last} has no event")))?;
-    let seq = seq.unsigned_abs();
-    let told = Told::of(seq, &bytes, Some(&leaf))?;
+    let told = Told::of(seq, &bytes, leaf)?;
     if told.revision.is_some_and(|said| said != last) || told.floor.is_some_and(|floor| floor > last) {
         return Err(differs(format!("the event {seq} is said to be the change {last}, and is not")));
     }
@@ -133,24 +118,22 @@ struct Rows {
 }
 
 impl Rows {
-    /// By the table itself and none of its indexes.
-    fn read(connection: &Connection, from: Revision) -> Result<Self, StoreError> {
-        let sql = format!("{}, seq, lift_seq FROM stops NOT INDEXED", stops::COLUMNS);
-        let mut statement = connection.prepare(&sql)?;
-        let mut found = statement.query([])?;
+    /// All columns of all rows: no index has them, so it is the table itself that is read.
+    fn read(sql: &dyn Sql, from: Revision) -> Result<Self, StoreError> {
         let mut rows = Self { stops: Vec::new(), began: HashMap::new(), lifted: HashMap::new() };
-        while let Some(row) = found.next()? {
-            let seq = row.get::<_, i64>(10).unwrap_or(0).unsigned_abs();
+        sql.each(&format!("{}, seq, lift_seq FROM stops", stops::COLUMNS), &[], |row| {
+            let seq = row.number(10).unwrap_or(0);
             let stop = stops::read(row)
                 .map_err(|error| differs(format!("the stop of the event {seq} cannot be read: {error}")))?;
             if from > Revision::ZERO && stop.lift.as_ref().is_some_and(|lift| lift.revision <= from) {
-                continue;
+                return Ok(());
             }
             rows.began.insert(seq, stop.id);
-            let lift: Option<i64> = row.get(11)?;
+            let lift = row.int_or_none(11)?;
             rows.lifted.extend(lift.map(|seq| (seq.unsigned_abs(), stop.id)));
             rows.stops.push(stop);
-        }
+            Ok(())
+        })?;
         Ok(rows)
     }
 }
@@ -166,16 +149,15 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     /// The stops that were in force at the revision `from`, each by the event of its number.
-    fn base(&mut self, connection: &Connection, from: Revision) -> Result<(), StoreError> {
-        let sql = "SELECT seq, leaf, bytes FROM changes JOIN events USING (seq) WHERE revision = ?1";
-        let mut statement = connection.prepare(sql)?;
+    fn base(&mut self, sql: &dyn Sql, from: Revision) -> Result<(), StoreError> {
         for stop in &self.rows.stops {
             let Some(number) = stop.revision.filter(|number| *number <= from) else { continue };
-            let mut rows = statement.query([sql_int(number.number())])?;
-            let row = rows.next()?.ok_or_else(|| differs(format!("the change {number} has no event")))?;
-            let seq = row.get::<_, i64>(0)?.unsigned_abs();
-            let bytes = row.get_ref(2)?.as_str().unwrap_or_default();
-            let told = Told::of(seq, bytes, row.get_ref(1)?.as_blob().ok())?;
+            let found = sql.one(EVENT, values![number], |row| {
+                Ok((row.number(0)?, row.digest(1)?, row.text_if_any(2).to_owned()))
+            })?;
+            let (seq, leaf, bytes) =
+                found.ok_or_else(|| differs(format!("the change {number} has no event")))?;
+            let told = Told::of(seq, &bytes, leaf)?;
             let id = told.stop.and_then(|id| id.parse().ok()).or_else(|| self.rows.began.get(&seq).copied());
             let same = told.kind == Kind::RevocationStopped
                 && id == Some(stop.id)
@@ -189,16 +171,18 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn changes(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        let sql = "SELECT revision, changes.seq, ended, leaf, bytes FROM changes LEFT JOIN events USING (seq)
-                   WHERE revision > ?1 ORDER BY revision";
-        let mut statement = connection.prepare(sql)?;
-        let mut rows = statement.query([sql_int(self.last.number())])?;
-        while let Some(row) = rows.next()? {
-            let (number, seq) = (revision(row.get(0)?), row.get::<_, i64>(1)?.unsigned_abs());
-            let bytes = row.get_ref(4)?.as_str().unwrap_or_default();
-            let told = Told::of(seq, bytes, row.get_ref(3)?.as_blob().ok())?;
-            self.change(number, &told, row.get_ref(2)?.as_str().ok())?;
+    fn changes(&mut self, sql: &dyn Sql) -> Result<(), StoreError> {
+        let changes =
+            "SELECT revision, changes.seq, ended, leaf, bytes FROM changes LEFT JOIN events USING (seq)
+                       WHERE revision > ?1 ORDER BY revision LIMIT ?2";
+        let mut part = PART;
+        while part == PART {
+            part = 0;
+            sql.each(changes, values![self.last, PART], |row| {
+                part += 1;
+                let told = Told::of(row.number(1)?, row.text_if_any(4), row.digest(3)?)?;
+                self.change(row.revision(0)?, &told, row.text_or_none(2)?)
+            })?;
         }
         Ok(())
     }

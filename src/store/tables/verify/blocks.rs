@@ -7,12 +7,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use rusqlite::Connection;
-
 use crate::domain::event::Event;
 use crate::store::error::StoreError;
-use crate::store::sqlite::blocks::{self, Entry, SIZE};
-use crate::store::sqlite::row::sql_int;
+use crate::store::tables::blocks::{self, Entry, SIZE};
+use crate::store::tables::sql::{Sql, values};
 use crate::store::verify::{Difference, Differences};
 
 /// A set of (term, block), without order.
@@ -46,7 +44,7 @@ impl Tally {
     /// Notes an event, or one that could not be read, in order. With the last of a block, its times are compared.
     pub(super) fn note(
         &mut self,
-        connection: &Connection,
+        sql: &dyn Sql,
         seq: u64,
         event: Option<&Event>,
         differences: &mut Differences,
@@ -63,7 +61,7 @@ impl Tally {
         if self.unread.contains(&block) {
             return Ok(());
         }
-        if !entry.has_times_of(connection, block)? {
+        if !entry.has_times_of(sql, block)? {
             differences.push(named(block, "the times by which they are found are not theirs"));
         }
         for term in entry.terms() {
@@ -81,55 +79,63 @@ fn named(block: u64, problem: impl Into<String>) -> Difference {
 /// Compares the entries of the full blocks that were walked, and where the log is `whole` all entries there
 /// are, with those of the events.
 pub(super) fn check(
-    connection: &Connection,
+    sql: &dyn Sql,
     walked: &Tally,
     whole: bool,
     differences: &mut Differences,
 ) -> Result<(), StoreError> {
     let expected = &walked.terms;
     let mut found = Fingerprint { keys: expected.keys.clone(), ..Fingerprint::default() };
-    each(connection, |term, block| {
+    each(sql, |term, block| {
         if (whole || block < walked.full) && !walked.unread.contains(&block) {
             found.add(term, block);
         }
         Ok(())
     })?;
     if (found.count, found.sums) != (expected.count, expected.sums) {
-        name_wrong(connection, walked, whole, differences)?;
+        name_wrong(sql, walked, whole, differences)?;
     }
     if whole {
         let strangers = "SELECT block FROM blocks WHERE block >= ?1 OR block < 0 ORDER BY block";
-        let mut strangers = connection.prepare(strangers)?;
-        for block in strangers.query_map([sql_int(walked.full)], |row| row.get::<_, i64>(0))? {
-            differences.push(named(block?.unsigned_abs(), "entered, and not all in the log"));
-        }
+        sql.each(strangers, values![walked.full], |row| {
+            differences.push(named(row.number(0)?, "entered, and not all in the log"));
+            Ok(())
+        })?;
     }
     Ok(())
 }
 
-fn each(
-    connection: &Connection,
-    mut entry: impl FnMut(&str, u64) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut statement = connection.prepare("SELECT term, block FROM terms")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let block: i64 = row.get(1)?;
-        entry(row.get_ref(0)?.as_str().unwrap_or_default(), u64::try_from(block).unwrap_or(u64::MAX))?;
+/// Entries that are asked for at once.
+const PART: u64 = 4096;
+
+fn each(sql: &dyn Sql, mut entry: impl FnMut(&str, u64) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let entries =
+        "SELECT term, block FROM terms WHERE (term, block) > (?1, ?2) ORDER BY term, block LIMIT ?3";
+    let (mut last, mut part) = ((String::new(), i64::MIN), PART);
+    while part == PART {
+        part = 0;
+        let (term, block) = (std::mem::take(&mut last.0), last.1);
+        sql.each(entries, values![&*term, block, PART], |row| {
+            part += 1;
+            let (term, block) = (row.text_if_any(0), row.int(1)?);
+            entry(term, u64::try_from(block).unwrap_or(u64::MAX))?;
+            last = (term.to_owned(), block);
+            Ok(())
+        })?;
     }
     Ok(())
 }
 
 /// Names each block with a term too few or too many.
 fn name_wrong(
-    connection: &Connection,
+    sql: &dyn Sql,
     walked: &Tally,
     whole: bool,
     differences: &mut Differences,
 ) -> Result<(), StoreError> {
     let mut entered = vec![0u64; usize::try_from(walked.full).unwrap_or(0)];
     let mut beyond = BTreeSet::new();
-    each(connection, |_, block| {
+    each(sql, |_, block| {
         match usize::try_from(block).ok().and_then(|block| entered.get_mut(block)) {
             Some(count) => *count += 1,
             None if whole && beyond.len() < Differences::NAMED => drop(beyond.insert(block)),
@@ -142,16 +148,16 @@ fn name_wrong(
         named_none = false;
         differences.push(difference);
     };
-    let mut exists = connection.prepare("SELECT count(*) FROM terms WHERE term = ?1 AND block = ?2")?;
+    let exists = "SELECT count(*) FROM terms WHERE term = ?1 AND block = ?2";
     for (block, mut strangers) in (0..).zip(entered) {
         if walked.unread.contains(&block) {
             continue;
         }
         let mut lost = None;
-        for term in Entry::of(connection, block, u64::MAX - 1)?.terms() {
-            match exists.query_row((&term, sql_int(block)), |row| row.get::<_, i64>(0))? {
-                0 => lost = lost.or(Some(term)),
-                _ => strangers = strangers.saturating_sub(1),
+        for term in Entry::of(sql, block, u64::MAX - 1)?.terms() {
+            match sql.one(exists, values![&*term, block], |row| row.int(0))? {
+                None | Some(0) => lost = lost.or(Some(term)),
+                Some(_) => strangers = strangers.saturating_sub(1),
             }
         }
         if let Some(term) = lost {

@@ -1,20 +1,17 @@
 //! One row of the log against its own bytes.
 
-use rusqlite::Row;
-use rusqlite::types::ValueRef;
-
 use super::blame::Blame;
 use crate::domain::digest::Digest;
 use crate::domain::event::Event;
 use crate::domain::merkle::leaf_hash;
 use crate::store::error::StoreError;
 use crate::store::record;
-use crate::store::sqlite::draft::Columns;
-use crate::store::sqlite::row::digest;
+use crate::store::tables::columns::Columns;
+use crate::store::tables::sql::{Cell, Row};
 use crate::store::verify::{Difference, Differences, VerifyError};
 
 pub(super) const SELECT: &str = "SELECT seq, leaf, at, kind, outcome, agent, owner, issuer, token, request,
-    expires, bytes FROM events ORDER BY seq";
+    expires, bytes FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
 /// Checks that the row is the event `seq`, and gives its leaf hash and what it says: nothing where its bytes are not those
 /// that were hashed, or none that hallpass writes. That is noted, and each column that differs from what it says.
@@ -22,13 +19,13 @@ pub(super) const SELECT: &str = "SELECT seq, leaf, at, kind, outcome, agent, own
 /// # Errors
 /// Where the place of the event in the tree is not known, so that nothing after it can be judged.
 pub(super) fn check(
-    row: &Row<'_>,
+    row: &dyn Row,
     seq: u64,
     blame: impl FnOnce() -> Result<Blame, StoreError>,
     differences: &mut Differences,
 ) -> Result<(Digest, Option<Event>), VerifyError> {
     let wrong = |problem: String| VerifyError::from(Difference::event(seq, problem));
-    let found: i64 = row.get(0)?;
+    let found = row.int(0)?;
     match u64::try_from(found) {
         Ok(found) if found == seq => {}
         Ok(found) if found > seq => {
@@ -37,12 +34,12 @@ pub(super) fn check(
         }
         _ => return Err(wrong(format!("there is an event {found} before it"))),
     }
-    let bytes = match row.get_ref(11)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
+    let bytes = match row.cell(11)? {
+        Cell::Text(bytes) | Cell::Blob(bytes) => bytes,
         _ => b"",
     };
     let leaf = leaf_hash(bytes);
-    let stored = row.get_ref(1)?.as_blob().ok().and_then(digest);
+    let stored = row.digest(1)?;
     if stored != Some(leaf) {
         if blame()? == Blame::Leaves {
             differences.push(Difference::event(seq, "its hash is not the one that was stored"));
@@ -68,12 +65,12 @@ pub(super) fn check(
     Ok((leaf, Some(event)))
 }
 
-fn compare(row: &Row<'_>, columns: &Columns, mut differs: impl FnMut(&str)) -> rusqlite::Result<()> {
-    fn text(value: Option<&str>) -> ValueRef<'_> {
-        value.map_or(ValueRef::Null, |value| ValueRef::Text(value.as_bytes()))
+fn compare(row: &dyn Row, columns: &Columns, mut differs: impl FnMut(&str)) -> Result<(), StoreError> {
+    fn text(value: Option<&str>) -> Cell<'_> {
+        value.map_or(Cell::Null, |value| Cell::Text(value.as_bytes()))
     }
     let expected = [
-        ("at", ValueRef::Integer(columns.at.millis())),
+        ("at", Cell::Int(columns.at.millis())),
         ("kind", text(Some(columns.kind))),
         ("outcome", text(Some(columns.outcome))),
         ("agent", text(columns.agent.as_ref().map(|agent| agent.as_str()))),
@@ -81,10 +78,10 @@ fn compare(row: &Row<'_>, columns: &Columns, mut differs: impl FnMut(&str)) -> r
         ("issuer", text(columns.issuer.as_ref().map(|issuer| issuer.as_str()))),
         ("token", text(columns.token.as_deref())),
         ("request", text(columns.request.as_deref())),
-        ("expires", columns.expires.map_or(ValueRef::Null, |date| ValueRef::Integer(date.seconds()))),
+        ("expires", columns.expires.map_or(Cell::Null, |date| Cell::Int(date.seconds()))),
     ];
     for (n, (name, value)) in expected.into_iter().enumerate() {
-        if row.get_ref(n + 2)? != value {
+        if row.cell(n + 2)? != value {
             differs(name);
         }
     }

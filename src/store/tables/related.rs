@@ -5,10 +5,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::blocks::{self, Blocks, HOLDER, Term};
-use super::row::sql_int;
+use super::sql::{Sql, values};
 use super::tip::read_head;
 use crate::domain::event::{Event, EventFilter, Kind};
 use crate::domain::id::{AgentId, IssuerName, Owner, TokenId};
@@ -26,7 +24,7 @@ const MAX_PARENTS: usize = 64;
 
 /// What counts as a match for each name of a filter.
 #[derive(Debug, Default)]
-pub(super) struct Related {
+pub(in crate::store) struct Related {
     /// The token that is asked for, and those that were handed down from it.
     pub(super) tokens: BTreeSet<TokenId>,
     pub(super) above: Option<Above>,
@@ -35,19 +33,19 @@ pub(super) struct Related {
 }
 
 impl Related {
-    pub(super) fn of(
-        connection: &Connection,
+    pub(in crate::store) fn of(
+        sql: &dyn Sql,
         head: &HeadRow,
         filter: &EventFilter,
         issuance: impl Fn(TokenId) -> Option<Recorded>,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, StoreError> {
         let mut related = Self::default();
         if let Some(token) = filter.token {
-            related.tokens = descendants(connection, head, token)?;
+            related.tokens = descendants(sql, head, token)?;
             related.above = Above::of(token, issuance);
         }
         if filter.agent.is_some() || filter.owner.is_some() {
-            let holders = Holders { connection, head };
+            let holders = Holders { sql, head };
             if let Some(agent) = &filter.agent {
                 let found = holders.find(Some(agent), |_| true)?;
                 related.of_agent = targets(found);
@@ -118,14 +116,9 @@ impl Above {
 }
 
 /// The token and those that were handed down from it, directly or not.
-fn descendants(
-    connection: &Connection,
-    head: &HeadRow,
-    token: TokenId,
-) -> rusqlite::Result<BTreeSet<TokenId>> {
+fn descendants(sql: &dyn Sql, head: &HeadRow, token: TokenId) -> Result<BTreeSet<TokenId>, StoreError> {
     let open = blocks::full(head.size);
-    let sql = "SELECT token FROM events WHERE seq >= ?1 AND seq < ?2 AND kind = ?3 AND instr(bytes, ?4) > 0";
-    let mut statement = connection.prepare_cached(sql)?;
+    let issued = "SELECT token, bytes FROM events WHERE seq >= ?1 AND seq < ?2 AND kind = ?3";
     let (mut found, mut next) = (BTreeSet::from([token]), VecDeque::from([token]));
     while let Some(parent) = next.pop_front() {
         let set = Blocks::With(Term::Parent(parent));
@@ -134,18 +127,20 @@ fn descendants(
         let mut block = Some(open);
         while let Some(at) = block {
             let (first, end) = (blocks::first_seq(at), blocks::first_seq(at + 1));
-            let bounds = params![sql_int(first), sql_int(end), Kind::TokenIssued.as_str(), said];
-            let mut rows = statement.query(bounds)?;
-            while let Some(row) = rows.next()? {
-                let child = row.get_ref(0)?.as_str().ok().and_then(|text| text.parse().ok());
+            sql.each(issued, values![first, end, Kind::TokenIssued.as_str()], |row| {
+                if !row.text_if_any(1).contains(&said) {
+                    return Ok(());
+                }
+                let child = row.text_if_any(0).parse().ok();
                 if let Some(child) = child.filter(|_| found.len() < MAX_TOKENS)
                     && found.insert(child)
                 {
                     next.push_back(child);
                 }
-            }
+                Ok(())
+            })?;
             block = match at.checked_sub(1) {
-                Some(earlier) => set.newest(connection, earlier)?,
+                Some(earlier) => set.newest(sql, earlier)?,
                 None => None,
             };
         }
@@ -154,9 +149,9 @@ fn descendants(
 }
 
 /// Whether a token was ever issued by a proof of `issuer`.
-pub(super) fn was_issued_by(connection: &Connection, issuer: &IssuerName) -> Result<bool, StoreError> {
-    let head = read_head(connection)?;
-    let holders = Holders { connection, head: &head };
+pub(in crate::store) fn was_issued_by(sql: &dyn Sql, issuer: &IssuerName) -> Result<bool, StoreError> {
+    let head = read_head(sql)?;
+    let holders = Holders { sql, head: &head };
     Ok(!holders.find(None, |(_, _, by)| by == issuer)?.is_empty())
 }
 
@@ -172,7 +167,7 @@ fn targets(holders: BTreeSet<Holder>) -> BTreeSet<Target> {
 }
 
 struct Holders<'a> {
-    connection: &'a Connection,
+    sql: &'a dyn Sql,
     head: &'a HeadRow,
 }
 
@@ -182,30 +177,28 @@ impl Holders<'_> {
         &self,
         agent: Option<&AgentId>,
         wanted: impl Fn(&Holder) -> bool,
-    ) -> rusqlite::Result<BTreeSet<Holder>> {
+    ) -> Result<BTreeSet<Holder>, StoreError> {
         let mut found = BTreeSet::new();
         // From one term to the next other one, however many blocks have it.
         let prefix = agent.map_or_else(|| HOLDER.to_owned(), |agent| format!("{HOLDER}{agent} "));
-        let sql = "SELECT term FROM terms WHERE term > ?1 ORDER BY term LIMIT 1";
-        let mut statement = self.connection.prepare_cached(sql)?;
         let mut last = prefix.clone();
-        while let Some(term) = statement.query_row([&last], |row| row.get::<_, String>(0)).optional()? {
+        let after = "SELECT term FROM terms WHERE term > ?1 ORDER BY term LIMIT 1";
+        while let Some(term) = self.sql.one(after, values![&*last], |row| Ok(row.text(0)?.to_owned()))? {
             let Some(rest) = term.strip_prefix(&prefix).and_then(|_| term.strip_prefix(HOLDER)) else {
                 break;
             };
             found.extend(parse(rest.split(' ')).filter(&wanted));
             last = term;
         }
-        let sql = "SELECT DISTINCT agent, owner, issuer FROM events WHERE seq >= ?1 AND kind = ?2
-                   AND agent = coalesce(?3, agent) AND owner IS NOT NULL AND issuer IS NOT NULL";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let first = sql_int(blocks::first_seq(blocks::full(self.head.size)));
+        let open = "SELECT DISTINCT agent, owner, issuer FROM events WHERE seq >= ?1 AND kind = ?2
+                    AND agent = coalesce(?3, agent) AND owner IS NOT NULL AND issuer IS NOT NULL";
+        let first = blocks::first_seq(blocks::full(self.head.size));
         let agent = agent.map(AgentId::as_str);
-        let mut rows = statement.query(params![first, Kind::TokenIssued.as_str(), agent])?;
-        while let Some(row) = rows.next()? {
-            let cells: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
-            found.extend(parse(cells.iter().map(String::as_str)).filter(&wanted));
-        }
+        self.sql.each(open, values![first, Kind::TokenIssued.as_str(), agent], |row| {
+            let cells = [row.text(0)?, row.text(1)?, row.text(2)?];
+            found.extend(parse(cells.into_iter()).filter(&wanted));
+            Ok(())
+        })?;
         Ok(found)
     }
 }

@@ -4,12 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use serde::Deserialize;
 
 use super::blocks::{self, Blocks, Term};
 use super::events;
-use super::row::sql_int;
+use super::sql::{Sql, values};
 use super::tip::read_head;
 use crate::domain::event::Kind;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
@@ -55,14 +54,14 @@ impl IssuedRow {
     /// What covers the token; `None` where the issuance of one above it is not in the log.
     fn levels(
         self,
-        connection: &Connection,
+        sql: &dyn Sql,
         known: &mut HashMap<TokenId, Option<Levels>>,
     ) -> Result<Option<Levels>, StoreError> {
         let Some(issuer) = self.workload.issuer() else { return Ok(None) };
         let holder = Holder { agent: self.agent, owner: self.owner, issuer };
         let asked = match self.parent {
             None => Some(Levels::asked_by(holder)),
-            Some(parent) => chain(connection, parent, known)?.map(|above| above.handed_to(holder)),
+            Some(parent) => chain(sql, parent, known)?.map(|above| above.handed_to(holder)),
         };
         Ok(asked.map(|levels| levels.decided(self.token, self.as_of)))
     }
@@ -76,29 +75,36 @@ struct Opens {
 }
 
 const ISSUED: &str = "SELECT bytes FROM events
-    WHERE seq >= ?1 AND at > ?2 AND expires > ?3 AND kind = 'token.issued'";
+    WHERE seq >= ?1 AND seq < ?2 AND at > ?3 AND expires > ?4 AND kind = 'token.issued'";
+
+/// Events that are asked for at once.
+const PART: u64 = 16 * blocks::SIZE;
 
 /// Calls `each` with the issuance of every token that lives at `now`.
 fn live_tokens(
-    connection: &Connection,
+    sql: &dyn Sql,
     books: &[Arc<Book>],
     now: Timestamp,
     mut each: impl FnMut(&str, &Levels) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let since = now - MAX_TOKEN_LIFETIME - Duration::from_secs(1);
-    let head = read_head(connection)?;
-    let first = blocks::edge(connection, blocks::full(head.size), since - head.span.skew)?;
-    let mut statement = connection.prepare_cached(ISSUED)?;
-    let mut rows = statement.query([sql_int(blocks::first_seq(first)), since.millis(), now.seconds()])?;
+    let head = read_head(sql)?;
+    let first = blocks::edge(sql, blocks::full(head.size), since - head.span.skew)?;
     let known: Vec<&Book> = books.iter().map(|book| &**book).collect();
     let mut parents = HashMap::new();
-    while let Some(row) = rows.next()? {
-        let bytes = row.get_ref(0)?.as_str().unwrap_or_default();
-        if let Some(levels) = parse::<IssuedRow>(bytes)?.levels(connection, &mut parents)?
-            && !Verdict::of(&levels, &known).is_dead()
-        {
-            each(bytes, &levels)?;
-        }
+    let mut next = blocks::first_seq(first);
+    while next <= head.size {
+        let part = values![next, next + PART, since.millis(), now.seconds()];
+        sql.each(ISSUED, part, |row| {
+            let bytes = row.text_if_any(0);
+            if let Some(levels) = parse::<IssuedRow>(bytes)?.levels(sql, &mut parents)?
+                && !Verdict::of(&levels, &known).is_dead()
+            {
+                each(bytes, &levels)?;
+            }
+            Ok(())
+        })?;
+        next += PART;
     }
     Ok(())
 }
@@ -106,15 +112,15 @@ fn live_tokens(
 /// What covers the token that another was handed down from, by the events of their issuance; `None` where there
 /// is none.
 fn chain(
-    connection: &Connection,
+    sql: &dyn Sql,
     token: TokenId,
     known: &mut HashMap<TokenId, Option<Levels>>,
 ) -> Result<Option<Levels>, StoreError> {
     if let Some(levels) = known.get(&token) {
         return Ok(levels.clone());
     }
-    let levels = match events::issuance(connection, token)? {
-        Some(event) => parse::<IssuedRow>(&event.bytes)?.levels(connection, known)?,
+    let levels = match events::issuance(sql, token)? {
+        Some(event) => parse::<IssuedRow>(&event.bytes)?.levels(sql, known)?,
         None => None,
     };
     known.insert(token, levels.clone());
@@ -126,16 +132,16 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a str) -> Result<T, StoreError> {
         .map_err(|error| StoreError::Damaged(format!("an issuance cannot be read: {error}")))
 }
 
-pub(super) fn of_agents(
-    connection: &Connection,
+pub(in crate::store) fn of_agents(
+    sql: &dyn Sql,
     agents: Vec<AgentId>,
     books: &[Arc<Book>],
     now: Timestamp,
 ) -> Result<HashMap<AgentId, Activity>, StoreError> {
     let mut activity: HashMap<AgentId, Activity> =
         agents.into_iter().map(|agent| (agent, Activity::default())).collect();
-    last_issued(connection, &mut activity)?;
-    live_tokens(connection, books, now, |_, levels| {
+    last_issued(sql, &mut activity)?;
+    live_tokens(sql, books, now, |_, levels| {
         if let Some(activity) = activity.get_mut(&levels.holder().agent) {
             activity.live += 1;
         }
@@ -145,38 +151,36 @@ pub(super) fn of_agents(
 }
 
 /// Finds when each agent was issued its last token. Each block is read once, however many agents it is about.
-fn last_issued(connection: &Connection, activity: &mut HashMap<AgentId, Activity>) -> Result<(), StoreError> {
-    let full = blocks::full(read_head(connection)?.size);
+fn last_issued(sql: &dyn Sql, activity: &mut HashMap<AgentId, Activity>) -> Result<(), StoreError> {
+    let full = blocks::full(read_head(sql)?.size);
     let mut wanted: BTreeSet<u64> = BTreeSet::from([full]);
     for agent in activity.keys() {
         let issued = Blocks::With(Term::Agent(agent.clone(), Kind::TokenIssued));
-        wanted.extend(issued.newest(connection, full)?);
+        wanted.extend(issued.newest(sql, full)?);
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT agent, at FROM events WHERE seq >= ?1 AND seq < ?2 AND kind = 'token.issued' ORDER BY seq",
-    )?;
+    let issued =
+        "SELECT agent, at FROM events WHERE seq >= ?1 AND seq < ?2 AND kind = 'token.issued' ORDER BY seq";
     // The oldest first, so that what is later stays.
     for block in wanted {
-        let range = [blocks::first_seq(block), blocks::first_seq(block + 1)].map(sql_int);
-        let mut rows = statement.query(range)?;
-        while let Some(row) = rows.next()? {
-            let agent = row.get_ref(0)?.as_str().unwrap_or_default().parse();
+        sql.each(issued, values![blocks::first_seq(block), blocks::first_seq(block + 1)], |row| {
+            let agent = row.text_if_any(0).parse();
             if let Some(activity) = agent.ok().and_then(|agent: AgentId| activity.get_mut(&agent)) {
-                activity.last_issued = Some(Timestamp::from_millis(row.get(1)?));
+                activity.last_issued = Some(Timestamp::from_millis(row.int(1)?));
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(())
 }
 
-pub(super) fn reach(
-    connection: &Connection,
+pub(in crate::store) fn reach(
+    sql: &dyn Sql,
     target: &Target,
     books: &[Arc<Book>],
     now: Timestamp,
 ) -> Result<Reach, StoreError> {
     let mut reach = Reach::default();
-    live_tokens(connection, books, now, |bytes, levels| {
+    live_tokens(sql, books, now, |bytes, levels| {
         if !levels.targets().contains(target) {
             return Ok(());
         }

@@ -15,12 +15,12 @@ const SPENT: Duration = Duration::from_secs(2 * MAX_TOKEN_LIFETIME.as_secs());
 
 /// How far the changes were at instants of the last hours.
 #[derive(Debug, Default)]
-pub(super) struct Horizon(VecDeque<(Instant, Revision)>);
+pub(in crate::store) struct Horizon(VecDeque<(Instant, Revision)>);
 
 impl Horizon {
     /// The changes are at `revision` now. Gives the floor, when there is a new one: tokens that were decided before it
     /// have expired.
-    pub(super) fn look(&mut self, now: Instant, revision: Revision) -> Option<Revision> {
+    pub(in crate::store) fn look(&mut self, now: Instant, revision: Revision) -> Option<Revision> {
         let due = |seen: &(Instant, Revision)| now.saturating_duration_since(seen.0);
         if self.0.back().is_none_or(|last| due(last) >= STEP) {
             self.0.push_back((now, revision));

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
-
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
 
 use super::blocks::{self, Blocks, STRAY, Term};
 use super::related::Related;
-use super::row::sql_int;
+use super::sql::{Sql, Value};
 use super::tip::read_head;
 use crate::domain::event::{EventFilter, Kind};
 use crate::domain::id::TokenId;
@@ -22,27 +20,23 @@ use crate::store::record;
 use crate::store::write::{Head, Recorded};
 
 /// The blocks that a filter has to look into.
-#[derive(Debug)]
-pub(super) struct Search<'a> {
-    connection: &'a Connection,
+pub(in crate::store) struct Search<'a> {
+    sql: &'a dyn Sql,
     /// A block is looked into if it is in one set at least of each condition.
     conditions: Vec<Vec<Blocks>>,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn of(
-        connection: &'a Connection,
+    pub(in crate::store) fn of(
+        sql: &'a dyn Sql,
         head: &HeadRow,
         filter: &EventFilter,
         related: &Related,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, StoreError> {
         let mut conditions = Vec::new();
         // An event has its id as a term, or is of about the time that the id says.
-        let id = |term, made: Timestamp| -> rusqlite::Result<Vec<Blocks>> {
-            Ok(vec![
-                Blocks::With(term),
-                within(connection, head, made, made + STRAY + Duration::from_millis(1))?,
-            ])
+        let id = |term, made: Timestamp| -> Result<Vec<Blocks>, StoreError> {
+            Ok(vec![Blocks::With(term), within(sql, head, made, made + STRAY + Duration::from_millis(1))?])
         };
         if filter.token.is_some() {
             let mut sets = Vec::new();
@@ -61,13 +55,13 @@ impl<'a> Search<'a> {
         if filter.since.is_some() || filter.until.is_some() {
             let since = filter.since.unwrap_or(Timestamp::MIN);
             let until = filter.until.unwrap_or(Timestamp::MAX);
-            conditions.push(vec![within(connection, head, since, until)?]);
+            conditions.push(vec![within(sql, head, since, until)?]);
         }
-        Ok(Self { connection, conditions })
+        Ok(Self { sql, conditions })
     }
 
     /// The newest full block, not after `block`, in which a match can be.
-    pub(super) fn newest(&self, mut block: u64) -> rusqlite::Result<Option<u64>> {
+    pub(in crate::store) fn newest(&self, mut block: u64) -> Result<Option<u64>, StoreError> {
         // Each condition leads to the block that it allows; where all of them stay, there it is.
         let mut agreed = 0;
         for condition in self.conditions.iter().cycle() {
@@ -76,7 +70,7 @@ impl<'a> Search<'a> {
             }
             let mut newest = None;
             for set in condition {
-                newest = newest.max(set.newest(self.connection, block)?);
+                newest = newest.max(set.newest(self.sql, block)?);
             }
             match newest {
                 None => return Ok(None),
@@ -109,23 +103,18 @@ fn with(kinds: &[Kind], term: impl Fn(Kind) -> Term, targets: &BTreeSet<Target>)
 }
 
 /// The blocks that hold a time at or after `since` and before `until`.
-fn within(
-    connection: &Connection,
-    head: &HeadRow,
-    since: Timestamp,
-    until: Timestamp,
-) -> rusqlite::Result<Blocks> {
+fn within(sql: &dyn Sql, head: &HeadRow, since: Timestamp, until: Timestamp) -> Result<Blocks, StoreError> {
     let full = blocks::full(head.size);
     let skew = head.span.skew;
-    let first = blocks::edge(connection, full, since - skew)?;
-    let last = blocks::edge(connection, full, until + skew)?;
+    let first = blocks::edge(sql, full, since - skew)?;
+    let last = blocks::edge(sql, full, until + skew)?;
     Ok(Blocks::Within { first, last, since, until })
 }
 
 /// What the rows of a block are asked for; grows by one condition at a time.
 struct Query {
     sql: String,
-    values: Vec<Value>,
+    values: Vec<Value<'static>>,
 }
 
 impl Query {
@@ -155,7 +144,7 @@ impl Query {
         let _ = write!(self.sql, " AND ({condition} = ?{} OR kind IN (?{}, ?{last}))", last - 2, last - 1);
     }
 
-    fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
+    fn and(&mut self, condition: &str, value: Option<impl Into<Value<'static>>>) {
         if let Some(value) = value {
             self.values.push(value.into());
             // Writing to a String cannot fail.
@@ -166,26 +155,21 @@ impl Query {
     /// Adds the matches among these events, until `found` has `limit` of them.
     fn read(
         &mut self,
-        connection: &Connection,
+        sql: &dyn Sql,
         (first, end): (u64, u64),
         means: &impl Fn(u64, &str) -> bool,
         limit: usize,
         found: &mut Vec<Recorded>,
-    ) -> rusqlite::Result<()> {
-        self.values[0] = sql_int(first).into();
-        self.values[1] = sql_int(end).into();
-        let mut statement = connection.prepare_cached(&self.sql)?;
-        let mut rows = statement.query(params_from_iter(&self.values))?;
-        while found.len() < limit
-            && let Some(row) = rows.next()?
-        {
-            let seq = row.get::<_, i64>(0)?.unsigned_abs();
-            let bytes = row.get_ref(1)?.as_str()?;
+    ) -> Result<(), StoreError> {
+        self.values[0] = first.into();
+        self.values[1] = end.into();
+        sql.rows(&self.sql, &self.values, &mut |row| {
+            let (seq, bytes) = (row.number(0)?, row.text(1)?);
             if means(seq, bytes) {
                 found.push(Recorded { seq, bytes: bytes.into() });
             }
-        }
-        Ok(())
+            Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
     }
 }
 
@@ -204,24 +188,24 @@ fn names(seq: u64, bytes: &str, spellings: &[String]) -> bool {
 }
 
 /// The newest events that the filter means, and what is related to its names.
-pub(super) fn find(
-    connection: &Connection,
+pub(in crate::store) fn find(
+    sql: &dyn Sql,
     filter: &EventFilter,
     limit: u32,
     before: Option<u64>,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let head = read_head(connection)?;
-    let related = Related::of(connection, &head, filter, |token| issuance(connection, token).ok().flatten())?;
-    search(connection, (&head, filter, &related), limit, before)
+    let head = read_head(sql)?;
+    let related = Related::of(sql, &head, filter, |token| issuance(sql, token).ok().flatten())?;
+    search(sql, (&head, filter, &related), limit, before)
 }
 
 fn search(
-    connection: &Connection,
+    sql: &dyn Sql,
     (head, filter, related): (&HeadRow, &EventFilter, &Related),
     limit: u32,
     before: Option<u64>,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let search = Search::of(connection, head, filter, related)?;
+    let search = Search::of(sql, head, filter, related)?;
     let mut query = Query::of(filter, related);
     let limit = limit as usize;
     let resource = filter.resource.as_deref().map(spellings);
@@ -242,19 +226,27 @@ fn search(
             block = newest;
         }
         let range = (blocks::first_seq(block), blocks::first_seq(block + 1).min(end));
-        query.read(connection, range, &means, limit, &mut found)?;
+        query.read(sql, range, &means, limit, &mut found)?;
         next = block.checked_sub(1);
     }
     Ok(found)
 }
 
-pub(super) fn issuance(connection: &Connection, id: TokenId) -> Result<Option<Recorded>, StoreError> {
+pub(in crate::store) fn issuance(sql: &dyn Sql, id: TokenId) -> Result<Option<Recorded>, StoreError> {
     let filter = EventFilter { token: Some(id), kind: Some(Kind::TokenIssued), ..EventFilter::default() };
-    let head = read_head(connection)?;
-    Ok(search(connection, (&head, &filter, &Related::only(&filter)), 1, None)?.pop())
+    newest(sql, &read_head(sql)?, &filter)
 }
 
-pub(super) fn head(connection: &Connection) -> Result<Head, StoreError> {
-    let row = read_head(connection)?;
+/// The newest event that the filter means itself, of a log with this head.
+pub(super) fn newest(
+    sql: &dyn Sql,
+    head: &HeadRow,
+    filter: &EventFilter,
+) -> Result<Option<Recorded>, StoreError> {
+    Ok(search(sql, (head, filter, &Related::only(filter)), 1, None)?.pop())
+}
+
+pub(in crate::store) fn head(sql: &dyn Sql) -> Result<Head, StoreError> {
+    let row = read_head(sql)?;
     Ok(Head { size: row.size, root: row.root })
 }

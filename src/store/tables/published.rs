@@ -5,14 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::at_rest::AtRest;
 use super::tip::Tip;
 use crate::domain::revocation::Book;
+use crate::domain::signing::SealedKey;
 use crate::store::error::StoreError;
 use crate::store::write::Head;
 
+/// What was read of a store that could not be written when it was opened.
 #[derive(Debug)]
-pub(super) struct Published {
+pub(in crate::store) struct AtRest {
+    pub(in crate::store) keys: Vec<SealedKey>,
+    pub(in crate::store) origin: Option<String>,
+}
+
+#[derive(Debug)]
+pub(in crate::store) struct Published {
     head: ArcSwap<Head>,
     book: ArcSwap<Book>,
     /// Of the tip whose book it is.
@@ -23,7 +30,7 @@ pub(super) struct Published {
 }
 
 impl Published {
-    pub(super) fn new(tip: &Tip) -> Self {
+    pub(in crate::store) fn new(tip: &Tip) -> Self {
         Self {
             head: ArcSwap::from_pointee(head_of(tip)),
             book: ArcSwap::from_pointee(tip.book.clone()),
@@ -34,22 +41,22 @@ impl Published {
     }
 
     /// Of a store that cannot be written from the first moment on.
-    pub(super) fn of_unwritable(tip: &Tip, at_rest: AtRest, fault: &StoreError) -> Self {
+    pub(in crate::store) fn of_unwritable(tip: &Tip, at_rest: AtRest, fault: &StoreError) -> Self {
         let published = Self { at_rest: ArcSwapOption::from_pointee(at_rest), ..Self::new(tip) };
         published.set_fault(Some(fault));
         published
     }
 
-    pub(super) fn at_rest(&self) -> Option<Arc<AtRest>> {
+    pub(in crate::store) fn at_rest(&self) -> Option<Arc<AtRest>> {
         self.at_rest.load_full()
     }
 
     /// The database can be read again, and may change from now on.
-    pub(super) fn forget_at_rest(&self) {
+    pub(in crate::store) fn forget_at_rest(&self) {
         self.at_rest.store(None);
     }
 
-    pub(super) fn advance(&self, tip: &Tip) {
+    pub(in crate::store) fn advance(&self, tip: &Tip) {
         self.head.store(Arc::new(head_of(tip)));
         let of = |book: &Book| (book.revision(), book.floor());
         let reread = self.generation.swap(tip.generation, Ordering::AcqRel) != tip.generation;
@@ -58,21 +65,21 @@ impl Published {
         }
     }
 
-    pub(super) fn head(&self) -> Head {
+    pub(in crate::store) fn head(&self) -> Head {
         **self.head.load()
     }
 
-    pub(super) fn book(&self) -> arc_swap::Guard<Arc<Book>> {
+    pub(in crate::store) fn book(&self) -> arc_swap::Guard<Arc<Book>> {
         self.book.load()
     }
 
-    pub(super) fn set_fault(&self, fault: Option<&StoreError>) {
+    pub(in crate::store) fn set_fault(&self, fault: Option<&StoreError>) {
         if fault.is_some() || self.fault.load().is_some() {
             self.fault.store(fault.cloned().map(Arc::new));
         }
     }
 
-    pub(super) fn fault(&self) -> Option<Arc<StoreError>> {
+    pub(in crate::store) fn fault(&self) -> Option<Arc<StoreError>> {
         self.fault.load_full()
     }
 }

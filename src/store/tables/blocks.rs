@@ -11,9 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
-use super::row::sql_int;
+use super::rows::BlockRow;
+use super::sql::{Sql, values};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::{AgentId, IssuerName, Owner, RequestId, StopId, TokenId};
 use crate::domain::merkle::TILE_HEIGHT;
@@ -23,20 +22,11 @@ use crate::store::error::StoreError;
 use crate::store::record;
 
 /// Events in a block, which are the leaves under one kept node of the tree.
-pub(super) const SIZE: u64 = 1 << TILE_HEIGHT;
+pub(in crate::store) const SIZE: u64 = 1 << TILE_HEIGHT;
 
 /// An id holds the millisecond in which it was made, and its event is found by that. An event that comes
 /// later than this after, or at all before, has the id as a term of its own.
 pub(super) const STRAY: Duration = Duration::from_secs(1);
-
-pub(super) const TABLES: &str = "
-CREATE TABLE blocks(
-    block INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL
-) STRICT;
-CREATE TABLE terms(
-    term TEXT NOT NULL, block INTEGER NOT NULL, PRIMARY KEY(term, block)
-) STRICT, WITHOUT ROWID;
-";
 
 /// The block of an event.
 pub(super) fn of_seq(seq: u64) -> u64 {
@@ -49,7 +39,7 @@ pub(super) fn first_seq(block: u64) -> u64 {
 }
 
 /// How many blocks of a log of `size` events are full.
-pub(super) fn full(size: u64) -> u64 {
+pub(in crate::store) fn full(size: u64) -> u64 {
     size / SIZE
 }
 
@@ -58,7 +48,7 @@ pub(super) const HOLDER: &str = "holder ";
 
 /// Something that an event is found by. Its text is what stands in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Term {
+pub(in crate::store) enum Term {
     Kind(Kind),
     Outcome(Outcome),
     Agent(AgentId, Kind),
@@ -123,14 +113,17 @@ pub(super) fn terms(event: &Event) -> Vec<Term> {
 
 /// What is entered of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Entry {
+pub(in crate::store) struct Entry {
     /// The earliest and the latest `at` in it.
     span: Option<(Timestamp, Timestamp)>,
     terms: HashSet<Term>,
+    /// How many events of the block it was made of.
+    count: u64,
 }
 
 impl Entry {
     pub(super) fn note(&mut self, at: Timestamp, terms: &[Term]) {
+        self.count += 1;
         let (earliest, latest) = self.span.unwrap_or((at, at));
         self.span = Some((earliest.min(at), latest.max(at)));
         for term in terms {
@@ -140,8 +133,9 @@ impl Entry {
         }
     }
 
-    pub(super) fn has(&self, term: &Term) -> bool {
-        self.terms.contains(term)
+    /// Whether all events of a full block are in it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.count == SIZE
     }
 
     /// In the order in which the table has them.
@@ -151,58 +145,49 @@ impl Entry {
         terms
     }
 
-    /// Enters the block, which is full. In order, for whoever is first in a page of the index is next to
-    /// whoever is second.
-    pub(super) fn write(&self, connection: &Connection, block: u64) -> rusqlite::Result<()> {
-        let (earliest, latest) = self.span.map_or((0, 0), |(first, last)| (first.millis(), last.millis()));
-        let sql = "INSERT INTO blocks(block, earliest, latest) VALUES (?1, ?2, ?3)";
-        connection.prepare_cached(sql)?.execute(params![sql_int(block), earliest, latest])?;
-        let mut insert = connection.prepare_cached("INSERT INTO terms(term, block) VALUES (?1, ?2)")?;
-        for term in self.terms() {
-            insert.execute(params![term, sql_int(block)])?;
-        }
-        Ok(())
+    /// What is entered of the block, which is full.
+    pub(in crate::store) fn row(&self, block: u64) -> BlockRow {
+        let none = Timestamp::from_millis(0);
+        BlockRow { block, span: self.span.unwrap_or((none, none)), terms: self.terms() }
     }
 
     /// What would be entered of the events of `block` up to `size`.
     ///
     /// # Errors
     /// `Damaged` where an event cannot be read.
-    pub(super) fn of(connection: &Connection, block: u64, size: u64) -> Result<Self, StoreError> {
-        let sql = "SELECT seq, bytes FROM events WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
-        let mut statement = connection.prepare_cached(sql)?;
+    pub(in crate::store) fn of(sql: &dyn Sql, block: u64, size: u64) -> Result<Self, StoreError> {
+        let events = "SELECT seq, bytes FROM events WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
         let end = first_seq(block + 1).min(size + 1);
-        let mut rows = statement.query(params![sql_int(first_seq(block)), sql_int(end)])?;
         let mut entry = Self::default();
-        while let Some(row) = rows.next()? {
-            let seq = row.get::<_, i64>(0)?.unsigned_abs();
-            let event = record::parse(seq, row.get_ref(1)?.as_str().unwrap_or_default())
+        sql.each(events, values![first_seq(block), end], |row| {
+            let seq = row.number(0)?;
+            let event = record::parse(seq, row.text_if_any(1))
                 .map_err(|problem| StoreError::Damaged(format!("event {seq}: {problem}")))?;
             entry.note(event.at, &terms(&event));
-        }
+            Ok(())
+        })?;
         Ok(entry)
     }
 
     /// Whether the stored times of `block` are these.
-    pub(super) fn has_times_of(&self, connection: &Connection, block: u64) -> rusqlite::Result<bool> {
-        let sql = "SELECT earliest, latest FROM blocks WHERE block = ?1";
-        let mut statement = connection.prepare_cached(sql)?;
-        let stored = statement.query_row([sql_int(block)], |row| {
-            Ok((Timestamp::from_millis(row.get(0)?), Timestamp::from_millis(row.get(1)?)))
-        });
-        Ok(stored.optional()? == self.span)
+    pub(super) fn has_times_of(&self, sql: &dyn Sql, block: u64) -> Result<bool, StoreError> {
+        let times = "SELECT earliest, latest FROM blocks WHERE block = ?1";
+        let stored = sql.one(times, values![block], |row| {
+            Ok((Timestamp::from_millis(row.int(0)?), Timestamp::from_millis(row.int(1)?)))
+        })?;
+        Ok(stored == self.span)
     }
 }
 
 /// The first full block that is not all before the time `at`, give or take `skew`, the most by which any
 /// time in the log is before an earlier one: every event in an earlier block is before `at + skew`, every one
 /// in a later block at or after `at - skew`. Found by halving, for times are nearly in order.
-pub(super) fn edge(connection: &Connection, full: u64, at: Timestamp) -> rusqlite::Result<u64> {
-    let mut statement = connection.prepare_cached("SELECT latest FROM blocks WHERE block = ?1")?;
+pub(super) fn edge(sql: &dyn Sql, full: u64, at: Timestamp) -> Result<u64, StoreError> {
     let (mut low, mut high) = (0, full);
     while low < high {
         let middle = low + (high - low) / 2;
-        let latest: Option<i64> = statement.query_row([sql_int(middle)], |row| row.get(0)).optional()?;
+        let latest =
+            sql.one("SELECT latest FROM blocks WHERE block = ?1", values![middle], |row| row.int(0))?;
         if latest.is_some_and(|latest| latest < at.millis()) {
             low = middle + 1;
         } else {
@@ -223,25 +208,19 @@ pub(super) enum Blocks {
 
 impl Blocks {
     /// The newest of them that is not after `block`.
-    pub(super) fn newest(&self, connection: &Connection, block: u64) -> rusqlite::Result<Option<u64>> {
-        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-        let found = match self {
-            Self::With(term) => {
-                let sql =
-                    "SELECT block FROM terms WHERE term = ?1 AND block <= ?2 ORDER BY block DESC LIMIT 1";
-                connection
-                    .prepare_cached(sql)?
-                    .query_row(params![term.to_string(), sql_int(block)], read)
-                    .optional()?
-            }
-            Self::Within { first, last, since, until } => {
-                let sql = "SELECT block FROM blocks WHERE block >= ?1 AND block <= ?2
-                     AND latest >= ?3 AND earliest < ?4 ORDER BY block DESC LIMIT 1";
-                let last = (*last).min(block);
-                let bounds = params![sql_int(*first), sql_int(last), since.millis(), until.millis()];
-                connection.prepare_cached(sql)?.query_row(bounds, read).optional()?
-            }
-        };
-        Ok(found.map(i64::unsigned_abs))
+    pub(super) fn newest(&self, sql: &dyn Sql, block: u64) -> Result<Option<u64>, StoreError> {
+        match self {
+            Self::With(term) => sql.one(
+                "SELECT block FROM terms WHERE term = ?1 AND block <= ?2 ORDER BY block DESC LIMIT 1",
+                values![term.to_string(), block],
+                |row| row.number(0),
+            ),
+            Self::Within { first, last, since, until } => sql.one(
+                "SELECT block FROM blocks WHERE block >= ?1 AND block <= ?2
+                 AND latest >= ?3 AND earliest < ?4 ORDER BY block DESC LIMIT 1",
+                values![*first, (*last).min(block), since.millis(), until.millis()],
+                |row| row.number(0),
+            ),
+        }
     }
 }

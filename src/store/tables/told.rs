@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::domain::digest::Digest;
 use crate::domain::event::Kind;
 use crate::domain::merkle::leaf_hash;
 use crate::domain::revocation::{Revision, Target};
@@ -35,8 +36,8 @@ pub(super) struct Told<'a> {
 
 impl<'a> Told<'a> {
     /// What the event `seq` says, if its bytes are those that were hashed.
-    pub(super) fn of(seq: u64, bytes: &'a str, leaf: Option<&[u8]>) -> Result<Self, StoreError> {
-        if leaf != Some(&leaf_hash(bytes.as_bytes()).0[..]) {
+    pub(super) fn of(seq: u64, bytes: &'a str, leaf: Option<Digest>) -> Result<Self, StoreError> {
+        if leaf != Some(leaf_hash(bytes.as_bytes())) {
             return Err(differs(format!("the event {seq} is not the one that was hashed")));
         }
         let told: Self = serde_json::from_str(bytes)

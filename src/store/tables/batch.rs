@@ -1,27 +1,24 @@
 //! One transaction of the writer: what each kind of write does in it.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
-
-use super::blocks::{self, Blocks, Entry, Term};
+use super::blocks::{self, Entry};
 use super::draft::Draft;
-use super::row::sql_int;
+use super::rows::{EventRow, Journal, Rows};
 use super::tip::Tip;
-use super::{again, events, keys, mark, schema, stops};
+use super::{again, events, keys, meta, stops};
 use crate::domain::digest::Digest;
-use crate::domain::event::{Event, Kind};
+use crate::domain::event::{Event, EventFilter, Kind};
 use crate::domain::id::{StopId, TokenId};
 use crate::domain::merkle::{TILE_HEIGHT, leaf_hash};
 use crate::domain::receipt::Receipt;
 use crate::domain::revocation::{Levels, Lift, Point, Revision, Stop, Target, Verdict};
 use crate::domain::signing::{KeyRecord, SealedKey};
-use crate::domain::time::NumericDate;
+use crate::store::error::StoreError;
 use crate::store::write::{Adoption, Issuance, LiftOutcome, Write, Written};
 
 /// A write as the writer takes it: what can be made by the caller's task is made.
-pub(super) enum Job {
+pub(in crate::store) enum Job {
     Event(Draft),
     Issuance {
         draft: Draft,
@@ -38,16 +35,10 @@ pub(super) enum Job {
     },
     /// What is completed within the transaction.
     Other(Box<Write>),
-    /// What a test does with the connection of the writer.
-    #[cfg(test)]
-    Raw(RawJob),
 }
 
-#[cfg(test)]
-pub(super) type RawJob = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
-
 impl Job {
-    pub(super) fn of(write: Write) -> Self {
+    pub(in crate::store) fn of(write: Write) -> Self {
         match write {
             Write::Event(event) => Self::Event(Draft::of(&event)),
             Write::Issuance { event, levels } => Self::Issuance {
@@ -69,79 +60,89 @@ impl Job {
 }
 
 /// The writes of one commit, in the order in which they were asked for.
-pub(super) struct Batch<'a> {
-    /// Before `transaction`, for it must be dropped first.
-    insert: CachedStatement<'a>,
-    transaction: Transaction<'a>,
+pub(in crate::store) struct Batch<'a> {
+    journal: &'a dyn Journal,
     tip: Tip,
+    /// What is not written yet.
+    rows: Rows,
     /// How many events there were before it.
     size: u64,
-    /// Tokens that end in this batch: the book, whose ended tokens every copy shares, has them once it is durable.
+    after: After,
+}
+
+/// What becomes of the book once the batch is durable.
+#[derive(Default)]
+struct After {
+    /// Tokens that ended: every copy of the book shares them.
     ended: Vec<(TokenId, Revision)>,
-    /// Whether it kills all tokens that were decided before it: what the floor makes superfluous is dropped alike.
+    /// Whether all tokens that were decided before are dead: what the floor makes superfluous is dropped alike.
     adopts: bool,
 }
 
-const INSERT: &str =
-    "INSERT INTO events(seq, leaf, at, kind, outcome, agent, owner, issuer, token, request, expires,
-     bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+/// A batch that was run to its end: what is still to be written with its commit, and the tip once it is durable.
+pub(in crate::store) struct Done {
+    pub(in crate::store) rows: Rows,
+    tip: Tip,
+    after: After,
+}
 
-impl<'a> Batch<'a> {
-    /// The writer has no other transaction on `connection`.
-    pub(super) fn begin(connection: &'a Connection, tip: Tip) -> rusqlite::Result<Self> {
-        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-        let size = tip.frontier.size();
-        let insert = connection.prepare_cached(INSERT)?;
-        Ok(Self { insert, transaction, tip, size, ended: Vec::new(), adopts: false })
-    }
-
-    /// Notes in the database that this file is open.
-    pub(super) fn mark(&self, database: &Path) -> rusqlite::Result<()> {
-        mark::set(&self.transaction, database)
-    }
-
-    /// Makes the batch durable and gives the new end of the log.
-    pub(super) fn commit(self) -> rusqlite::Result<Tip> {
-        if self.tip.frontier.size() != self.size {
-            self.tip.save(&self.transaction)?;
-        }
-        drop(self.insert);
-        self.transaction.commit()?;
-        for (token, revision) in self.ended {
+impl Done {
+    /// The new end of the log, which is durable now.
+    pub(in crate::store) fn into_tip(self) -> Tip {
+        for (token, revision) in self.after.ended {
             self.tip.book.end(token, revision);
         }
-        if self.adopts {
-            self.tip.book.forget_ended();
+        let tip = self.tip;
+        if self.after.adopts {
+            tip.book.forget_ended();
         }
-        Ok(self.tip)
+        tip
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Within a transaction that nobody else can write beside, on the log that ends with `tip`.
+    pub(in crate::store) fn new(journal: &'a dyn Journal, tip: Tip) -> Self {
+        let size = tip.frontier.size();
+        Self { journal, tip, rows: Rows::default(), size, after: After::default() }
     }
 
-    pub(super) fn run(&mut self, job: Job) -> rusqlite::Result<Written> {
+    pub(in crate::store) fn finish(mut self) -> Done {
+        if self.tip.frontier.size() != self.size {
+            self.rows.head = Some(self.tip.head());
+        }
+        Done { rows: self.rows, tip: self.tip, after: self.after }
+    }
+
+    /// Writes what there is, before whoever reads it.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if !self.rows.is_empty() {
+            self.journal.write(&std::mem::take(&mut self.rows))?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::store) fn run(&mut self, job: Job) -> Result<Written, StoreError> {
         Ok(match job {
-            Job::Event(draft) => Written::Event(self.append(&draft)?.0),
+            Job::Event(draft) => Written::Event(self.append(draft)?.0),
             Job::Issuance { draft, token_sha256, levels } => {
-                Written::Issuance(self.issue(&draft, token_sha256, &levels)?)
+                Written::Issuance(self.issue(draft, token_sha256, &levels)?)
             }
             Job::PutKey { key, draft } => {
-                keys::put(&self.transaction, &key)?;
-                self.append(&draft)?;
+                keys::put(self.journal, &key)?;
+                self.append(draft)?;
                 Written::Done
             }
             Job::RemoveKey { kid, draft } => {
-                keys::remove(&self.transaction, &kid)?;
-                self.append(&draft)?;
+                keys::remove(self.journal, &kid)?;
+                self.append(draft)?;
                 Written::Done
             }
             Job::Other(write) => return self.change(*write),
-            #[cfg(test)]
-            Job::Raw(work) => {
-                work(&self.transaction)?;
-                Written::Done
-            }
         })
     }
 
-    fn change(&mut self, write: Write) -> rusqlite::Result<Written> {
+    fn change(&mut self, write: Write) -> Result<Written, StoreError> {
         Ok(match write {
             Write::Stop { stop, event } => Written::Stop(self.stop(stop, event)?),
             Write::Lift { id, lift, event } => Written::Lift(self.lift(id, lift, event)?),
@@ -151,7 +152,8 @@ impl<'a> Batch<'a> {
                 Written::Done
             }
             Write::Reread => {
-                self.tip.reread(&self.transaction)?;
+                self.flush()?;
+                self.tip.reread(self.journal)?;
                 Written::Done
             }
             Write::SetOrigin { origin, event } => Written::Origin(self.set_origin(origin, event)?),
@@ -161,62 +163,58 @@ impl<'a> Batch<'a> {
     }
 
     /// Names the log, and tells of it and of every key in an event, unless one did.
-    fn set_origin(&mut self, origin: String, mut event: Event) -> rusqlite::Result<String> {
-        let origin = schema::set_meta(&self.transaction, "origin", origin)?;
-        let told = Term::Kind(Kind::LogNamed);
-        if !self.tip.open.has(&told) && Blocks::With(told).newest(&self.transaction, u64::MAX)?.is_none() {
+    fn set_origin(&mut self, origin: String, mut event: Event) -> Result<String, StoreError> {
+        let origin = meta::set(self.journal, "origin", origin)?;
+        self.flush()?;
+        let told = EventFilter { kind: Some(Kind::LogNamed), ..EventFilter::default() };
+        if events::newest(self.journal, &self.tip.head(), &told)?.is_none() {
             event.origin = Some(origin.clone());
-            event.keys = keys::list(&self.transaction)?.iter().map(KeyRecord::from).collect();
-            self.append(&Draft::of(&event))?;
+            event.keys = keys::list(self.journal)?.iter().map(KeyRecord::from).collect();
+            self.append(Draft::of(&event))?;
         }
         Ok(origin)
     }
 
     /// Gives the event's `seq` and its leaf hash.
-    fn append(&mut self, draft: &Draft) -> rusqlite::Result<(u64, Digest)> {
+    fn append(&mut self, draft: Draft) -> Result<(u64, Digest), StoreError> {
         let seq = self.tip.frontier.size() + 1;
-        let (bytes, row) = (draft.bytes(seq), &draft.columns);
+        let bytes = draft.bytes(seq);
+        let Draft { columns, terms, .. } = draft;
         let leaf = leaf_hash(bytes.as_bytes());
-        self.insert.execute(params![
-            sql_int(seq),
-            &leaf.0[..],
-            row.at.millis(),
-            row.kind,
-            row.outcome,
-            row.agent.as_ref().map(|agent| agent.as_str()),
-            row.owner.as_ref().map(|owner| owner.as_str()),
-            row.issuer.as_ref().map(|issuer| issuer.as_str()),
-            row.token,
-            row.request,
-            row.expires.map(NumericDate::seconds),
-            bytes,
-        ])?;
-        let open = Arc::make_mut(&mut self.tip.open);
-        open.note(row.at, &draft.terms);
-        if seq.is_multiple_of(blocks::SIZE) {
-            open.write(&self.transaction, blocks::of_seq(seq))?;
-            *open = Entry::default();
-        }
-        let mut tiles = Vec::new();
+        let at = columns.at;
+        self.rows.events.push(EventRow { seq, leaf, columns, bytes });
         self.tip.frontier.append_with(leaf, |node, hash| {
             if node.level.is_multiple_of(TILE_HEIGHT) {
-                tiles.push((node, *hash));
+                self.rows.tiles.push((node, *hash));
             }
         });
-        for (node, hash) in tiles {
-            let sql = "INSERT INTO tiles(level, place, hash) VALUES (?1, ?2, ?3)";
-            let mut insert = self.transaction.prepare_cached(sql)?;
-            insert.execute(params![node.level, sql_int(node.index), &hash.0[..]])?;
+        self.tip.span.note(at);
+        Arc::make_mut(&mut self.tip.open).note(at, &terms);
+        if seq.is_multiple_of(blocks::SIZE) {
+            self.enter_block(blocks::of_seq(seq))?;
         }
-        self.tip.span.note(row.at);
         Ok((seq, leaf))
+    }
+
+    /// Enters the block, which is full now.
+    fn enter_block(&mut self, block: u64) -> Result<(), StoreError> {
+        let noted = std::mem::take(&mut self.tip.open);
+        let entry = if noted.is_whole() {
+            noted
+        } else {
+            // Another node appended some of its events.
+            self.flush()?;
+            Arc::new(Entry::of(self.journal, block, self.tip.frontier.size())?)
+        };
+        self.rows.blocks.push(entry.row(block));
+        Ok(())
     }
 
     /// Stops and issuances go through this one thread, so none of the latter is ordered after a stop
     /// that covers it, not even within a batch.
-    fn issue(&mut self, draft: &Draft, token_sha256: Digest, levels: &Levels) -> rusqlite::Result<Issuance> {
+    fn issue(&mut self, draft: Draft, token_sha256: Digest, levels: &Levels) -> Result<Issuance, StoreError> {
         let mut verdict = Verdict::of(levels, &[&self.tip.book]);
-        let ends_here = |token| self.ended.iter().any(|(ended, _)| *ended == token);
+        let ends_here = |token| self.after.ended.iter().any(|(ended, _)| *ended == token);
         verdict.overtaken |= levels.links().filter_map(|link| link.token).any(|(token, _)| ends_here(token));
         if verdict.is_dead() {
             return Ok(Issuance::Dead(verdict));
@@ -224,12 +222,8 @@ impl<'a> Batch<'a> {
         Ok(Issuance::Recorded(Receipt::of_durable(self.append(draft)?.0, token_sha256)))
     }
 
-    /// Appends the event of the next change, which `record` enters in the tables.
-    fn next(
-        &mut self,
-        mut event: Event,
-        record: impl FnOnce(&Transaction<'_>, Revision, u64) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<Revision> {
+    /// Appends the event of the next change, by which `ended` ended.
+    fn next(&mut self, mut event: Event, ended: Option<TokenId>) -> Result<(Revision, u64), StoreError> {
         let revision = self.tip.book.revision().next();
         event.revision = Some(revision);
         event.in_force = Some(self.tip.in_force.digest());
@@ -237,25 +231,26 @@ impl<'a> Batch<'a> {
         let is_restored = event.kind == Kind::StoreRestored;
         self.tip.floor = if is_restored { revision } else { self.tip.book.floor() };
         event.floor = Some(self.tip.floor);
-        let (seq, mark) = self.append(&Draft::of(&event))?;
-        record(&self.transaction, revision, seq)?;
+        let (seq, mark) = self.append(Draft::of(&event))?;
+        self.rows.changes.push((revision, seq, ended));
         self.tip.book.complete_to(Point { revision, mark });
-        Ok(revision)
+        Ok((revision, seq))
     }
 
-    fn stop(&mut self, mut stop: Stop, mut event: Event) -> rusqlite::Result<Stop> {
+    fn stop(&mut self, mut stop: Stop, mut event: Event) -> Result<Stop, StoreError> {
+        self.flush()?;
         let size = self.tip.frontier.size();
-        let id = again::in_place_of(&self.transaction, size, stop.id)?.unwrap_or(stop.id);
-        if let Some(known) = stops::by_id(&self.transaction, id)? {
+        let id = again::in_place_of(self.journal, size, stop.id)?.unwrap_or(stop.id);
+        if let Some(known) = stops::by_id(self.journal, id)? {
             return Ok(known);
         }
         event.target = Some(stop.target.clone());
         self.name_holder(&mut event);
-        if let Some(active) = stops::active(&self.transaction, &stop.target)? {
+        if let Some(active) = stops::active(self.journal, &stop.target)? {
             event.stop = Some(active.id);
             event.again = Some(stop.id);
             event.as_of = Some(self.tip.book.revision());
-            self.append(&Draft::of(&event))?;
+            self.append(Draft::of(&event))?;
             return Ok(active);
         }
         stop.lift = None;
@@ -264,7 +259,8 @@ impl<'a> Batch<'a> {
         event.reason = Some(stop.reason.clone());
         event.operator.clone_from(&stop.operator);
         self.tip.in_force.toggle(stop.id, &stop.target, self.tip.book.revision().next());
-        let revision = self.next(event, |tables, number, seq| stops::insert(tables, &stop, number, seq))?;
+        let (revision, seq) = self.next(event, None)?;
+        stops::insert(self.journal, &stop, revision, seq)?;
         stop.revision = Some(revision);
         self.tip.book.note_stop(&stop);
         Ok(stop)
@@ -273,15 +269,15 @@ impl<'a> Batch<'a> {
     /// Whose token was stopped: whoever stopped it while the store was away could not tell.
     fn name_holder(&self, event: &mut Event) {
         if let (Some(Target::Token(token)), None) = (&event.target, &event.agent)
-            && let Ok(Some(issued)) = events::issuance(&self.transaction, *token)
+            && let Ok(Some(issued)) = events::issuance(self.journal, *token)
             && let Some(issued) = issued.event()
         {
             (event.agent, event.owner) = (issued.agent, issued.owner);
         }
     }
 
-    fn lift(&mut self, id: StopId, mut lift: Lift, mut event: Event) -> rusqlite::Result<LiftOutcome> {
-        let Some(mut stop) = stops::by_id(&self.transaction, id)? else { return Ok(LiftOutcome::Unknown) };
+    fn lift(&mut self, id: StopId, mut lift: Lift, mut event: Event) -> Result<LiftOutcome, StoreError> {
+        let Some(mut stop) = stops::by_id(self.journal, id)? else { return Ok(LiftOutcome::Unknown) };
         if stop.lift.is_some() {
             return Ok(LiftOutcome::Already(stop));
         }
@@ -294,16 +290,16 @@ impl<'a> Batch<'a> {
         if let Some(number) = stop.revision {
             self.tip.in_force.toggle(id, &stop.target, number);
         }
-        lift.revision = self.next(event, |tables, number, seq| {
-            stops::lift(tables, id, &Lift { revision: number, ..lift.clone() }, seq)
-        })?;
+        let (revision, seq) = self.next(event, None)?;
+        lift.revision = revision;
+        stops::lift(self.journal, id, &lift, seq)?;
         stop.lift = Some(lift);
         self.tip.book.note_stop(&stop);
         Ok(LiftOutcome::Now(stop))
     }
 
-    fn end(&mut self, token: TokenId, mut event: Event) -> rusqlite::Result<Revision> {
-        let ended = self.ended.iter().find(|(ended, _)| *ended == token);
+    fn end(&mut self, token: TokenId, mut event: Event) -> Result<Revision, StoreError> {
+        let ended = self.after.ended.iter().find(|(ended, _)| *ended == token);
         if let Some((_, revision)) = ended {
             return Ok(*revision);
         }
@@ -311,25 +307,23 @@ impl<'a> Batch<'a> {
             return Ok(self.tip.book.revision());
         }
         event.target = Some(Target::Token(token));
-        let revision =
-            self.next(event, |tables, number, seq| stops::change(tables, number, seq, Some(token)))?;
-        self.ended.push((token, revision));
+        let (revision, _) = self.next(event, Some(token))?;
+        self.after.ended.push((token, revision));
         Ok(revision)
     }
 
-    fn adopt(&mut self, adoption: Adoption) -> rusqlite::Result<()> {
+    fn adopt(&mut self, adoption: Adoption) -> Result<(), StoreError> {
         // The next number is above all that the lost history gave.
         let point = self.tip.book.point();
         self.tip.book.complete_to(Point { revision: adoption.above.max(point.revision), ..point });
-        self.next(adoption.event, |tables, number, seq| stops::change(tables, number, seq, None))?;
+        self.next(adoption.event, None)?;
         self.tip.book.refuse_below(self.tip.book.revision());
-        self.adopts = true;
+        self.after.adopts = true;
         for (stop, event) in adoption.stops {
             self.stop(stop, event)?;
         }
         for (id, mut event) in adoption.restated {
-            let Some(mut stop) = stops::by_id(&self.transaction, id)?.filter(|stop| stop.lift.is_none())
-            else {
+            let Some(mut stop) = stops::by_id(self.journal, id)?.filter(|stop| stop.lift.is_none()) else {
                 continue;
             };
             event.target = Some(stop.target.clone());
@@ -338,7 +332,8 @@ impl<'a> Batch<'a> {
                 self.tip.in_force.toggle(id, &stop.target, number);
             }
             self.tip.in_force.toggle(id, &stop.target, self.tip.book.revision().next());
-            let number = self.next(event, |tables, number, seq| stops::restate(tables, id, number, seq))?;
+            let (number, _) = self.next(event, None)?;
+            stops::restate(self.journal, id, number)?;
             stop.revision = Some(number);
             self.tip.book.note_stop(&stop);
         }
