@@ -110,6 +110,7 @@ impl App {
             metrics: metrics(&tls, &listeners),
             tls: tls.all(),
             asks_certificates: tls.public.is_some() || config.server.proxies.certificate.is_some(),
+            stopping: stopping.clone(),
         });
         let (public, admin) = listeners.addresses()?;
         let listeners = listeners.serve(&threads, tls.public, tls.admin, Arc::clone(&gate), &stopping);

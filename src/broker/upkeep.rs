@@ -114,6 +114,7 @@ impl Broker {
     /// Once a second or so: what is due.
     pub async fn tend(self: &Arc<Self>) {
         self.policy.load().limits.forget_quiet();
+        self.kill_switch.hear_of_followers().await;
         if !self.with_store(PATIENCE, |broker| async move { broker.tend_store().await }).await {
             self.kill_switch.save_waiting().await;
         }

@@ -97,6 +97,28 @@ impl IssuerName {
     }
 }
 
+/// An enforcement point that follows the stops: the name of the key that it shows, and what it calls itself, so that each
+/// process of one service has its own. `ledger/pod-1`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FollowerName {
+    pub key: OperatorName,
+    pub process: OperatorName,
+}
+
+impl fmt::Display for FollowerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.key.as_str(), self.process.as_str())
+    }
+}
+
+impl FromStr for FollowerName {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let (key, process) = text.split_once('/').unwrap_or((text, ""));
+        Ok(Self { key: key.parse()?, process: process.parse()? })
+    }
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*

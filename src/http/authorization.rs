@@ -41,7 +41,20 @@ pub(super) enum Verifier {
     ResourceServer(Arc<Callers>, usize),
 }
 
+/// Who follows the stops: any operator, or a resource server.
+pub(super) struct Follower {
+    pub(super) name: OperatorName,
+    /// Of its key, which may be taken out of the configuration while it follows.
+    pub(super) key: Digest,
+}
+
 impl Callers {
+    /// Whether anybody has this key.
+    pub(super) fn knows(&self, key: &Digest) -> bool {
+        self.operators.iter().any(|operator| operator.key == *key)
+            || self.resource_servers.iter().any(|server| server.key == *key)
+    }
+
     /// Compares with every known key, in a time that does not depend on which one it is.
     fn operator(&self, key: &str) -> Option<&Operator> {
         find(&self.operators, key, |operator| &operator.key).map(|at| &self.operators[at])
@@ -169,6 +182,35 @@ macro_rules! by_role {
 by_role!(AnyRole, &[], |_| Self);
 by_role!(Admin, &[Role::Admin], Self);
 by_role!(Auditor, &[Role::Auditor, Role::Admin], |_| Self);
+
+impl<S> FromRequestParts<S> for Follower
+where
+    Gate: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let gate = Gate::from_ref(state);
+        let Current(call) = Current::of(parts);
+        let credential = credential(&parts.headers, true);
+        if let Err(Reason::CredentialMissing) = credential {
+            return Err(Problem::unauthorized(call, Reason::CredentialMissing));
+        }
+        let callers = gate.callers.load_full();
+        for key in credential.into_iter().flat_map(Credential::keys) {
+            if let Some(operator) = callers.operator(&key) {
+                return Ok(Self { name: operator.name.clone(), key: operator.key });
+            }
+            if let Some(at) = find(&callers.resource_servers, &key, |server| &server.key) {
+                let server = callers.resource_server(at);
+                return Ok(Self { name: server.name.clone(), key: server.key });
+            }
+        }
+        tell(&gate, parts, OperatorRefusal::UnknownKey, None, "").await;
+        Err(Problem::unauthorized(call, Reason::CredentialInvalid))
+    }
+}
 
 impl<S> FromRequestParts<S> for Verifier
 where

@@ -21,6 +21,7 @@ pub mod tls;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::http::settings::{Operator, ResourceServer};
@@ -41,6 +42,8 @@ pub struct Reachable {
     pub tls: Arc<[Arc<Tls>]>,
     /// Whether the public listener ends TLS itself, and so sees client certificates.
     pub asks_certificates: bool,
+    /// Holds true once the broker is to end: what is streamed without an end of its own ends then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// Who may introspect and who may use the admin listener.

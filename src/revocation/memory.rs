@@ -2,7 +2,7 @@
 //! assertions were used.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::domain::digest::Digest;
 use crate::domain::id::{AgentId, BrokerName};
@@ -13,16 +13,17 @@ use crate::revocation::{Applied, Confirmations, RevocationError, Source};
 
 #[derive(Debug)]
 pub struct Memory {
-    node: BrokerName,
+    pub(super) node: BrokerName,
     clock: Clock,
+    pub(super) max_staleness: Duration,
     /// Knows nothing that the store does not.
     book: Arc<Book>,
     pub(super) once: Once,
 }
 
 impl Memory {
-    pub(super) fn new(node: BrokerName, clock: Clock) -> Self {
-        Self { node, clock, book: Arc::default(), once: Once::default() }
+    pub(super) fn new(node: BrokerName, max_staleness: Duration, clock: Clock) -> Self {
+        Self { node, clock, max_staleness, book: Arc::default(), once: Once::default() }
     }
 
     pub(super) fn known(&self) -> Arc<Book> {

@@ -20,6 +20,7 @@ pub mod settings;
 mod source;
 mod view;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ impl Revocation {
         clock: Clock,
     ) -> Result<Self, RevocationError> {
         match &settings.backend {
-            Backend::Memory => Ok(Self::Memory(Memory::new(node, clock))),
+            Backend::Memory => Ok(Self::Memory(Memory::new(node, settings.max_staleness, clock))),
             Backend::Redis { .. } => {
                 let redis = Redis::connect(settings, node, origin, clock).await?;
                 Ok(Self::Redis(Box::new(redis)))
@@ -206,6 +207,55 @@ impl Revocation {
         match self {
             Self::Memory(_) => Duration::ZERO,
             Self::Redis(redis) => redis.view_age(),
+        }
+    }
+
+    /// The name of this node.
+    pub fn node(&self) -> &BrokerName {
+        match self {
+            Self::Memory(memory) => &memory.node,
+            Self::Redis(redis) => &redis.node,
+        }
+    }
+
+    /// Whoever judges by an older view refuses.
+    pub fn max_staleness(&self) -> Duration {
+        match self {
+            Self::Memory(memory) => memory.max_staleness,
+            Self::Redis(redis) => redis.max_staleness,
+        }
+    }
+
+    /// Tells the other nodes what an enforcement point outside has reported here. There is no other node without Redis.
+    ///
+    /// # Errors
+    /// When the authority cannot take it.
+    pub async fn note_follower(&self, name: &str, report: &str) -> Result<(), RevocationError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(redis) => redis.note_follower(name, report).await,
+        }
+    }
+
+    /// What enforcement points outside have reported to any node.
+    ///
+    /// # Errors
+    /// When the authority cannot say it.
+    pub async fn followers(&self) -> Result<HashMap<String, String>, RevocationError> {
+        match self {
+            Self::Memory(_) => Ok(HashMap::new()),
+            Self::Redis(redis) => redis.followers().await,
+        }
+    }
+
+    /// Removes the reports of enforcement points that have gone.
+    ///
+    /// # Errors
+    /// When the authority cannot take it.
+    pub async fn forget_followers(&self, names: &[String]) -> Result<(), RevocationError> {
+        match self {
+            Self::Redis(redis) if !names.is_empty() => redis.forget_followers(names).await,
+            _ => Ok(()),
         }
     }
 

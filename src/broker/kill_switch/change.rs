@@ -1,13 +1,13 @@
 //! Stop, lift, end: durable first, then live, then who has confirmed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
 use super::KillSwitch;
 use crate::domain::event::Event;
-use crate::domain::id::{BrokerName, StopId, TokenId};
+use crate::domain::id::{StopId, TokenId};
 use crate::domain::revocation::{Stop, Target, Verdict};
 use crate::domain::time::Timestamp;
 use crate::revocation::{Confirmations, RevocationError};
@@ -42,8 +42,9 @@ pub struct Change {
     /// The target was stopped before: `stop` is the earlier stop, which goes on unchanged. Only the event is new.
     pub already_stopped: bool,
     pub took_effect: Timestamp,
-    pub confirmed: Vec<BrokerName>,
-    pub pending: Vec<BrokerName>,
+    /// Brokers, and after them the enforcement points that follow the stops.
+    pub confirmed: Vec<String>,
+    pub pending: Vec<String>,
     pub audit: Audited,
 }
 
@@ -152,6 +153,7 @@ impl KillSwitch {
             Entry::Waits if self.keep(id).await == Audited::Volatile => Ended::Volatile,
             Entry::Waits | Entry::Recorded(_) => Ended::Now,
         };
+        self.tell_followers();
         // Others learn of it by the log of the authority, now or when it is level with the store again.
         if let Err(error) = self.refill().await {
             tracing::warn!(%error, %token, "kill switch not reached; the store holds the end");
@@ -211,6 +213,8 @@ impl KillSwitch {
     /// change is in effect here, and whoever else was alive lately is pending.
     pub(super) async fn spread(&self, stop: Stop, audit: Audited) -> Change {
         let took_effect = self.clock.now();
+        let begun = Instant::now();
+        self.tell_followers();
         let seen = match self.announce(audit == Audited::Recorded).await {
             // What is merged from everywhere must say so too, or somebody else's number outranks the store's.
             Ok(seen) if stop.lift.is_none() && !self.is_in_force(&stop.target) => {
@@ -228,7 +232,13 @@ impl KillSwitch {
                 self.revocation.unconfirmed()
             }
         };
-        let (confirmed, pending) = (seen.confirmed, seen.pending);
+        let revision = match audit {
+            Audited::Recorded => stop.lift.as_ref().map(|lift| lift.revision).or(stop.revision),
+            Audited::Pending | Audited::Volatile => None,
+        };
+        let followers = self.seen_by_followers(revision, PATIENCE.saturating_sub(begun.elapsed())).await;
+        let confirmed = names(&seen.confirmed).chain(names(&followers.confirmed)).collect();
+        let pending = names(&seen.pending).chain(names(&followers.pending)).collect();
         Change { stop, already_stopped: false, took_effect, confirmed, pending, audit }
     }
 
@@ -243,6 +253,10 @@ impl KillSwitch {
         let applied = if numbered { applied } else { applied.without_number() };
         self.revocation.confirmations(&applied, PATIENCE).await
     }
+}
+
+fn names<T: ToString>(of: &[T]) -> impl Iterator<Item = String> {
+    of.iter().map(ToString::to_string)
 }
 
 /// Nobody obeys what was asked for.

@@ -6,6 +6,8 @@
 //! another has stopped later.
 
 mod change;
+mod feed;
+mod followers;
 mod journal;
 mod lift;
 mod take_over;
@@ -20,6 +22,9 @@ use tokio::sync::watch;
 
 pub(super) use self::change::Ended;
 pub use self::change::{Audited, Change};
+use self::feed::Feed;
+pub use self::followers::TooManyFollowers;
+use self::followers::Followers;
 pub(super) use self::lift::LiftError;
 use self::unjournaled::Unjournaled;
 use crate::broker::Denied;
@@ -47,6 +52,8 @@ pub struct KillSwitch {
     taken_over: tokio::sync::Mutex<Option<(Point, Revision)>>,
     /// Redis holds changes that the store has lost, and they are not taken over yet; or nobody knows whether it does.
     store_is_behind: watch::Sender<bool>,
+    feed: Feed,
+    followers: Followers,
     clock: Clock,
 }
 
@@ -68,6 +75,8 @@ impl KillSwitch {
             taken_over: tokio::sync::Mutex::default(),
             // With Redis nobody knows before the two were compared: the store may be an older copy.
             store_is_behind: watch::Sender::new(is_shared),
+            feed: Feed::default(),
+            followers: Followers::default(),
             clock,
         }
     }

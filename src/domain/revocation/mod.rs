@@ -8,10 +8,12 @@ mod book;
 mod ended;
 mod levels;
 mod standing;
+mod told;
 
 pub use book::{Book, Verdict};
 pub use levels::{Holder, Levels, Link};
 pub use standing::{Lift, Point, Revision, Standing, Stop};
+pub use told::{EndedToken, InvalidPlace, Piece, Pieces, Place, Told};
 
 use std::fmt;
 use std::str::FromStr;

@@ -11,6 +11,9 @@ mod proof;
 mod readiness;
 mod reads;
 mod revocations;
+mod seen;
+mod stream;
+mod streams;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
@@ -30,6 +33,7 @@ use crate::http::call::{Current, Identify};
 use crate::http::problem::Problem;
 use crate::http::{Gate, body};
 use reads::Reads;
+use streams::Streams;
 
 /// Every path of the admin listener, which has at most so many connections.
 pub fn router(gate: Gate, connections: usize) -> Router {
@@ -38,6 +42,8 @@ pub fn router(gate: Gate, connections: usize) -> Router {
         .route("/v1/agents/{id}", get(agents::show))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/revocations", get(revocations::list).post(revocations::stop))
+        .route("/v1/revocations/stream", get(stream::stream))
+        .route("/v1/revocations/seen", post(seen::seen))
         .route("/v1/revocations/{id}/lift", post(revocations::lift))
         .route("/v1/audit/events", get(audit::events))
         .route("/v1/audit/export", get(export::export))
@@ -50,6 +56,7 @@ pub fn router(gate: Gate, connections: usize) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(Extension(Reads::of(connections)))
+        .layer(Extension(Streams::of(connections)))
         .layer(Identify { gate: gate.clone(), fault, turns: None })
         .with_state(gate)
 }

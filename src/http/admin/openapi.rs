@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::{
-    NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations,
+    NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations, seen, stream,
 };
 use crate::http::problem::Problem;
 
@@ -23,6 +23,8 @@ use crate::http::problem::Problem;
         revocations::list,
         revocations::stop,
         revocations::lift,
+        stream::stream,
+        seen::seen,
         audit::events,
         export::export,
         audit::checkpoint,

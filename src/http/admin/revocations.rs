@@ -63,9 +63,9 @@ pub(super) struct Change {
     already_stopped: Option<bool>,
     /// RFC 3339: from then on, at the latest, no token is issued to the target.
     took_effect: String,
-    /// Brokers that refuse, by their own word.
+    /// Brokers, and enforcement points that follow the stops, which refuse by their own word.
     confirmed: Vec<String>,
-    /// Brokers that have not said so yet.
+    /// Those that may still let a token pass, because they have not said so yet.
     pending: Vec<String>,
     /// `recorded`; `pending` while the store is down; `volatile` where no file could be written either.
     #[schema(value_type = String)]
@@ -93,8 +93,8 @@ impl From<broker::Change> for Change {
             revocation: killed.stop,
             already_stopped: Some(killed.already_stopped),
             took_effect: killed.took_effect.to_string(),
-            confirmed: killed.confirmed.iter().map(ToString::to_string).collect(),
-            pending: killed.pending.iter().map(ToString::to_string).collect(),
+            confirmed: killed.confirmed,
+            pending: killed.pending,
             audit: killed.audit,
         }
     }

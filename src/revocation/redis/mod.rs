@@ -5,6 +5,7 @@
 //! | `hallpass:{revocation}:stops` | hash: target → `<last change> <last stop> <stop id or ->`; a token that its holder ended is a target too, until it is spent; `unnumbered:<target>` → a stop that the store could not number yet; `state` → `<origin> <life> <serial> <revision> <mark> <floor>` |
 //! | `hallpass:{revocation}:log` | stream of writes, the last 10,000 or so |
 //! | `hallpass:{revocation}:seen` | hash: node → `<beat> <revision> <life> <serial> <instance of the store>`, written at least twice a second |
+//! | `hallpass:{revocation}:followers` | hash: enforcement point outside → what it reported last, by whichever node heard it |
 //! | `hallpass:{revocation}:once:<agent>:*` | proofs that were used, until they expire |
 //!
 //! **Numbers.** The store numbers the changes. `revision` in the state says that every change up to it is here, and `mark`
@@ -39,6 +40,7 @@
 
 mod ask;
 mod follow;
+mod followers;
 mod given;
 mod inherit;
 mod link;
@@ -77,11 +79,11 @@ use crate::revocation::{RevocationError, Stale, Status};
 
 #[derive(Debug)]
 pub struct Redis {
-    node: BrokerName,
+    pub(super) node: BrokerName,
     /// The log's origin of the store that the authority must belong to.
     origin: String,
     clock: Clock,
-    max_staleness: Duration,
+    pub(super) max_staleness: Duration,
     link: Arc<Link>,
     keeper: JoinHandle<()>,
     script: Script,

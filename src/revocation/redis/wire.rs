@@ -12,6 +12,7 @@ use crate::revocation::RevocationError;
 pub(super) const STOPS: &str = "hallpass:{revocation}:stops";
 pub(super) const LOG: &str = "hallpass:{revocation}:log";
 pub(super) const SEEN: &str = "hallpass:{revocation}:seen";
+pub(super) const FOLLOWERS: &str = "hallpass:{revocation}:followers";
 pub(super) const ONCE: &str = "hallpass:{revocation}:once:";
 /// The field of `stops` that holds the state; no target is called so. It lives and dies with the stops,
 /// so an evicted or deleted hash is never taken for one without stops.
