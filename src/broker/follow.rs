@@ -112,7 +112,9 @@ impl Broker {
         };
         // In this order: a stop that does not count it is in what it is answered.
         self.kill_switch.hear(follower, place).await?;
-        let Some(age) = self.kill_switch.age().await else { return Ok(Err(Reason::RevocationUnavailable.into())) };
+        let Some(age) = self.kill_switch.age().await else {
+            return Ok(Err(Reason::RevocationUnavailable.into()));
+        };
         let now = Place::of(&self.kill_switch.merged());
         Ok(Ok(Seen { now, age, max_staleness: self.max_staleness() }))
     }

@@ -4,7 +4,7 @@
 //! missing, the stop is in effect and says so, but the exit code is 1: a script that goes on after
 //! `revoke && …` goes on knowing that the target is dead everywhere.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -113,12 +113,11 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
     }
     let effect: Effect = answer.json()?;
     let was = if effect.already_stopped { "was stopped already" } else { "is stopped" };
-    let headline = format!("{} {was}", safe(&effect.revocation.target));
+    let headline = format!("{} {was}\n{}", safe(&effect.revocation.target), effect.confirmed_in(took));
     let mut lines = match effect.already_stopped {
         true => effect.earlier_facts(),
         false => effect.facts(&effect.revocation.at),
     };
-    lines.push(("answered in", format!("{:.1} ms", took.as_secs_f64() * 1e3)));
     lines.push(("end it with", format!("hallpass lift {} --reason TEXT", effect.revocation.id)));
     let shown = show(&answer, args.json, &headline, &lines, host);
     if effect.already_stopped {
@@ -215,6 +214,17 @@ impl Effect {
         ];
         lines.extend(self.proof());
         lines
+    }
+
+    /// How many of those that were counted have confirmed.
+    fn confirmed_in(&self, took: Duration) -> String {
+        let (confirmed, pending) = (self.confirmed.len(), self.pending.len());
+        let count =
+            format!("{confirmed} of {} confirmed in {} ms", confirmed + pending, took.as_millis().max(1));
+        match self.pending.as_slice() {
+            [] => count,
+            pending => format!("{count}; not {}", words(pending)),
+        }
     }
 
     /// Who has said that it holds, and whether the log has it.

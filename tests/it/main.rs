@@ -12,6 +12,7 @@ mod crash;
 mod delegation;
 mod demo;
 mod dpop;
+mod enforcement;
 mod examples;
 mod explain;
 mod export;

@@ -107,11 +107,15 @@ async fn the_document_says_where_parameters_are_and_who_may_call() {
         for (method, operation) in operations.as_object().unwrap() {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let name = parameter["name"].as_str().unwrap();
-                let place = if path.contains(&format!("{{{name}}}")) { "path" } else { "query" };
+                let place = match name {
+                    "Last-Event-ID" => "header",
+                    _ if path.contains(&format!("{{{name}}}")) => "path",
+                    _ => "query",
+                };
                 assert_eq!(parameter["in"], place, "{method} {path} {name}");
                 assert_eq!(
                     parameter["required"].as_bool().unwrap_or_default(),
-                    place == "path",
+                    place == "path" || name == "follower",
                     "{path} {name}"
                 );
             }
@@ -234,7 +238,14 @@ fn bodies() -> Vec<(&'static str, Value, bool)> {
     let ask = |member: &str, value: Value| json!({"agent": "payments-refactorer", member: value});
     let jti = "01912d68-783e-7a03-8467-5661c1243ad4";
     let (stops, explain) = ("/v1/revocations?dry_run=true", "/v1/explain");
+    let seen = "/v1/revocations/seen";
     vec![
+        (seen, json!({"follower": "pod-1"}), true),
+        (seen, json!({"follower": "pod-1", "id": null, "leaving": true}), true),
+        (seen, json!({"follower": "pod-1", "id": "0-0000000000000000-00000000"}), true),
+        (seen, json!({"follower": "POD"}), false),
+        (seen, json!({"id": null}), false),
+        (seen, json!({"follower": "pod-1", "surprise": 1}), false),
         (stops, stop("everything"), true),
         (stops, stop("agent:payments-refactorer"), true),
         (stops, stop("owner:@acme/team-payments"), true),
@@ -322,6 +333,7 @@ async fn the_parameters_refuse_what_the_server_refuses() {
         ("/v1/audit/events", "cursor", json!("AAAA"), false),
         ("/v1/audit/export", "format", json!("csv"), true),
         ("/v1/audit/export", "format", json!("xml"), false),
+        ("/v1/revocations/stream", "follower", json!("A"), false),
         ("/v1/revocations", "active", json!(true), true),
         ("/v1/revocations", "active", json!("yes"), false),
     ] {

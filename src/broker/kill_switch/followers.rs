@@ -175,10 +175,14 @@ impl KillSwitch {
         loop {
             let now = Place::of(&self.merged());
             let (confirmed, pending): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut waiting).into_iter().partition(|name| match (self.followers.place(name), revision) {
-                    (Some(place), Some(revision)) => place.revision >= revision,
-                    (Some(place), None) => place.unnumbered == now.unnumbered && place.revision >= now.revision,
-                    (None, _) => false,
+                std::mem::take(&mut waiting).into_iter().partition(|name| {
+                    match (self.followers.place(name), revision) {
+                        (Some(place), Some(revision)) => place.revision >= revision,
+                        (Some(place), None) => {
+                            place.unnumbered == now.unnumbered && place.revision >= now.revision
+                        }
+                        (None, _) => false,
+                    }
                 });
             seen.confirmed.extend(confirmed);
             waiting = pending;

@@ -294,6 +294,39 @@ proptest! {
         prop_assert_eq!(known.verdict(&levels).is_dead(), dead);
     }
 
+    /// Whoever is told a book in pieces, at once or after a break, and by whatever way as JSON, judges as it does.
+    #[test]
+    fn who_is_told_in_pieces_judges_alike(acts in acts(), earlier in 0usize..24, floor in 0u64..30, as_of in 0u64..30, waits in any::<bool>()) {
+        let targets = plain(0).targets();
+        let (early, late) = (History::of(&acts[..earlier.min(acts.len())], &targets), History::of(&acts, &targets));
+        let known = |history: &History| {
+            let known = book(history.last, &history.standings());
+            history.ended.iter().for_each(|(token, revision)| known.end(*token, at(*revision)));
+            known
+        };
+        let (before, mut now) = (known(&early), known(&late));
+        now.raise_floor(at(floor.min(early.last)));
+        if waits {
+            now.note_unnumbered(targets[0].clone(), id(9));
+        }
+        let tell = |mut told: Book, pieces: Pieces| {
+            for piece in pieces {
+                let text = serde_json::to_string(&piece).unwrap();
+                serde_json::from_str::<Piece>(&text).unwrap().take_in(&mut told);
+            }
+            told
+        };
+        let levels = plain(as_of);
+        let expected = now.verdict(&levels);
+        let whole = tell(Book::default(), Pieces::all(now.clone().into()));
+        let resumed = tell(before.clone(), Pieces::since(now.clone().into(), before.revision()));
+        prop_assert_eq!(&whole.verdict(&levels), &expected);
+        prop_assert_eq!(&resumed.verdict(&levels), &expected);
+        // What was void is not known any more.
+        let anew = tell(book(99, &[(targets[1].clone(), stopped(9, 99))]), Pieces::all(now.into()));
+        prop_assert_eq!(&anew.verdict(&levels), &expected);
+    }
+
     /// A book that is told only what changed since a revision knows all.
     #[test]
     fn what_changed_since_a_revision_is_all_that_a_book_of_it_lacks(acts in acts(), earlier in 0usize..24, as_of in 0u64..30) {
@@ -309,4 +342,50 @@ proptest! {
         prop_assert_eq!(behind.verdict(&levels), whole.verdict(&levels));
         prop_assert!(behind.standings().eq(whole.standings()));
     }
+}
+
+/// However much there is to tell, a piece is small, and all of it is told once.
+#[test]
+fn a_large_book_is_told_in_pieces_of_bounded_size() {
+    let standings = (1..=5_000).map(|n| {
+        (
+            Target::Agent(format!("agent-{n}").parse().unwrap()),
+            Standing { stop: Some(id(1)), stopped: at(n), changed: at(n) },
+        )
+    });
+    let known = Book::of(point(9_000), Revision::ZERO, standings);
+    for n in 5_001..=9_000u64 {
+        known.end(TokenId::new(Timestamp::from_millis(n as i64), &[0; 10]), at(n));
+    }
+    let pieces: Vec<Piece> = Pieces::all(known.into()).collect();
+    assert!(pieces.iter().all(|piece| serde_json::to_string(piece).unwrap().len() < 128 << 10));
+    let [stops, ended] = [
+        pieces.iter().map(|piece| piece.stops.len()).sum(),
+        pieces.iter().map(|piece| piece.ended.len()).sum::<usize>(),
+    ];
+    assert_eq!((stops, ended), (5_000usize, 4_000));
+    let (last, others) = pieces.split_last().unwrap();
+    assert!(others.iter().all(|piece| piece.more) && !last.more && pieces[0].reset && !pieces[1].reset);
+}
+
+#[test]
+fn a_place_has_one_text() {
+    let place = Place::of(&book(7, &[]));
+    assert_eq!(place.to_string(), "7-0101010101010101-00000000");
+    assert_eq!("7-0101010101010101-00000000".parse(), Ok(place));
+    for bad in [
+        "",
+        "7",
+        "7-0101010101010101",
+        "+7-0101010101010101-00000000",
+        "7-101010101010101-00000000",
+        "7-0101010101010101-0",
+        "7-0101010101010101-00000000-",
+        "07-0101010101010101-00000000",
+    ] {
+        assert_eq!(bad.parse::<Place>(), Err(InvalidPlace), "{bad}");
+    }
+    let mut stopped = book(7, &[]);
+    stopped.note_unnumbered(Target::Everything, id(1));
+    assert!(Place::of(&stopped) != place && Place::of(&stopped).is_of(&point(7).mark));
 }

@@ -207,7 +207,11 @@ impl Iterator for Pieces {
             Some(_) => Vec::new(),
         };
         let more = self.standings.is_some() || self.ended.is_some();
-        let unnumbered = if more { Vec::new() } else { self.book.unnumbered().map(|(target, _)| target.clone()).collect() };
+        let unnumbered = if more {
+            Vec::new()
+        } else {
+            self.book.unnumbered().map(|(target, _)| target.clone()).collect()
+        };
         Some(Piece {
             reset: std::mem::take(&mut self.reset),
             more,

@@ -9,7 +9,8 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::{
-    NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations, seen, stream,
+    NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations, seen,
+    stream,
 };
 use crate::http::problem::Problem;
 

@@ -90,8 +90,14 @@ pub(super) async fn stream(
     // What is no id of ours is as good as none.
     let since = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let place = streams.open(follower).map_err(|full| match full {
-        Full::Key => Problem::new(call, StatusCode::TOO_MANY_REQUESTS, "this key has as many streams as one may have"),
-        Full::All => Problem::new(call, StatusCode::SERVICE_UNAVAILABLE, "the broker has as many streams as it may have"),
+        Full::Key => {
+            Problem::new(call, StatusCode::TOO_MANY_REQUESTS, "this key has as many streams as one may have")
+        }
+        Full::All => Problem::new(
+            call,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the broker has as many streams as it may have",
+        ),
     })?;
     let following = gate.broker.follow(since).await.map_err(|denied| Problem::denied(call, &denied))?;
     tracing::info!(follower = %place.follower(), resumed = since.is_some(), "an enforcement point follows the stops");
@@ -177,7 +183,8 @@ impl Feeder {
     }
 
     fn must_end(&self) -> Option<&'static str> {
-        let quiet = || self.gate.broker.silence(self.place.follower()).unwrap_or_else(|| self.begun.elapsed());
+        let quiet =
+            || self.gate.broker.silence(self.place.follower()).unwrap_or_else(|| self.begun.elapsed());
         match () {
             () if *self.stopping.borrow() => Some("stopping"),
             () if !self.gate.callers.load().knows(&self.key) => Some("credential"),

@@ -104,7 +104,11 @@ mod tests {
         let again = open("ledger/a").unwrap();
         drop(first);
         let second = open("ledger/b").unwrap();
-        assert_eq!(open("ledger/c").unwrap_err(), Full::Key, "the first has not taken the second's place with it");
+        assert_eq!(
+            open("ledger/c").unwrap_err(),
+            Full::Key,
+            "the first has not taken the second's place with it"
+        );
         let _others = [open("other/a").unwrap(), open("other/b").unwrap()];
         assert_eq!(open("third/a").unwrap_err(), Full::All);
         drop((again, second));

@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod configuration;
 pub(crate) mod disk;
 pub(crate) mod fleet;
+pub(crate) mod follower;
 pub(crate) mod git;
 pub(crate) mod github;
 pub(crate) mod issuer;

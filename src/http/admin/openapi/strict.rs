@@ -24,6 +24,8 @@ const OPEN: [&str; 2] = ["/openapi.json", "/metrics"];
 pub(super) fn refine(mut document: Value) -> Value {
     document["components"]["securitySchemes"] = json!({"operator": {
         "type": "http", "scheme": "bearer", "description": "An operator key: `hallpass operator new` makes one."
+    }, "resource_server": {
+        "type": "http", "scheme": "bearer", "description": "The key of a `[[resource_server]]`."
     }});
     document["security"] = json!([{"operator": []}]);
     for (path, operations) in members(&mut document["paths"]) {
@@ -55,7 +57,9 @@ fn describe_answers(path: &str, operation: &mut Value) {
         refused.push(StatusCode::UNAUTHORIZED);
     }
     // Who has one of the roles that are named.
-    if security.is_some_and(|ways| !ways.is_empty()) {
+    let names_a_role =
+        |way: &Value| way.as_object().is_some_and(|way| way.values().any(|roles| *roles != json!([])));
+    if security.is_some_and(|ways| ways.iter().any(names_a_role)) {
         refused.push(StatusCode::FORBIDDEN);
     }
     if path.contains('{') {
@@ -96,6 +100,7 @@ fn parameter(path: &str, name: &str) -> Option<Value> {
     let words = |words: Vec<&str>| json!({"type": "string", "enum": words});
     Some(match name {
         "id" if path.starts_with("/v1/agents") => text(NAME),
+        "follower" => text(NAME),
         "id" | "token" | "request" => json!({"type": "string", "format": "uuid", "pattern": UUID}),
         "agent" => text(NAME),
         "owner" => text(TEAM),
@@ -148,6 +153,7 @@ fn what_is_asked() -> Vec<(&'static str, Value)> {
             json!({"type": "string", "maxLength": 500, "pattern": format!("^$|{REASON}")}),
         ),
         ("/LiftRequest/properties/reason", json!({"type": "string", "maxLength": 500, "pattern": REASON})),
+        ("/Report/properties/follower", json!({"type": "string", "pattern": NAME, "maxLength": 64})),
         ("/Question/properties/agent", json!({"type": ["string", "null"], "pattern": NAME, "maxLength": 64})),
         ("/Question/properties/scope", json!({"type": ["string", "null"], "pattern": NOT_BLANK})),
         (
