@@ -6,7 +6,7 @@ use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
 use crate::domain::digest::Digest;
-use crate::domain::event::EventFilter;
+use crate::domain::event::{Event, EventFilter};
 use crate::domain::id::AgentId;
 use crate::domain::merkle::leaf_hash;
 use crate::domain::reason::Reason;
@@ -59,6 +59,11 @@ impl Broker {
 
     pub async fn agent(&self, id: &AgentId) -> Result<Option<AgentStatus>, StoreError> {
         Ok(self.agents().await?.into_iter().find(|status| status.agent.id == *id))
+    }
+
+    /// The issuances of the agent's live tokens: the newest `limit`, the newest first.
+    pub async fn live_tokens(&self, id: &AgentId, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.store.live_tokens(id, self.kill_switch.books().to_vec(), self.now(), limit).await
     }
 
     /// The stop that covers every token of `agent`; a stop of one issuer counts where it has no other.

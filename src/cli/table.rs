@@ -23,6 +23,12 @@ pub struct TableArgs {
     columns: Vec<String>,
 }
 
+impl TableArgs {
+    pub fn names_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+}
+
 /// What a column holds, which says how it may be shortened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {

@@ -224,6 +224,17 @@ impl Store {
         backend!(self, store => store.activity(agents, books, now).await)
     }
 
+    /// The issuances of an agent's tokens that live at `now` by these books: the newest `limit`, the newest first.
+    pub async fn live_tokens(
+        &self,
+        agent: &AgentId,
+        books: Vec<Arc<Book>>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        backend!(self, store => store.live_tokens(agent, books, now, limit).await)
+    }
+
     /// Whether a token was ever issued by a proof of `issuer`.
     pub async fn was_issued_by(&self, issuer: &IssuerName) -> Result<bool, StoreError> {
         backend!(self, store => store.was_issued_by(issuer).await)

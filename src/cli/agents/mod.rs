@@ -83,6 +83,15 @@ const PERMISSIONS: &[Column] = &[
     Column::new("GATED", Holds::Names, 2),
 ];
 
+/// The first is what `hallpass revoke` takes.
+const TOKENS: &[Column] = &[
+    Column::new("LIVE TOKEN", Holds::Names, 0),
+    Column::new("ISSUED", Holds::Instants, 2),
+    Column::new("EXPIRES", Holds::Instants, 1),
+    Column::new("OPENS", Holds::Words, 3),
+    Column::new("DELEGATED FROM", Holds::Names, 4),
+];
+
 #[derive(Deserialize)]
 struct Agent {
     id: String,
@@ -102,7 +111,18 @@ struct Agent {
     identities: Vec<serde_json::Value>,
     #[serde(default)]
     permissions: Vec<Permission>,
+    #[serde(default)]
+    tokens: Vec<LiveToken>,
     registry: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct LiveToken {
+    id: String,
+    issued: String,
+    expires: String,
+    scope: String,
+    delegated_from: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -183,7 +203,22 @@ fn show(args: &ShowArgs, host: &mut Host<'_>) -> Outcome {
         vec![permission.name.clone(), permission.url.clone(), environment, limits, free, gated]
     });
     writeln!(host.out)?;
-    Table::new(PERMISSIONS, rows).print(&args.table, host)
+    Table::new(PERMISSIONS, rows).print(&args.table, host)?;
+    // Columns that are named are those of the permissions.
+    if agent.tokens.is_empty() || args.table.names_columns() {
+        return Ok(());
+    }
+    let rest = agent.live_tokens.saturating_sub(agent.tokens.len() as u64);
+    let rows = agent.tokens.into_iter().map(|token| {
+        let from = token.delegated_from.map_or_else(|| "-".to_owned(), |from| format!("token:{from}"));
+        vec![format!("token:{}", token.id), token.issued, token.expires, token.scope, from]
+    });
+    writeln!(host.out)?;
+    Table::new(TOKENS, rows).print(&args.table, host)?;
+    if rest > 0 {
+        host.note(&format!("{rest} older live tokens are not shown; `hallpass audit search` finds them"));
+    }
+    Ok(())
 }
 
 /// `github: ref = refs/heads/main, repository_id = 456789`, or `registered key Ed25519 x`.

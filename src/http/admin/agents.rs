@@ -11,12 +11,16 @@ use super::reads::Reading;
 use super::{NoParameters, Parameters};
 use crate::broker::AgentStatus;
 use crate::domain::agent::IdentityRule;
+use crate::domain::event::Event;
 use crate::domain::permission::Permission;
-use crate::domain::time::Seconds;
+use crate::domain::time::{Seconds, Timestamp};
 use crate::http::Gate;
 use crate::http::authorization::AnyRole;
 use crate::http::call::Current;
 use crate::http::problem::Problem;
+
+/// Live tokens that are told of one agent.
+const TOKENS: usize = 100;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Agents {
@@ -55,8 +59,37 @@ pub(super) struct Detail {
     may_delegate_to: Vec<String>,
     identities: Vec<Identity>,
     permissions: Vec<Registered>,
+    /// The newest of its live tokens, the newest first: 100 at most, of `live_tokens`.
+    tokens: Vec<LiveToken>,
     /// The revision of the agent files.
     registry: String,
+}
+
+/// A token that is neither expired nor dead, as the event of its issuance has it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LiveToken {
+    /// `jti`: `token:ID` is what stops it alone.
+    id: String,
+    /// RFC 3339.
+    issued: String,
+    expires: String,
+    /// What it opens, as words.
+    scope: String,
+    /// The token that it was handed down from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delegated_from: Option<String>,
+}
+
+impl LiveToken {
+    fn of(event: &Event) -> Option<Self> {
+        Some(Self {
+            id: event.token?.to_string(),
+            issued: event.at.to_string(),
+            expires: Timestamp::from_seconds(event.expires()?.seconds()).to_string(),
+            scope: event.permissions.scope().to_string(),
+            delegated_from: event.parent.map(|parent| parent.to_string()),
+        })
+    }
 }
 
 /// One way the agent proves itself: claims of an issuer, or a key.
@@ -156,6 +189,8 @@ pub(super) async fn show(
     let id = id.parse().map_err(|_| unknown())?;
     let found = gate.broker.agent(&id).await.map_err(|error| Problem::store(call, &error))?;
     let status = found.ok_or_else(unknown)?;
+    let tokens = gate.broker.live_tokens(&id, TOKENS).await;
+    let tokens = tokens.map_err(|error| Problem::store(call, &error))?;
     Ok(Json(Detail {
         summary: Summary::from(&status),
         max_ttl: status.agent.max_ttl.map(|ttl| ttl.into()),
@@ -163,6 +198,7 @@ pub(super) async fn show(
         may_delegate_to: status.agent.may_delegate_to.iter().map(ToString::to_string).collect(),
         identities: status.agent.identities.iter().map(Identity::from).collect(),
         permissions: status.agent.permissions.iter().map(Registered::from).collect(),
+        tokens: tokens.iter().filter_map(LiveToken::of).collect(),
         registry: gate.broker.registry_revision().to_string(),
     }))
 }

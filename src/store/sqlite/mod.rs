@@ -29,7 +29,7 @@ pub(in crate::store) use files::{failed, lock, real_name, set_log_aside};
 pub(in crate::store) use reader::File;
 
 use crate::domain::digest::Digest;
-use crate::domain::event::EventFilter;
+use crate::domain::event::{Event, EventFilter};
 use crate::domain::id::{AgentId, IssuerName, StopId, TokenId};
 use crate::domain::revocation::{Book, Revision, Stop, Target};
 use crate::domain::signing::SealedKey;
@@ -175,6 +175,18 @@ impl Sqlite {
     ) -> Result<HashMap<AgentId, Activity>, StoreError> {
         let agents = agents.to_vec();
         self.0.pool.read(move |connection| activity::of_agents(connection, agents, &books, now)).await
+    }
+
+    /// The newest tokens of an agent that live at `now`.
+    pub async fn live_tokens(
+        &self,
+        agent: &AgentId,
+        books: Vec<Arc<Book>>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        let agent = agent.clone();
+        self.0.pool.read(move |connection| activity::of_agent(connection, &agent, &books, now, limit)).await
     }
 
     /// Whether a token was ever issued by a proof of `issuer`.

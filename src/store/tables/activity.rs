@@ -1,6 +1,6 @@
 //! What tokens live now: counted from the events of the last hour, the longest that any token lives.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::blocks::{self, Blocks, Term};
 use super::events;
 use super::sql::{Sql, values};
 use super::tip::read_head;
-use crate::domain::event::Kind;
+use crate::domain::event::{Event, Kind};
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, TokenId};
 use crate::domain::identity::Workload;
@@ -18,6 +18,7 @@ use crate::domain::permission::{GrantedPermission, ResourceKind};
 use crate::domain::revocation::{Book, Holder, Levels, Revision, Target, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::record;
 
 /// What an agent has had issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -130,6 +131,36 @@ fn chain(
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a str) -> Result<T, StoreError> {
     serde_json::from_str(bytes)
         .map_err(|error| StoreError::Damaged(format!("an issuance cannot be read: {error}")))
+}
+
+/// The number of an event, which its bytes say first.
+#[derive(Deserialize)]
+struct Numbered {
+    seq: u64,
+}
+
+/// The newest `limit` issuances of tokens that `agent` holds and that live at `now`, the newest first.
+pub(in crate::store) fn of_agent(
+    sql: &dyn Sql,
+    agent: &AgentId,
+    books: &[Arc<Book>],
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Event>, StoreError> {
+    let mut newest = BTreeMap::new();
+    live_tokens(sql, books, now, |bytes, levels| {
+        if levels.holder().agent == *agent {
+            newest.insert(parse::<Numbered>(bytes)?.seq, bytes.to_owned());
+            if newest.len() > limit {
+                newest.pop_first();
+            }
+        }
+        Ok(())
+    })?;
+    let event = |(seq, bytes): (u64, String)| {
+        record::parse(seq, &bytes).map_err(|error| StoreError::Damaged(format!("the event {seq}: {error}")))
+    };
+    newest.into_iter().rev().map(event).collect()
 }
 
 pub(in crate::store) fn of_agents(
