@@ -2,6 +2,7 @@
 
 mod attacks;
 mod kill;
+mod live;
 
 use serde_json::{Value, json};
 
