@@ -329,7 +329,10 @@ class Keys:
 
 
 def decoded(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
+        raise ValueError("not base64url as it is written (RFC 7515 §2)")
+    return raw
 
 
 def number(text):
