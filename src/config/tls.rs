@@ -85,7 +85,13 @@ fn usable(settings: &TlsSettings, [cert, key]: [&Place; 2], cas: &[Place], mista
     if !mistakes.judge_files() {
         return true;
     }
-    let Err(unusable) = Material::read(settings) else { return true };
+    let unusable = match Material::read(settings) {
+        Err(unusable) => unusable,
+        Ok(material) => {
+            warn_of_unfit(&material, settings, cert, mistakes);
+            return true;
+        }
+    };
     let of_ca = || settings.clients.ca_files().iter().position(|file| *file == unusable.path);
     let (place, remedy) = match unusable.part {
         Part::Certificate => (cert, "name a PEM file with the certificate, and after it those to its root"),
@@ -97,6 +103,16 @@ fn usable(settings: &TlsSettings, [cert, key]: [&Place; 2], cas: &[Place], mista
     };
     mistakes.add(place, unusable.to_string(), remedy);
     false
+}
+
+/// Warns of a certificate that is none of a server. `openssl req -x509` makes one of a CA unless told not to.
+fn warn_of_unfit(material: &Material, settings: &TlsSettings, place: &Place, mistakes: &Mistakes) {
+    if let Some(why) = material.unfit() {
+        let problem =
+            format!("{} {why}; hallpass and many other clients refuse it", settings.cert_file.display());
+        let remedy = "name a server's certificate; openssl req -x509 makes one with -addext basicConstraints=critical,CA:FALSE";
+        mistakes.warn(place, problem, remedy);
+    }
 }
 
 impl Config {

@@ -15,8 +15,12 @@ use zeroize::Zeroizing;
 pub enum PemError {
     #[error("holds no certificate in PEM")]
     NoCertificate,
-    #[error("holds no private key in PEM without a passphrase")]
+    #[error("holds no private key in PEM")]
     NoKey,
+    #[error(
+        "holds a private key with a passphrase, which hallpass cannot ask for: write it without one with `openssl pkey`"
+    )]
+    Encrypted,
     #[error(
         "has two PEM sections on line {0}: put a line break between -----END …----- and -----BEGIN …-----"
     )]
@@ -53,8 +57,19 @@ pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemErro
 /// # Errors
 /// When there is none, or anything in the text looks like PEM and is not.
 pub fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
+    // Of one kind the section looks like any other and has headers, which are not base64.
+    if is_encrypted(text) {
+        return Err(PemError::Encrypted);
+    }
     let mut found = sections(text)?.into_iter().filter_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
     found.next().ok_or(PemError::NoKey)
+}
+
+/// Whether the text holds a private key that needs a passphrase, as PKCS#8 and as OpenSSL of old have it.
+fn is_encrypted(text: &[u8]) -> bool {
+    let starts = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----".as_slice(), b"Proc-Type: 4,ENCRYPTED"];
+    text.split(|byte| *byte == b'\n')
+        .any(|line| starts.iter().any(|start| line.trim_ascii().starts_with(start)))
 }
 
 /// One section, as other libraries read it.
@@ -161,6 +176,9 @@ mod tests {
         assert_eq!(private_key(one.as_bytes()), Err(PemError::NoKey));
         assert_eq!(private_key(KEY.replace('\n', " ").as_bytes()), Err(PemError::Joined(1)));
         let sealed = KEY.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
-        assert_eq!(private_key(sealed.as_bytes()), Err(PemError::NoKey));
+        assert_eq!(private_key(sealed.as_bytes()), Err(PemError::Encrypted));
+        let of_old = KEY
+            .replace("KEY-----\nMC", "KEY-----\r\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,47E6\n\nMC");
+        assert_eq!(private_key(of_old.as_bytes()), Err(PemError::Encrypted));
     }
 }

@@ -9,7 +9,7 @@ use reqwest::{Identity, Request};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Error, Roots, Way, roots};
+use super::{Error, Roots, Way, bundles};
 use crate::domain::secure::is_secure;
 
 /// How the error begins that a client without roots is built with.
@@ -62,10 +62,10 @@ impl Client {
         let (http, trusts_nobody) = match build(roots, identity) {
             // Without roots only what needs none can be asked.
             Err(Error::SetUp(cause)) if is_of_system && cause.contains(NO_ROOTS) => {
-                (build(Roots::Nobody, None)?, Some(roots::why_none()))
+                (build(Roots::Nobody, None)?, Some(bundles::why_none()))
             }
             Err(Error::SetUp(cause)) if cause.contains(NO_ROOTS) => {
-                return Err(Error::TrustsNobody(roots::why_none()));
+                return Err(Error::TrustsNobody(bundles::why_none()));
             }
             built => (built?, None),
         };

@@ -12,6 +12,7 @@
 //!
 //! Whoever calls says which addresses there are: they are the operator's, or the user's, and never a token's.
 
+mod bundles;
 mod client;
 mod error;
 mod pinned;

@@ -1,6 +1,5 @@
 //! Whose certificates a client believes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
@@ -71,20 +70,6 @@ impl Roots {
         }
         Ok(builder.tls_certs_merge(more))
     }
-}
-
-/// Why the system has nobody whom it trusts, where that is so.
-pub(super) fn why_none() -> String {
-    let named = |name: &'static str| Some((name, PathBuf::from(std::env::var_os(name)?)));
-    let Some((name, path)) = named("SSL_CERT_FILE").or_else(|| named("SSL_CERT_DIR")) else {
-        return "this system has no bundle of root certificates: install ca-certificates, or name a PEM bundle with SSL_CERT_FILE"
-            .to_owned();
-    };
-    let problem = match std::fs::metadata(&path) {
-        Err(error) => error.to_string(),
-        Ok(_) => "it holds no certificate in PEM".to_owned(),
-    };
-    format!("{name} names {}, which cannot be used: {problem}", path.display())
 }
 
 fn no_roots() -> Result<ClientConfig, Error> {

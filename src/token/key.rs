@@ -143,6 +143,7 @@ pub fn check_rsa_key(pem: &str) -> Result<(), &'static str> {
 fn rsa(pem: &str) -> Result<RsaKeyPair, &'static str> {
     let mut der = pem::private_key(pem.as_bytes()).map_err(|error| match error {
         PemError::Joined(_) | PemError::Glued(_) => "its PEM has lost its line breaks",
+        PemError::Encrypted => "its private key has a passphrase; write it without one with `openssl pkey`",
         _ => "it holds no PEM private key; give an unencrypted PKCS#8 or PKCS#1 PEM",
     })?;
     let pair = match &der {

@@ -2,6 +2,7 @@
 
 mod clients;
 mod renewal;
+mod unfit;
 
 use std::time::{Duration, Instant};
 

@@ -228,6 +228,12 @@ impl Client {
                     ))
                     .passing(Duration::ZERO)
             }
+            Error::NoServerCertificate(cause) => {
+                Failure::failed(format!("cannot reach the broker at {at}: {cause}")).remedy(
+                    "have the broker show a certificate that is made for a server: one of a CA is for signing others; \
+                     with openssl req -x509 add -addext basicConstraints=critical,CA:FALSE",
+                )
+            }
             Error::NotTls(_) if self.base.is_this_machine() => {
                 Failure::failed(format!("cannot reach the broker at {at}: {error}"))
                     .remedy(format!("write http:// instead of https://, with {}", self.listener.named_by()))

@@ -110,3 +110,44 @@ fn a_certificate_out_of_its_time_is_told_by_the_clock() {
         ]
     );
 }
+
+#[test]
+fn a_certificate_that_is_no_servers_is_warned_of() {
+    use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa};
+    let told = |change: fn(&mut CertificateParams)| {
+        let (dir, file) = with_pair(TLS);
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        change(&mut params);
+        fs::write(dir.path().join("tls.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(dir.path().join("tls.key"), key.serialize_pem()).unwrap();
+        let warnings = crate::config::check(&file, []).unwrap().warnings;
+        let lines = warnings.iter().map(|warning| warning.to_string());
+        lines.filter(|line| line.contains("server.tls")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(told(|_| {}), "");
+    assert_eq!(told(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), "");
+    let of_ca = told(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    for part in ["server.tls.cert_file: warning: ", "certificate authority (CA:TRUE)", "CA:FALSE"] {
+        assert!(of_ca.contains(part), "{of_ca}");
+    }
+    let of_client = told(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    assert!(of_client.contains("for other uses than a server's"), "{of_client}");
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_told_as_that() {
+    for pem in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIHsMFcG\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,47E6\n\nMIHs\n-----END EC PRIVATE KEY-----\n",
+    ] {
+        let (dir, file) = with_pair(TLS);
+        fs::write(dir.path().join("tls.key"), pem).unwrap();
+        let told = lines(&dir, &Config::load(&file, []).unwrap_err()).join("\n");
+        assert!(
+            told.contains("server.tls.key_file: tls.key holds a private key with a passphrase"),
+            "{told}"
+        );
+        assert!(told.contains("openssl pkey") && !told.contains("MIHs"), "{told}");
+    }
+}

@@ -119,6 +119,30 @@ impl Material {
         Err(unusable(Part::Certificate, &settings.cert_file, problem))
     }
 
+    /// Why clients refuse the certificate as a server's, whoever signed it. OpenSSL takes one of a CA, and rustls does
+    /// not.
+    pub fn unfit(&self) -> Option<&'static str> {
+        const OTHER_USES: &str =
+            "is a certificate for other uses than a server's (extended key usage without serverAuth)";
+        let parsed = ParsedCertificate::try_from(self.certified.cert.first()?).ok()?;
+        let second = u64::try_from(self.from.seconds()).unwrap_or_default();
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(second));
+        // Of what is wrong with a certificate itself, rustls tells before it looks for who signed it.
+        match verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], at, &[]) {
+            Err(Error::InvalidCertificate(CertificateError::Other(other)))
+                if other.0.to_string() == "CaUsedAsEndEntity" =>
+            {
+                Some(
+                    "is the certificate of a certificate authority (CA:TRUE), which signs others and is no server's",
+                )
+            }
+            Err(Error::InvalidCertificate(
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+            )) => Some(OTHER_USES),
+            _ => None,
+        }
+    }
+
     /// Whether the certificate is for `host`, a name or an IP address.
     pub fn covers(&self, host: &str) -> bool {
         let Ok(name) = ServerName::try_from(host.trim_matches(['[', ']'])) else { return false };
@@ -215,7 +239,14 @@ fn roots(files: &Files, settings: &TlsSettings) -> Result<Option<RootCertStore>,
 /// From when until when `certificate` is good. rustls tells it only as the reason of a refusal, and of an end
 /// entity it asks the time before anything else: so it is verified at the first and at the last second.
 fn validity(certificate: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), String> {
-    let wrong = |error: Error| format!("holds a certificate that is not one: {error}");
+    let wrong = |error: Error| match &error {
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if other.0.to_string() == "UnsupportedCertVersion" =>
+        {
+            "holds a certificate of a version of X.509 before 3, which no client takes".to_owned()
+        }
+        _ => format!("holds a certificate that is not one: {error}"),
+    };
     let parsed = ParsedCertificate::try_from(certificate).map_err(wrong)?;
     let verify_at = |second: u64| {
         let at = UnixTime::since_unix_epoch(Duration::from_secs(second));

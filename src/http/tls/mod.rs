@@ -62,6 +62,8 @@ struct Serving {
     until: Timestamp,
     /// Whether it is for the host by which clients call the listener.
     covers: bool,
+    /// Why clients refuse it by whatever name.
+    unfit: Option<&'static str>,
 }
 
 /// A connection that never came to speak.
@@ -164,6 +166,10 @@ impl Tls {
                 "the certificate is for other hosts; clients that call this one refuse it"
             );
         }
+        if let Some(why) = serving.unfit {
+            let file = settings.cert_file.display();
+            tracing::warn!(tls = self.name, %file, "the file {why}: hallpass and many other clients refuse it");
+        }
         if material::is_open_to_all(&settings.key_file) {
             let file = settings.key_file.display();
             tracing::warn!(tls = self.name, %file, "every user of this machine can read the key; chmod 600 it");
@@ -176,6 +182,7 @@ impl Serving {
         let material = Material::of(files, settings)?;
         material.check_time(settings, clock.now())?;
         let covers = settings.called.as_ref().is_none_or(|host| material.covers(host));
-        Ok(Self { until: material.until(), covers, config: material.into_config(settings, clock)? })
+        let (until, unfit) = (material.until(), material.unfit());
+        Ok(Self { until, covers, unfit, config: material.into_config(settings, clock)? })
     }
 }
