@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
+use crate::domain::count::counted;
 use crate::domain::digest::Digest;
 use crate::domain::event::{Event, EventFilter};
 use crate::domain::id::AgentId;
@@ -12,6 +13,7 @@ use crate::domain::merkle::leaf_hash;
 use crate::domain::reason::Reason;
 use crate::domain::revocation::{Levels, Stop, Target};
 use crate::domain::time::Timestamp;
+use crate::revocation::Status;
 use crate::store::{Recorded, StoreError};
 
 /// An agent as it stands now.
@@ -160,8 +162,11 @@ impl Broker {
         let behind = self.kill_switch.is_behind();
         if behind {
             degraded.push("revocation: Redis was not compared with the store yet, which may be an older copy of it: nothing is issued until then".to_owned());
-        } else if !self.kill_switch.revocation().usable() {
-            degraded.push("revocation: Redis cannot be used; the store answers in its place, but not for proofs that work once (registered keys, DPoP): those get no token".to_owned());
+        } else if let Status::Unusable(why) = self.kill_switch.revocation().status() {
+            degraded.push(format!(
+                "revocation: Redis cannot be used: {why}. The store answers in its place, but not for proofs that work \
+                 once (registered keys, DPoP): those get no token"
+            ));
         }
         if let Some(problem) = self.rejected.load().as_ref() {
             degraded.push(format!("registry: {problem}; the last good revision serves"));
@@ -176,7 +181,7 @@ impl Broker {
         );
         let waiting = self.kill_switch.waiting();
         if waiting > 0 {
-            degraded.push(format!("audit: {waiting} stops are in effect and not yet in the log"));
+            degraded.push(format!("audit: {} in effect and not yet in the log", counted(waiting, "stop")));
         }
         Readiness { ready: store && !behind, degraded }
     }

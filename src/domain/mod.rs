@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod checkpoint;
 pub mod confirmation;
+pub mod count;
 pub mod curve;
 pub mod decision;
 pub mod delegation;

@@ -20,7 +20,7 @@ pub enum Status {
     Usable,
     /// It answers, but waits for [`Revocation::push`](super::Revocation::push); a call that gets `Amnesia` does it.
     Unfilled,
-    /// It cannot be asked, and why.
+    /// It cannot be asked, and why: words without an address, which read on after «Redis cannot be used: ».
     Unusable(String),
 }
 

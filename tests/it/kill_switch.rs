@@ -268,6 +268,12 @@ async fn without_redis_the_store_answers() {
     assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");
     let ready = app.send(app.http().get(format!("{}/readyz", app.public))).await;
     assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")), "{}", ready.text);
+    let why = "revocation: Redis cannot be used: nobody listens on its port";
+    let begun = std::time::Instant::now();
+    while !app.admin_get("/readyz").await.text.contains(why) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}", app.admin_get("/readyz").await.text);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     app.redis.as_mut().unwrap().restart();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(app.exchange(&app.proof(), &[]).await.reason(), "revoked");

@@ -200,7 +200,7 @@ async fn without_the_store_a_stop_takes_effect_and_its_event_follows() {
         let ready = app.send(app.http().get(format!("{}/readyz", app.public))).await;
         assert_eq!((ready.status, ready.text.as_str()), (503, r#"{"status":"unavailable"}"#));
         let ready = app.admin_get("/readyz").await;
-        assert!(ready.text.contains("1 stops are in effect and not yet in the log"), "{}", ready.text);
+        assert!(ready.text.contains("1 stop in effect and not yet in the log"), "{}", ready.text);
 
         // The store comes back in the moment in which Redis goes: the stop is known to neither.
         app.redis.as_mut().unwrap().kill();

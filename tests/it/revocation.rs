@@ -13,6 +13,7 @@ mod prune;
 mod refusing;
 mod several;
 mod unnumbered;
+mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -10,15 +10,18 @@ use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisError, TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisError, TlsCertificates,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::waits::{Waits, late};
+use super::words::{self, WRITE_PLAIN};
 use crate::domain::pem;
 use crate::revocation::RevocationError;
 use crate::revocation::settings::{Backend, ClientFiles, RevocationSettings, client_pair};
@@ -125,7 +128,7 @@ impl Link {
         let opening = async move {
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             redis::cmd("PING").exec_async(&mut connection).await?;
-            Ok(connection)
+            Ok::<_, RedisError>(connection)
         };
         let opened = if self.tls {
             // The client reads the system's roots from disk at every connection.
@@ -136,7 +139,30 @@ impl Link {
             let connect = self.waits.connect;
             tokio::time::timeout(connect, opening).await.map_err(|_| late(connect))?
         };
-        opened.map_err(|err| refusal(&err, self.waits.connect))
+        let err = match opened {
+            Ok(connection) => return Ok(connection),
+            Err(err) => err,
+        };
+        // Redis reads the greeting of TLS as half a line, and waits for the rest of it.
+        if self.tls && err.is_timeout() && self.speaks_plain().await {
+            return Err(WRITE_PLAIN.to_owned());
+        }
+        Err(words::why(&err, self.waits.connect))
+    }
+
+    /// Whether what was asked for TLS answers a PING without it. Nothing else is sent.
+    async fn speaks_plain(&self) -> bool {
+        let ConnectionAddr::TcpTls { host, port, .. } = self.client.get_connection_info().addr() else {
+            return false;
+        };
+        let asked = async {
+            let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.write_all(b"PING\r\n").await?;
+            stream.read_u8().await
+        };
+        // `+PONG`, or `-NOAUTH` and the like.
+        let answer = tokio::time::timeout(self.waits.response, asked).await;
+        matches!(answer, Ok(Ok(b'+' | b'-')))
     }
 
     /// One attempt to have a session.
@@ -167,7 +193,7 @@ impl Link {
                 Some(session) => {
                     let idle = tokio::time::timeout(PROBE, self.wake.notified()).await.is_err();
                     if idle && let Err(err) = redis::cmd("PING").exec_async(&mut session.connection()).await {
-                        self.lost(&session, unanswered(&err, self.waits.response));
+                        self.lost(&session, words::why(&err, self.waits.response));
                     }
                 }
             }
@@ -237,22 +263,6 @@ fn database(url: &url::Url) -> Result<i64, RevocationError> {
             refused("the path of the URL of Redis must be a database number, such as redis://HOST/0")
         }),
     }
-}
-
-/// Why a connection was not made. A server may repeat the command that it refuses, and that is the one
-/// with the password: so of its answer only the code is told.
-fn refusal(err: &RedisError, within: Duration) -> String {
-    match err.kind() {
-        ErrorKind::AuthenticationFailed => "Redis refused the user name or the password".into(),
-        ErrorKind::Io if err.is_timeout() => late(within),
-        ErrorKind::Io => err.to_string(),
-        _ => format!("Redis refused the connection: {}", err.code().unwrap_or_else(|| err.category())),
-    }
-}
-
-/// Why there was no answer over a connection, of a call that waited for it `within` this time.
-pub(super) fn unanswered(err: &RedisError, within: Duration) -> String {
-    if err.is_timeout() { late(within) } else { err.to_string() }
 }
 
 impl std::fmt::Debug for Link {

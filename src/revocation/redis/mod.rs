@@ -29,11 +29,7 @@
 //! has no number yet, a report confirms by life and serial, if it was heard after the stop was sent. Two nodes
 //! of one name cannot be told apart: that name is pending.
 //!
-//! A user that may do what a node needs and no more (with a database other than 0, add `+select`):
-//!
-//! ```text
-//! user hallpass on >PASSWORD ~hallpass:{revocation}:* -@all +ping +set +hget +hmget +hgetall +hset +hdel +hscan +xadd +xlen +xread +xrevrange +multi +exec +evalsha +script|load
-//! ```
+//! A Redis user that may do what a node needs and no more is in `docs/CONFIGURATION.md`; a test holds this folder to it.
 //!
 //! Keep `maxmemory-policy noeviction` and the append-only file on; hallpass stays safe without them, but has
 //! to refill, and forgets which assertions were used.
@@ -53,6 +49,7 @@ mod roster;
 mod seen;
 mod waits;
 mod wire;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -182,10 +179,13 @@ impl Redis {
 
     pub(super) fn status(&self) -> Status {
         if let Err(trouble) = self.usable_or_err() {
-            return Status::Unusable(format!("Redis: {trouble}"));
+            return Status::Unusable(match trouble {
+                RevocationError::Unreachable(why) => why,
+                trouble => trouble.to_string(),
+            });
         }
         match self.link.session() {
-            Err(_) => Status::Unusable(format!("Redis: {}", self.link.trouble())),
+            Err(_) => Status::Unusable(self.link.trouble()),
             Ok(session) if self.trusted(&session).is_err() => Status::Unfilled,
             Ok(_) => Status::Usable,
         }
@@ -326,6 +326,6 @@ fn meaning(err: &RedisError, within: Duration) -> RevocationError {
         ErrorKind::Extension if text.contains("BROKEN") || text.contains("WRONGTYPE") => {
             RevocationError::Broken(text)
         }
-        _ => RevocationError::Unreachable(link::unanswered(err, within)),
+        _ => RevocationError::Unreachable(words::why(err, within)),
     }
 }
