@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
 use crate::cli::broker_url::BrokerUrl;
 use crate::cli::client::Client;
 use crate::cli::key_file::{self, Readers};
@@ -46,16 +48,22 @@ impl AdminArgs {
 }
 
 impl OperatorKey {
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, host: &mut Host<'_>) -> Outcome<SecretString> {
+        key_file::read(&self.key_file, Readers::Owner, host).map_err(|failure| {
+            failure.remedy(
+                "run it where `hallpass serve` runs, or name your key with --key-file or HALLPASS_OPERATOR_KEY_FILE",
+            )
+        })
+    }
+
     /// A client that shows the key to the admin listener at `url`.
     ///
     /// # Errors
     /// When the key cannot be read.
     pub fn connect(&self, url: &BrokerUrl, host: &mut Host<'_>) -> Outcome<Client> {
-        let key = key_file::read(&self.key_file, Readers::Owner, host).map_err(|failure| {
-            failure.remedy(
-                "run it where `hallpass serve` runs, or name your key with --key-file or HALLPASS_OPERATOR_KEY_FILE",
-            )
-        })?;
+        let key = self.read(host)?;
         Client::over(url.clone(), Listener::Admin, host.way()?)?.with_bearer(&key)
     }
 }

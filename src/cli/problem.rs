@@ -170,6 +170,9 @@ const fn remedy(reason: Reason, listener: Listener) -> &'static str {
         Reason::HeadTooLarge => "ask with a shorter key or credential",
         Reason::RequestMalformed => "check that nothing between here and the broker changes requests",
         Reason::TlsRequired => "write https:// instead of http:// in the broker's address",
+        Reason::ProxyProtocolRequired => {
+            "name the address of the proxy before the broker, not the broker's own"
+        }
         Reason::ParameterInvalid => "correct the flag that the message names",
         Reason::TooLarge => "ask for less at once, or check that the proof is the identity token alone",
         Reason::ProofMalformed => "check that the file or variable holds one JWT and nothing else",

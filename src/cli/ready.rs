@@ -11,7 +11,7 @@ use crate::cli::listener::Listener;
 use crate::cli::show::json_line;
 use crate::cli::token::BrokerArgs;
 use crate::cli::{Exit, Failure, Host, Outcome};
-use crate::config;
+use crate::config::{self, Doors, ListensAt};
 
 #[derive(Debug, clap::Args)]
 pub struct ReadyArgs {
@@ -19,7 +19,7 @@ pub struct ReadyArgs {
     #[arg(short, long)]
     verbose: bool,
     /// Ask the broker that serves this configuration on this machine, wherever it listens; over TLS it is known by its certificate file
-    #[arg(long, value_name = "FILE", conflicts_with = "verbose")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     broker: BrokerArgs,
@@ -34,15 +34,19 @@ pub struct ReadyArgs {
 /// # Errors
 /// Failed when `/readyz` answers anything but 200, or nothing.
 pub fn run(args: &ReadyArgs, host: &mut Host<'_>) -> Outcome {
-    let client = match &args.config {
-        Some(file) => served_by(file)?,
+    let doors = args.config.as_deref().map(doors).transpose()?;
+    let client = match &doors {
+        Some((file, doors)) => served_at(doors.public.as_ref(), file, Listener::Public)?,
         None => Client::over(args.broker.url.clone(), Listener::Public, host.way()?)?,
     };
     let answer = wait(client.get("/readyz", &[]))?;
     let body = json_line(answer.text()?.trim(), true).into_owned();
     let mut has_details = false;
     if args.verbose {
-        let details = details(args, host)?;
+        let details = match &doors {
+            Some((file, doors)) => details_of(file, doors, args, host)?,
+            None => details(args, host)?,
+        };
         has_details = details.is_some();
         writeln!(host.out, "{}", details.unwrap_or(body))?;
     }
@@ -61,31 +65,48 @@ pub fn run(args: &ReadyArgs, host: &mut Host<'_>) -> Outcome {
     }
 }
 
-/// A client of the public listener that the configuration in `file` tells of, on this machine. The certificate of a
-/// broker is for its public name, and this machine's system need not trust who signed it: so the broker is known by the
-/// very certificate that it serves with.
-fn served_by(file: &Path) -> Outcome<Client> {
-    let (listen, cert_file) = config::public_listener(file, environment()).ok_or_else(|| {
-        Failure::failed(format!("{} does not tell where the broker listens", file.display()))
-            .remedy("see what is wrong with it: hallpass check-config")
-    })?;
-    let host = match listen.ip() {
+/// Where the broker of the configuration in `file` listens.
+fn doors(file: &Path) -> Outcome<(&Path, Doors)> {
+    let doors = config::doors(file, environment()).ok_or_else(|| nowhere(file))?;
+    Ok((file, doors))
+}
+
+fn nowhere(file: &Path) -> Failure {
+    Failure::failed(format!("{} does not tell where the broker listens", file.display()))
+        .remedy("see what is wrong with it: hallpass check-config")
+}
+
+/// A client of a listener of the configuration in `file`, on this machine. The certificate of a broker is for its public
+/// name, and this machine's system need not trust who signed it: so the broker is known by the very certificate that it
+/// serves with.
+fn served_at(at: Option<&ListensAt>, file: &Path, listener: Listener) -> Outcome<Client> {
+    let ListensAt { address, cert_file } = at.ok_or_else(|| nowhere(file))?;
+    let host = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    let address = SocketAddr::from((host, listen.port()));
+    let address = SocketAddr::from((host, address.port()));
     let Some(cert_file) = cert_file else {
         let url = format!("http://{address}").parse();
         let url = url.map_err(|why| {
-            Failure::failed(format!("{address}: {why}")).remedy("name the broker's address with --url")
+            let named_by = listener.named_by();
+            Failure::failed(format!("{address}: {why}")).remedy(format!("name the address with {named_by}"))
         })?;
-        return Client::new(url, Listener::Public);
+        return Client::new(url, listener);
     };
     let unusable = |why: String| Failure::failed(format!("{}: {why}", cert_file.display()));
-    let pem = std::fs::read(&cert_file).map_err(|error| unusable(error.to_string()))?;
+    let pem = std::fs::read(cert_file).map_err(|error| unusable(error.to_string()))?;
     let url = format!("https://{address}").parse().map_err(|why: &str| unusable(why.to_owned()))?;
-    Client::of_exactly(url, Listener::Public, &pem).map_err(|error| unusable(error.to_string()))
+    Client::of_exactly(url, listener, &pem).map_err(|error| unusable(error.to_string()))
+}
+
+/// What the admin listener of the configuration in `file` says, with the key that was named or its local operator's.
+fn details_of(file: &Path, doors: &Doors, args: &ReadyArgs, host: &mut Host<'_>) -> Outcome<Option<String>> {
+    let local = doors.local_key_file.clone().filter(|key| key.exists());
+    let Some(key_file) = args.key_file.clone().or(local) else { return Ok(None) };
+    let client = served_at(doors.admin.as_ref(), file, Listener::Admin)?;
+    said_by(&client.with_bearer(&OperatorKey { key_file }.read(host)?)?).map(Some)
 }
 
 /// What the admin listener says, if there is an operator key to ask it with.
@@ -106,7 +127,10 @@ fn details(args: &ReadyArgs, host: &mut Host<'_>) -> Outcome<Option<String>> {
 }
 
 fn ask(key_file: PathBuf, args: &ReadyArgs, host: &mut Host<'_>) -> Outcome<String> {
-    let client = OperatorKey { key_file }.connect(&args.admin_url, host)?;
+    said_by(&OperatorKey { key_file }.connect(&args.admin_url, host)?)
+}
+
+fn said_by(client: &Client) -> Outcome<String> {
     let answer = wait(client.get("/readyz", &[]))?;
     // 503 is an answer too: no token can be issued.
     let answer = if answer.status == 503 { answer } else { answer.success()? };

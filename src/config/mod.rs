@@ -37,7 +37,7 @@ use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{BrokerName, IssuerName};
 use crate::domain::platform::Platform;
-use crate::http::settings::{AdminSettings, PublicLimits, ResourceServer, ServerSettings};
+use crate::http::settings::{AdminSettings, PublicLimits, ResourceServer, ServerSettings, TlsSettings};
 use crate::identity::settings::{IssuerSettings, TrustDomainSettings};
 use crate::outbound::Way;
 use crate::registry::{Registry, Rules};
@@ -200,18 +200,38 @@ fn check_into(
     }
 }
 
-/// Where the public listener of this configuration is, and the certificate file that it serves TLS with; `None` where
-/// that cannot be read. Other parts of the configuration may be wrong. Blocks.
-pub fn public_listener(
-    path: &Path,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Option<(SocketAddr, Option<PathBuf>)> {
+/// Where a listener is, and the certificate file that it serves TLS with.
+#[derive(Debug, Clone)]
+pub struct ListensAt {
+    pub address: SocketAddr,
+    pub cert_file: Option<PathBuf>,
+}
+
+/// Where a broker listens, and the file of its local operator's key, as far as each can be read.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    pub public: Option<ListensAt>,
+    pub admin: Option<ListensAt>,
+    pub local_key_file: Option<PathBuf>,
+}
+
+/// Where the listeners of this configuration are; `None` where it cannot be read. Other parts of it may be wrong. Blocks.
+pub fn doors(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Option<Doors> {
     let mistakes = Mistakes::default();
     let text = read_text(path, &mistakes)?;
     let (variables, _) = environment::read(environment);
     let document = Document::parse(path, &text, &mistakes).with_environment(variables);
-    let server = server::read(&document.root(&mistakes), &mistakes).server?;
-    Some((server.listen, server.tls.map(|tls| tls.cert_file)))
+    let listeners = server::read(&document.root(&mistakes), &mistakes);
+    let at =
+        |address, tls: Option<TlsSettings>| ListensAt { address, cert_file: tls.map(|tls| tls.cert_file) };
+    let (admin, local_key_file) = listeners
+        .admin
+        .map_or((None, None), |admin| (Some(at(admin.listen, admin.tls)), admin.local_key_file));
+    Some(Doors {
+        public: listeners.server.map(|server| at(server.listen, server.tls)),
+        admin,
+        local_key_file,
+    })
 }
 
 /// What could be read.

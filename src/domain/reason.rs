@@ -100,6 +100,7 @@ reasons! {
     HeadTooLarge = "head_too_large", InvalidRequest, "the request's head is over 32 KiB or has more than 64 fields";
     RequestMalformed = "request_malformed", InvalidRequest, "what was sent is no HTTP request";
     TlsRequired = "tls_required", InvalidRequest, "this port speaks TLS: ask with https://";
+    ProxyProtocolRequired = "proxy_protocol_required", InvalidRequest, "from this address each connection begins with the header of the PROXY protocol: ask by the proxy";
     PathUnknown = "path_unknown", InvalidRequest, "there is nothing at this path";
     MethodNotAllowed = "method_not_allowed", InvalidRequest, "this path is for other methods: Allow lists them";
 

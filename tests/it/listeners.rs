@@ -169,8 +169,11 @@ async fn the_proxy_protocol_comes_first_from_a_trusted_proxy() {
     assert_eq!(caller(&trusting, "PROXY UNKNOWN\r\n", "").await, "127.0.0.1");
     let v2 = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\0\x01\0\x02";
     assert_eq!(caller(&trusting, v2, "").await, "10.1.2.3");
-    // Without the header a connection is closed: it could be anybody's.
-    assert_eq!(told(&trusting.public, b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
+    // Without the header nothing is served: it could be anybody's.
+    let (status, _, body) = parts(&told(&trusting.public, b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await);
+    assert_eq!((status, body["reason"].as_str()), (400, Some("proxy_protocol_required")), "{body}");
+    let said = command(&["ready", "--url", &trusting.public], &[]).await;
+    assert!(said.code == Some(1) && said.err.contains("the PROXY protocol: ask by the proxy"), "{said:?}");
     eventually("a line", || async { trusting.log().contains("no header of the PROXY protocol") }).await;
     // The header is behind nobody else's connection.
     let plain = Process::start();
@@ -262,6 +265,12 @@ async fn ready_knows_the_broker_of_a_configuration_by_its_certificate() {
         broker.boot();
         let said = command(&args, &[]).await;
         assert_eq!(said.code, Some(0), "{said:?}");
+        // With -v it says what an operator may know, by the key that the configuration names.
+        let verbose = [&args[..], &["-v"]].concat();
+        let said = command(&verbose, &[]).await;
+        assert_eq!((said.code, said.out.trim()), (Some(0), r#"{"status":"ok","degraded":[]}"#), "{said:?}");
+        let said = command(&[&verbose[..], &["--key-file", "/nonexistent"]].concat(), &[]).await;
+        assert!(said.code == Some(1) && said.err.contains("/nonexistent"), "{said:?}");
         if secure {
             // Somebody else's certificate, where the broker still serves with its own.
             let own = fs::read(files.cert()).unwrap();

@@ -64,6 +64,7 @@ struct From {
 impl Server {
     /// Serves `stream` to its end, which comes early where others need its seat.
     pub(super) async fn serve(&self, mut stream: TcpStream, mut peer: IpAddr, mut seat: Seat) {
+        let mut unannounced = None;
         if self.proxies.announces(peer) {
             let announced = tokio::select! {
                 biased;
@@ -77,9 +78,12 @@ impl Server {
                     (peer, seat) = (caller, own);
                 }
                 Some(Ok(None)) => {}
-                Some(Err(error)) => return self.tell(|others| {
-                    tracing::warn!(%peer, %error, others, "a trusted proxy's connection was closed: set up the PROXY protocol there, or server.forwarded here");
-                }),
+                Some(Err(error)) => {
+                    self.tell(|others| {
+                        tracing::warn!(%peer, %error, others, "a trusted proxy's connection was not served: set up the PROXY protocol there, or server.forwarded here");
+                    });
+                    unannounced = Some(Reason::ProxyProtocolRequired);
+                }
                 None => return,
             }
         }
@@ -96,7 +100,7 @@ impl Server {
                         tracing::warn!(%peer, others, "a client began TLS on a listener without TLS, and was closed: it asks https:// instead of http://, or the listener's tls is missing");
                     });
                 }
-                (None, _) => self.converse(stream, from(None), &tally).await,
+                (None, _) => self.converse(stream, from(unannounced), &tally).await,
                 (Some(_), Speaks::Http) => {
                     self.tell(|others| {
                         tracing::warn!(%peer, others, "a client spoke plain http to a listener with TLS: it asks http:// instead of https://");
@@ -104,7 +108,7 @@ impl Server {
                     tally.shook_hands();
                     self.converse(stream, from(Some(Reason::TlsRequired)), &tally).await;
                 }
-                (Some(tls), _) => self.converse_securely(tls, stream, peer, &tally).await,
+                (Some(tls), _) => self.converse_securely(tls, stream, from(unannounced), &tally).await,
             }
         };
         let mut served = pin!(served);
@@ -138,7 +142,7 @@ impl Server {
         }
     }
 
-    async fn converse_securely(&self, tls: &Tls, stream: Metered, peer: IpAddr, tally: &Arc<Tally>) {
+    async fn converse_securely(&self, tls: &Tls, stream: Metered, from: From, tally: &Arc<Tally>) {
         let mut stopping = self.stopping.clone();
         let shaken = tokio::select! {
             shaken = tls.handshake(stream, || tally.seat.quiet()) => shaken,
@@ -147,9 +151,9 @@ impl Server {
         match shaken {
             Ok((stream, chain)) => {
                 tally.shook_hands();
-                self.converse(stream, From { peer, chain, unserved: None }, tally).await;
+                self.converse(stream, From { chain, ..from }, tally).await;
             }
-            Err(error) => tracing::debug!(%peer, %error, "TLS handshake"),
+            Err(error) => tracing::debug!(peer = %from.peer, %error, "TLS handshake"),
         }
     }
 
