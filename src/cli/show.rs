@@ -75,6 +75,57 @@ pub fn facts(facts: &[(&str, String)]) -> String {
     facts.iter().map(line).collect()
 }
 
+/// The same in lines of at most `width`, where a word is not longer: what is over goes on below the value. `None` keeps each
+/// value on one line.
+pub fn facts_within(facts: &[(&str, String)], width: Option<usize>) -> String {
+    let Some(width) = width else { return self::facts(facts) };
+    let indent = facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0) + 4;
+    let lines = facts.iter().flat_map(|(label, value)| {
+        let lines = wrapped(safe(value).split(' '), " ", width.saturating_sub(indent));
+        let labels = std::iter::once(*label).chain(std::iter::repeat(""));
+        lines
+            .into_iter()
+            .zip(labels)
+            .map(|(line, label)| format!("  {label:0$}  {line}", indent - 4))
+            .collect::<Vec<_>>()
+    });
+    lines.map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// `parts` with `between` them, in lines of at most `width` where no part is longer.
+pub fn wrapped<'p>(parts: impl IntoIterator<Item = &'p str>, between: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for (index, part) in parts.into_iter().enumerate() {
+        let last = lines.last_mut().expect("there is one from the start");
+        let needed = last.chars().count() + between.chars().count() + part.chars().count();
+        match index {
+            0 => last.push_str(part),
+            _ if needed <= width => {
+                last.push_str(between);
+                last.push_str(part);
+            }
+            _ => lines.push(part.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Rows as a table, or where that would be wider than `width`, each row as lines with the head of every cell before it.
+pub fn table_within(header: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+    let whole = table(header, rows.iter().cloned());
+    match width {
+        Some(width) if whole.lines().any(|line| line.chars().count() > width) => {
+            let labels: Vec<String> = header.iter().map(|head| head.to_ascii_lowercase()).collect();
+            let blocks = rows.iter().map(|row| {
+                let cells: Vec<_> = labels.iter().map(String::as_str).zip(row.iter().cloned()).collect();
+                facts_within(&cells, Some(width))
+            });
+            blocks.collect::<Vec<_>>().join("\n")
+        }
+        _ => whole,
+    }
+}
+
 /// `a, b, c`, or `none`.
 pub fn words<T: ToString>(words: &[T]) -> String {
     match words {

@@ -1,7 +1,8 @@
 //! Lists for people: all columns in a pipe or file, those that fit on a terminal.
 //!
-//! Where a line would be longer than the terminal is wide, columns are left out, the least telling first, and
-//! free text is cut. Names and ids never are: somebody copies them into the next command.
+//! Where a line would be longer than the terminal is wide, instants lose the fraction of their second and then their year,
+//! free text is cut, and columns are left out, the least telling first. Names and ids are never cut: somebody copies them
+//! into the next command.
 
 use crate::cli::show;
 use crate::cli::{Failure, Host, Outcome};
@@ -10,6 +11,8 @@ use crate::cli::{Failure, Host, Outcome};
 const USUAL_WIDTH: usize = 80;
 /// Between two columns.
 const GAP: usize = 2;
+/// Columns up to this rank tell more than the year of an instant.
+const WORTH_A_YEAR: u8 = 4;
 /// As far as free text is cut.
 const SHORTEST: usize = 10;
 
@@ -34,10 +37,21 @@ impl TableArgs {
 pub enum Holds {
     /// Names, ids, numbers: whole or not at all.
     Names,
-    /// An instant in RFC 3339: without the fraction of its second where there is little room.
+    /// An instant in RFC 3339: without the fraction of its second where there is little room, and without the year, which
+    /// all of them share, where there is less.
     Instants,
     /// A person's or the broker's words: cut where there is little room.
     Words,
+}
+
+/// How much of an instant is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Instants {
+    Whole,
+    /// `2026-11-23T09:30:00Z`
+    Seconds,
+    /// `11-23 09:30:00Z`
+    OfOneYear,
 }
 
 /// One column of a kind of table.
@@ -81,11 +95,11 @@ impl Table {
         let width = width(host).filter(|_| !args.wide);
         if !args.columns.is_empty() {
             let chosen = self.chosen(&args.columns)?;
-            return Ok(host.out.write_all(self.text(&chosen, None).as_bytes())?);
+            return Ok(host.out.write_all(self.text(&chosen, Instants::Whole, None).as_bytes())?);
         }
         let Some(width) = width else {
             let all: Vec<usize> = (0..self.columns.len()).collect();
-            return Ok(host.out.write_all(self.text(&all, None).as_bytes())?);
+            return Ok(host.out.write_all(self.text(&all, Instants::Whole, None).as_bytes())?);
         };
         let (text, left_out) = self.fitted(width);
         host.out.write_all(text.as_bytes())?;
@@ -106,18 +120,41 @@ impl Table {
         let told = |index: &usize| self.rows.iter().any(|row| !matches!(row[*index].as_str(), "-" | "none"));
         let mut ranked: Vec<usize> = (0..self.columns.len()).filter(told).collect();
         ranked.sort_by_key(|index| self.columns[*index].rank);
-        let mut shown = Vec::new();
-        for index in ranked.iter().copied() {
-            let mut tried = shown.clone();
-            tried.push(index);
-            if shown.is_empty() || self.least_width(&tried) <= width {
-                shown = tried;
-            }
+        let mut instants = Instants::Seconds;
+        let mut shown = self.that_fit(&ranked, instants, width);
+        let closer = self.that_fit(&ranked, Instants::OfOneYear, width);
+        let gains = |index: &usize| self.columns[*index].rank <= WORTH_A_YEAR && !shown.contains(index);
+        if closer.iter().any(gains) && self.is_of_one_year() {
+            (instants, shown) = (Instants::OfOneYear, closer);
         }
         shown.sort_unstable();
         let left_out = ranked.iter().filter(|index| !shown.contains(index));
         let left_out = left_out.map(|index| self.columns[*index].name()).collect();
-        (self.text(&shown, Some(width)), left_out)
+        (self.text(&shown, instants, Some(width)), left_out)
+    }
+
+    /// Of columns in the order of their ranks, those that find room beside the ones before them.
+    fn that_fit(&self, ranked: &[usize], instants: Instants, width: usize) -> Vec<usize> {
+        let mut shown = Vec::new();
+        for index in ranked.iter().copied() {
+            let mut tried = shown.clone();
+            tried.push(index);
+            if shown.is_empty() || self.least_width(&tried, instants) <= width {
+                shown = tried;
+            }
+        }
+        shown
+    }
+
+    /// Whether every instant in it is of the same year.
+    fn is_of_one_year(&self) -> bool {
+        let of_instants = |row: &&Vec<String>| -> Vec<String> {
+            let cells = row.iter().zip(self.columns).filter(|(_, column)| column.holds == Holds::Instants);
+            cells.filter_map(|(cell, _)| cell.split_once('-').map(|(year, _)| year.to_owned())).collect()
+        };
+        let mut years: Vec<String> = self.rows.iter().flat_map(|row| of_instants(&row)).collect();
+        years.dedup();
+        years.len() <= 1
     }
 
     fn chosen(&self, names: &[String]) -> Outcome<Vec<usize>> {
@@ -133,33 +170,34 @@ impl Table {
     }
 
     /// How wide the widest cell of a column is, shortened as far as it may be.
-    fn least(&self, index: usize) -> usize {
+    fn least(&self, index: usize, instants: Instants) -> usize {
         let column = &self.columns[index];
         let cells = self.rows.iter().map(|row| match column.holds {
-            Holds::Instants => length(short_instant(&row[index]).as_str()),
+            Holds::Instants => length(&instant(&row[index], instants)),
             Holds::Words => length(&row[index]).min(SHORTEST),
             Holds::Names => length(&row[index]),
         });
         cells.max().unwrap_or(0).max(column.head.len())
     }
 
-    fn least_width(&self, columns: &[usize]) -> usize {
-        columns.iter().map(|index| self.least(*index)).sum::<usize>() + GAP * columns.len().saturating_sub(1)
+    fn least_width(&self, columns: &[usize], instants: Instants) -> usize {
+        columns.iter().map(|index| self.least(*index, instants)).sum::<usize>()
+            + GAP * columns.len().saturating_sub(1)
     }
 
     /// How wide free text may be, so that a line of these columns has `width`.
-    fn room_for_words(&self, columns: &[usize], width: usize) -> usize {
+    fn room_for_words(&self, columns: &[usize], instants: Instants, width: usize) -> usize {
         let words = columns.iter().filter(|index| self.columns[**index].holds == Holds::Words);
         let count = words.clone().count().max(1);
-        let least: usize = words.map(|index| self.least(*index)).sum();
-        let others = self.least_width(columns).saturating_sub(least);
+        let least: usize = words.map(|index| self.least(*index, instants)).sum();
+        let others = self.least_width(columns, instants).saturating_sub(least);
         (width.saturating_sub(others) / count).max(SHORTEST)
     }
 
-    fn text(&self, columns: &[usize], width: Option<usize>) -> String {
-        let room = width.map(|width| self.room_for_words(columns, width));
+    fn text(&self, columns: &[usize], instants: Instants, width: Option<usize>) -> String {
+        let room = width.map(|width| self.room_for_words(columns, instants, width));
         let cell = |row: &[String], index: usize| match (self.columns[index].holds, room) {
-            (Holds::Instants, Some(_)) => short_instant(&row[index]),
+            (Holds::Instants, _) => instant(&row[index], instants),
             (Holds::Words, Some(room)) => cut(&row[index], room),
             _ => row[index].clone(),
         };
@@ -183,16 +221,29 @@ fn cut(text: &str, room: usize) -> String {
     kept
 }
 
-/// `2026-11-23T09:30:00.012Z` without its fraction.
-fn short_instant(text: &str) -> String {
-    match text.split_once('.') {
+/// An instant, or another text as it is.
+fn instant(text: &str, instants: Instants) -> String {
+    let seconds = match text.split_once('.') {
         Some((whole, rest)) if rest.ends_with('Z') => format!("{whole}Z"),
         _ => text.to_owned(),
+    };
+    match instants {
+        Instants::Whole => text.to_owned(),
+        Instants::Seconds => seconds,
+        Instants::OfOneYear => match seconds.split_once('-') {
+            Some((_, of_year)) => of_year.replacen('T', " ", 1),
+            None => seconds,
+        },
     }
 }
 
+/// `2026-11-23T09:30:00.012Z` without its fraction.
+pub fn to_the_second(text: &str) -> String {
+    instant(text, Instants::Seconds)
+}
+
 /// How wide standard output is. `None` where it is no terminal.
-fn width(host: &Host<'_>) -> Option<usize> {
+pub fn width(host: &Host<'_>) -> Option<usize> {
     if !host.terminal {
         return None;
     }
@@ -244,7 +295,10 @@ mod tests {
     #[test]
     fn columns_are_chosen_by_name() {
         let chosen = table().chosen(&["live-tokens".to_owned(), " SEQ".to_owned()]).unwrap();
-        assert_eq!(table().text(&chosen, None), "LIVE TOKENS  SEQ\n7            9\n7            10\n");
+        assert_eq!(
+            table().text(&chosen, Instants::Whole, None),
+            "LIVE TOKENS  SEQ\n7            9\n7            10\n"
+        );
         let unknown = table().chosen(&["owner".to_owned()]).unwrap_err();
         assert!(unknown.to_string().contains("the columns are seq,at,reason,live-tokens,never"), "{unknown}");
     }

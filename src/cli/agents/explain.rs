@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::admin::AdminArgs;
 use crate::cli::client::wait;
-use crate::cli::show::{facts, json_line, or_dash, safe, table};
+use crate::cli::show::{facts_within, json_line, or_dash, safe, table_within};
+use crate::cli::table::width;
 use crate::cli::{Failure, Host, Outcome, moment};
 use crate::domain::id::{AgentId, IssuerName};
 
@@ -108,7 +109,7 @@ pub(super) fn run(args: &ExplainArgs, host: &mut Host<'_>) -> Outcome {
     if args.json {
         return Ok(writeln!(host.out, "{}", json_line(answer.text()?.trim(), host.terminal))?);
     }
-    Ok(host.out.write_all(explained.in_words().as_bytes())?)
+    Ok(host.out.write_all(explained.in_words(width(host)).as_bytes())?)
 }
 
 impl ExplainArgs {
@@ -152,7 +153,8 @@ fn given<T: serde::de::DeserializeOwned>(flag: &str, kind: &str, text: &str) -> 
 }
 
 impl Explained {
-    fn in_words(&self) -> String {
+    /// In lines of at most `width`, where that is given.
+    fn in_words(&self, width: Option<usize>) -> String {
         let who = self.agent.as_deref().unwrap_or("this identity");
         let (headline, mut lines) = match (&self.grant, &self.refusal) {
             (Some(grant), _) => {
@@ -174,20 +176,21 @@ impl Explained {
         if !self.ambiguous.is_empty() {
             lines.push(("matches", self.ambiguous.join(", ")));
         }
-        let mut text = format!("{}\n{}", safe(&headline), facts(&lines));
+        let mut text = format!("{}\n{}", safe(&headline), facts_within(&lines, width));
         if !self.actions.is_empty() {
-            let rows = self.actions.iter().map(|a| [a.word.clone(), a.tier.clone(), a.because.clone()]);
+            let rows = self.actions.iter().map(|a| vec![a.word.clone(), a.tier.clone(), a.because.clone()]);
             text.push('\n');
-            text.push_str(&table(&["ACTION", "TIER", "BECAUSE OF"], rows));
+            text.push_str(&table_within(&["ACTION", "TIER", "BECAUSE OF"], &rows.collect::<Vec<_>>(), width));
         }
         if !self.nearest.is_empty() {
             text.push('\n');
-            text.push_str(&table(&["NEAREST AGENT", "CLAIM", "EXPECTED", "GIVEN"], self.near_misses()));
+            let rows: Vec<_> = self.near_misses().collect();
+            text.push_str(&table_within(&["NEAREST AGENT", "CLAIM", "EXPECTED", "GIVEN"], &rows, width));
         }
         text
     }
 
-    fn near_misses(&self) -> impl Iterator<Item = [String; 4]> {
+    fn near_misses(&self) -> impl Iterator<Item = Vec<String>> {
         self.nearest.iter().flat_map(|near| {
             near.mismatches.iter().map(|mismatch| {
                 let claim = mismatch.claim.as_deref().unwrap_or("(issuer)");
@@ -196,7 +199,12 @@ impl Explained {
                     // Claim rules match strings alone, so the difference has to be seen.
                     other => format!("{other} (not a string)"),
                 });
-                [near.agent.clone(), claim.to_owned(), mismatch.expected.clone(), or_dash(given.as_deref())]
+                vec![
+                    near.agent.clone(),
+                    claim.to_owned(),
+                    mismatch.expected.clone(),
+                    or_dash(given.as_deref()),
+                ]
             })
         })
     }

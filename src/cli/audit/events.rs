@@ -26,10 +26,10 @@ struct Row {
 
 /// The columns of a table of events.
 const COLUMNS: &[Column] = &[
-    Column::new("SEQ", Holds::Names, 0),
+    Column::new("SEQ", Holds::Names, 5),
     Column::new("AT", Holds::Instants, 1),
     Column::new("KIND", Holds::Names, 2),
-    Column::new("OUTCOME", Holds::Names, 5),
+    Column::new("OUTCOME", Holds::Names, 0),
     Column::new("REASON", Holds::Words, 3),
     Column::new("AGENT", Holds::Names, 4),
     Column::new("OWNER", Holds::Names, 10),

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::log::Log;
 use super::{FilterArgs, SourceArgs};
-use crate::cli::show::{json_line, safe};
+use crate::cli::show::{json_line, safe, wrapped};
+use crate::cli::table::{self, to_the_second};
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::event::EventFilter;
 
@@ -16,6 +17,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The most events that are looked back for at first, to find the end of what was shown; doubled until it is found.
 const FIRST_LOOK: u32 = 100;
+
+/// Between two parts of a line.
+const BETWEEN: &str = "  ";
+/// Before what did not fit on the line above.
+const BELOW: &str = "    ";
 
 #[derive(Debug, clap::Args)]
 pub struct TailArgs {
@@ -40,6 +46,7 @@ struct Row {
     seq: u64,
     at: String,
     kind: String,
+    outcome: String,
     reason: Option<String>,
     agent: Option<String>,
     target: Option<String>,
@@ -97,7 +104,10 @@ fn show(events: &[Box<RawValue>], json: bool, host: &mut Host<'_>) -> Outcome {
         if json {
             writeln!(host.out, "{}", json_line(event.get(), host.terminal))?;
         } else {
-            writeln!(host.out, "{}", safe(&row(event)?.in_words()))?;
+            let width = table::width(host);
+            for line in row(event)?.in_lines(width) {
+                writeln!(host.out, "{}", safe(&line))?;
+            }
         }
     }
     Ok(host.out.flush()?)
@@ -113,8 +123,9 @@ fn seq(event: &RawValue) -> Outcome<u64> {
 }
 
 impl Row {
-    fn in_words(&self) -> String {
-        let Self { at, kind, .. } = self;
+    /// What it says, on one line; on a terminal in lines of at most `width`.
+    fn in_lines(&self, width: Option<usize>) -> Vec<String> {
+        let at = if width.is_some() { to_the_second(&self.at) } else { self.at.clone() };
         let named = [
             ("", &self.agent),
             ("", &self.target),
@@ -122,8 +133,14 @@ impl Row {
             ("", &self.reason),
             ("request ", &self.request),
         ];
-        let words =
-            named.into_iter().filter_map(|(before, value)| Some(format!("  {before}{}", value.as_ref()?)));
-        format!("{at}  {kind}{}", words.collect::<String>())
+        let named =
+            named.into_iter().filter_map(|(before, value)| Some(format!("{before}{}", value.as_ref()?)));
+        let parts: Vec<String> =
+            [at, self.kind.clone(), self.outcome.clone()].into_iter().chain(named).collect();
+        let parts = parts.iter().map(String::as_str);
+        let Some(width) = width else { return vec![parts.collect::<Vec<_>>().join(BETWEEN)] };
+        let lines = wrapped(parts, BETWEEN, width.saturating_sub(BELOW.len()));
+        let below = |(index, line): (usize, String)| if index == 0 { line } else { format!("{BELOW}{line}") };
+        lines.into_iter().enumerate().map(below).collect()
     }
 }

@@ -61,16 +61,20 @@ fn every_list_fits_the_terminal_that_it_is_printed_on() {
     assert_eq!(
         ran.out,
         "\
-SEQ   AT                    KIND                REASON       AGENT
-4712  2026-11-23T09:30:00Z  token.refused       scope_not_…  payments-refactorer
-4711  2026-11-23T09:30:00Z  revocation.stopped  pushes to …  payments-refactorer
+AT               KIND                OUTCOME  REASON         AGENT
+11-23 09:30:00Z  token.refused       refused  scope_not_re…  payments-refactorer
+11-23 09:30:00Z  revocation.stopped  done     pushes to th…  payments-refactorer
 "
     );
     assert_eq!(
         ran.err,
-        "not shown for want of room: outcome, request, target, operator, token, owner; --wide shows all, \
-         --columns outcome,… those you name\n"
+        "not shown for want of room: seq, request, target, operator, token, owner; --wide shows all, \
+         --columns seq,… those you name\n"
     );
+    for width in ["20", "40", "60"] {
+        let narrow = on_terminal(width).operate(&broker, LISTS[0]);
+        assert!(narrow.out.contains("OUTCOME") && narrow.out.contains("refused"), "{width}: {}", narrow.out);
+    }
     let ids = on_terminal("60").operate(&broker, &["revocations"]);
     assert!(ids.out.contains(STOP), "an id is whole, or it is of no use: {}", ids.out);
     let nonsense = on_terminal("wide").operate(&broker, LISTS[0]);
@@ -98,4 +102,36 @@ fn who_wants_more_gets_it() {
         let ran = Machine::new().operate(&broker, &[&["audit", "search"] as &[_], &args].concat());
         assert_eq!(ran.code, 2, "{args:?}");
     }
+}
+
+#[test]
+fn lines_of_tail_and_explain_fit_the_terminal_and_lose_nothing() {
+    let broker = broker();
+    for width in [60_usize, 80] {
+        let ran = on_terminal(&width.to_string()).operate(&broker, &["audit", "tail"]);
+        assert!(ran.out.lines().all(|line| line.chars().count() <= width), "{}", ran.out);
+        for part in [REQUEST, "agent:payments-refactorer", "by oncall", "refused", "2026-11-23T09:30:00Z"] {
+            assert!(ran.out.contains(part), "{part}: {}", ran.out);
+        }
+    }
+    let piped = Machine::new().operate(&broker, &["audit", "tail"]);
+    assert_eq!(piped.out.lines().count(), 2, "a line each: {}", piped.out);
+
+    let scope = (0..12).map(|n| format!("repository-{n}:read")).collect::<Vec<_>>().join(" ");
+    let workflow = "acme/payments/.github/workflows/agent.yml@refs/heads/main";
+    let granted = format!(
+        r#"{{"agent":"payments","grant":{{"scope":"{scope}","ttl":600}},"actions":[{{"word":"payments:read","tier":"free",
+        "because":"file.free"}}],"nearest":[{{"agent":"payments-refactorer","mismatches":[{{"claim":"job_workflow_ref",
+        "expected":"{workflow}","given":"{workflow}x"}}]}}]}}"#
+    );
+    let broker = Canned::new(move |_| ok(granted.clone()));
+    let ran = on_terminal("80").operate(&broker, &["agents", "explain", "payments"]);
+    assert!(ran.out.lines().all(|line| line.chars().count() <= 80), "{}", ran.out);
+    for part in
+        ["repository-11:read", "ACTION         TIER  BECAUSE OF", &format!("  given          {workflow}x\n")]
+    {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    let piped = Machine::new().operate(&broker, &["agents", "explain", "payments"]);
+    assert!(piped.out.contains(&scope) && piped.out.contains("NEAREST AGENT"), "{}", piped.out);
 }
