@@ -108,13 +108,11 @@ fn an_agent_with_a_key_gets_a_token_after_three_commands() {
 
 #[test]
 fn a_broker_starts_with_what_is_written_for_jobs_of_github() {
-    for more in [&["--repository-id", "456789"] as &[_], &[]] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let [public, admin] = free_ports();
-        let url = format!("http://127.0.0.1:{public}");
-        let args = [&["init", "--github", "acme/payments", "--public-url", &url] as &[&str], more].concat();
-        done(hallpass(folder.path(), &args));
-        done(hallpass(folder.path(), &["check-config", "--deny-warnings"]));
-        let _served = serve(folder.path(), &url, admin);
-    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let [public, admin] = free_ports();
+    let url = format!("http://127.0.0.1:{public}");
+    let github = ["init", "--github", "acme/payments", "--repository-id", "456789", "--public-url", &url];
+    done(hallpass(folder.path(), &github));
+    done(hallpass(folder.path(), &["check-config", "--deny-warnings"]));
+    let _served = serve(folder.path(), &url, admin);
 }

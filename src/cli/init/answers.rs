@@ -1,6 +1,7 @@
 //! What is to be written: from flags, or from a person's answers.
 
 use std::io::Read;
+use std::num::NonZero;
 use std::str::FromStr;
 
 use super::InitArgs;
@@ -18,7 +19,7 @@ const MAX_ANSWER: usize = 4096;
 pub(super) struct Answers {
     pub(super) repository: Option<Repository>,
     /// GitHub's number of it.
-    pub(super) repository_id: Option<u64>,
+    pub(super) repository_id: Option<NonZero<u64>>,
     /// The agent proves itself by a key.
     pub(super) key: bool,
     pub(super) agent: AgentId,
@@ -43,9 +44,18 @@ impl Answers {
             key = repository.is_none();
         }
         if let (true, Some(repository)) = (asks, &repository) {
-            let question =
-                format!("its number, which `gh api repos/{repository} --jq .id` prints (empty: later)");
-            repository_id = ask::<u64>(&question, None, host)?.flatten();
+            let question = format!("its number, which `gh api repos/{repository} --jq .id` prints");
+            while repository_id.is_none() {
+                let Some(answer) = ask::<NonZero<u64>>(&question, None, host)? else { break };
+                repository_id = answer;
+            }
+        }
+        if let (false, None, Some(repository)) = (key, repository_id, &repository) {
+            return Err(Failure::usage("without the repository's number no job of it could be told from another's")
+                .remedy(format!(
+                    "give --repository-id, the number that `gh api repos/{repository} --jq .id` prints, or --key for an \
+                     agent on any other host"
+                )));
         }
         let slug = repository.as_ref().map_or_else(|| "first".to_owned(), Repository::slug);
         let mut agent = args.agent.clone();
@@ -72,16 +82,8 @@ impl Answers {
 
     /// What is still to be filled in, in the agent's file.
     pub(super) fn gaps(&self) -> Vec<String> {
-        let mut gaps = Vec::new();
-        match &self.repository {
-            None => gaps.push("its repository is an example: write what the agent works in".to_owned()),
-            Some(repository) if !self.key && self.repository_id.is_none() => gaps.push(format!(
-                "repository_id is 0, which no repository has, so no job matches: write what `gh api \
-                 repos/{repository} --jq .id` prints"
-            )),
-            Some(_) => {}
-        }
-        gaps
+        let example = "its repository is an example: write what the agent works in";
+        self.repository.is_none().then(|| example.to_owned()).into_iter().collect()
     }
 }
 

@@ -9,6 +9,7 @@ mod text;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use crate::cli::broker_url::BrokerUrl;
@@ -36,9 +37,9 @@ pub struct InitArgs {
     /// The GitHub repository that the agent works in. Without --key its jobs in GitHub Actions are the agent
     #[arg(long, value_name = "OWNER/NAME")]
     github: Option<Repository>,
-    /// The repository's number, by which its jobs are told from others: gh api repos/OWNER/NAME --jq .id
+    /// The repository's number, by which its jobs are told from others; --github needs it unless --key is given: gh api repos/OWNER/NAME --jq .id
     #[arg(long, value_name = "NUMBER", requires = "github")]
-    repository_id: Option<u64>,
+    repository_id: Option<NonZero<u64>>,
     /// The agent proves itself by a key, which is made here: for a host without an identity of its own
     #[arg(long)]
     key: bool,

@@ -64,7 +64,8 @@ pub(super) fn agent(answers: &Answers, key: Option<&PublicKey>) -> String {
             format!("key = {{ kty = \"{kty}\", crv = \"{crv}\", x = \"{x}\" }}")
         }
         (None, _) => {
-            let id = answers.repository_id.unwrap_or(0);
+            // Answers without a key have the number.
+            let id = answers.repository_id.map_or(String::new(), |id| id.to_string());
             format!(
                 "issuer = \"github\"\nclaims = {{ repository_id = \"{id}\", ref = \"refs/heads/main\", \
                  job_workflow_ref = \"{works_on}/.github/workflows/agent.yml@refs/heads/main\" }}"

@@ -22,7 +22,6 @@ fn checked(machine: &Machine) -> String {
 fn flags_answer_everything_and_nothing_is_asked() {
     for (args, agent, warned) in [
         (&["--github", "acme/payments", "--repository-id", "456789"] as &[_], "payments-agent", false),
-        (&["--github", "acme/payments"], "payments-agent", true),
         (&["--github", "https://github.com/Acme/Pay.ments.git", "--key"], "pay-ments-agent", false),
         (&["--key"], "first-agent", true),
         (&["--key", "--agent", "refactorer", "--owner", "@acme/payments"], "refactorer", true),
@@ -46,7 +45,7 @@ fn flags_answer_everything_and_nothing_is_asked() {
 #[test]
 fn who_gives_no_flags_is_asked() {
     let mut machine = Machine::new();
-    machine.input = "payments\nacme/payments\n456789\n\nteam pay\nteam-pay\n\n".to_owned();
+    machine.input = "payments\nacme/payments\n\n0\n456789\n\nteam pay\nteam-pay\n\n".to_owned();
     let ran = init(&machine, &[]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.err.contains("write OWNER/NAME"), "a slip is asked again: {}", ran.err);
@@ -63,6 +62,26 @@ fn who_gives_no_flags_is_asked() {
     let ran = init(&machine, &[]);
     assert_eq!((ran.code, checked(&machine).as_str()), (0, "first-agent"), "{}", ran.err);
     assert!(machine.path("agent.key").exists());
+}
+
+#[test]
+fn jobs_of_github_need_the_repositorys_number() {
+    for args in
+        [&["--github", "acme/payments"] as &[_], &["--github", "acme/payments", "--repository-id", "0"]]
+    {
+        let machine = Machine::new();
+        let ran = init(&machine, args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("--repository-id"), "{args:?}: {}", ran.err);
+        assert_eq!(std::fs::read_dir(machine.folder.path()).unwrap().count(), 0, "nothing is written");
+    }
+    let ran = init(&Machine::new(), &["--github", "acme/payments"]);
+    assert!(ran.err.contains("gh api repos/acme/payments --jq .id"), "{}", ran.err);
+    // Nor does anybody who is asked get a file without it.
+    let mut machine = Machine::new();
+    machine.input = "acme/payments\n".to_owned();
+    assert_eq!(init(&machine, &[]).code, 2);
+    assert_eq!(std::fs::read_dir(machine.folder.path()).unwrap().count(), 0);
 }
 
 #[test]
