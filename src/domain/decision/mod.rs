@@ -4,8 +4,10 @@
 //! approve, or grants all that was asked: it never trims a request in silence. Each refusal names every word
 //! that failed, for the agent is known and may be told (law 8).
 
+mod place;
 mod rulings;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -176,40 +178,44 @@ fn gated_words(
 /// The agent's permissions at what `resource` and `audience` named (RFC 8707 §2); all without any.
 struct Selection<'a> {
     agent: &'a Agent,
-    /// Each an origin, or the very URL of a registered resource.
     places: BTreeSet<Location>,
+    /// Of an endpoint of which a path was named, that path alone.
+    permissions: Vec<Cow<'a, Permission>>,
 }
 
 impl<'a> Selection<'a> {
+    /// Of a request that names no place.
+    fn everywhere(agent: &'a Agent) -> Self {
+        let permissions = agent.permissions.iter().map(Cow::Borrowed).collect();
+        Self { agent, places: BTreeSet::new(), permissions }
+    }
+
     fn of(agent: &'a Agent, resources: &[String]) -> Result<Self, Refusal> {
         let mut places = BTreeSet::new();
         let mut failed = Vec::new();
         for resource in resources {
             match resource.parse::<Location>() {
-                Ok(place) if agent.permissions.iter().any(|p| is_at(&p.location, &place)) => {
+                Ok(place) if agent.permissions.iter().any(|p| place::is_registered_at(p, &place)) => {
                     places.insert(place);
                 }
                 _ => failed.push(resource.clone()),
             }
         }
         if failed.is_empty() {
-            return Ok(Self { agent, places });
+            let permissions = agent.permissions.iter().filter_map(|p| place::held(p, &places)).collect();
+            return Ok(Self { agent, places, permissions });
         }
         let what = format!("neither an origin nor the URL of a resource that {} is registered for", agent.id);
         Err(Refusal::naming(Reason::TargetNotRegistered, &failed, &what))
     }
 
-    fn holds(&self, permission: &Permission) -> bool {
-        self.places.is_empty() || self.places.iter().any(|place| is_at(&permission.location, place))
-    }
-
-    fn named(&self, identifier: &str) -> Option<&'a Permission> {
-        self.agent.permissions.iter().find(|p| p.name.as_str() == identifier && self.holds(p))
+    fn named(&self, identifier: &str) -> Option<&Permission> {
+        self.permissions.iter().find(|p| p.name.as_str() == identifier).map(Cow::as_ref)
     }
 
     fn everything_free(&self, guardrails: &Guardrails) -> Result<Vec<GrantedPermission>, Refusal> {
         let mut wanted = Vec::new();
-        for permission in self.agent.permissions.iter().filter(|p| self.holds(p)) {
+        for permission in &self.permissions {
             let free =
                 |action: &&Action| rule(permission, guardrails, action, &permission.patterns).0 == Tier::Free;
             let actions: Vec<Action> = permission.free.iter().filter(free).cloned().collect();
@@ -249,7 +255,7 @@ impl<'a> Selection<'a> {
     }
 
     /// A scope word, `<permission name>:<action>`.
-    fn word(&self, word: &str) -> Option<(&'a Permission, Action)> {
+    fn word(&self, word: &str) -> Option<(&Permission, Action)> {
         let (name, action) = word.split_once(':')?;
         let permission = self.named(name)?;
         let action = action.parse().ok()?;
@@ -312,7 +318,7 @@ impl<'a> Selection<'a> {
     }
 
     fn every_resource_used(&self, wanted: &[GrantedPermission]) -> Result<(), Refusal> {
-        let used = |place: &&Location| wanted.iter().flat_map(|p| &p.locations).any(|at| is_at(at, place));
+        let used = |place: &&Location| wanted.iter().any(|element| place::is_granted_at(element, place));
         let idle: Vec<String> =
             self.places.iter().filter(|place| !used(place)).map(Location::to_string).collect();
         if idle.is_empty() {
@@ -320,11 +326,6 @@ impl<'a> Selection<'a> {
         }
         Err(Refusal::naming(Reason::TargetNotRegistered, &idle, "no permission that was asked for is there"))
     }
-}
-
-/// Whether a resource at `location` is meant by `place`: its own URL, or its origin.
-fn is_at(location: &Location, place: &Location) -> bool {
-    location == place || (place.is_origin() && location.origin() == place.origin())
 }
 
 /// `registered` with every member that `asked` names put in its place. A member left out is not narrowed;

@@ -73,7 +73,7 @@ pub fn rulings(agent: &Agent, guardrails: &Guardrails, request: &TokenRequest) -
     }
     // Of a `resource` that is not registered the decision speaks; the actions are explained without it.
     let selection = Selection::of(agent, &request.resources);
-    let selection = selection.unwrap_or(Selection { agent, places: BTreeSet::new() });
+    let selection = selection.unwrap_or_else(|_| Selection::everywhere(agent));
     let explaining = Explaining { selection, guardrails };
     let rulings = if request.scope.is_empty() && request.details.is_empty() {
         explaining.everything()
@@ -102,8 +102,7 @@ impl Explaining<'_> {
     }
 
     fn everything(&self) -> Vec<Ruling> {
-        let selected = self.selection.agent.permissions.iter().filter(|p| self.selection.holds(p));
-        let each = selected.flat_map(|permission| {
+        let each = self.selection.permissions.iter().flat_map(|permission| {
             let listed = permission.free.iter().chain(&permission.gated);
             listed.map(|action| self.ruling(permission, action, &permission.patterns))
         });
@@ -121,8 +120,9 @@ impl Explaining<'_> {
 
     /// Why a name is none of the selected permissions.
     fn unknown(&self, name: &str, word: String) -> Ruling {
-        let elsewhere = self.selection.agent.permissions.iter().find(|p| p.name.as_str() == name);
-        let elsewhere = elsewhere.is_some_and(|permission| !self.selection.holds(permission));
+        // It is none that the selection holds.
+        let elsewhere = self.selection.agent.permissions.iter().any(|p| p.name.as_str() == name)
+            && self.selection.named(name).is_none();
         let rule = if elsewhere { Rule::OtherResource } else { Rule::Unlisted };
         Ruling { word, tier: Tier::Forbidden, rule }
     }

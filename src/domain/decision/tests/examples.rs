@@ -104,6 +104,53 @@ fn a_resource_is_an_origin_or_the_url_of_a_registered_resource_and_else_refused_
     assert!(refusal.description.starts_with(payments), "{refusal:?}");
 }
 
+/// As the MCP SDKs name a server: `https://mcp.acme.internal/mcp`.
+#[test]
+fn a_resource_with_a_path_of_an_endpoint_is_that_path_alone() {
+    let mut agent = payments_agent();
+    let origin = "https://mcp.acme.internal";
+    agent.permissions.push(Permission {
+        kind: ResourceKind::HttpEndpoint,
+        ..repository("tools", origin, &["/mcp", "/v1/**"], &["GET", "POST"], &["DELETE"])
+    });
+    let ask = |resources: &[&str], scope: &[&str], paths: Option<&str>| {
+        let texts = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        let detail = |path: &str| DetailRequest {
+            paths: Some(vec![path.to_owned()]),
+            ..bare_detail("tools", ResourceKind::HttpEndpoint)
+        };
+        let details = paths.into_iter().map(detail).collect();
+        let request = TokenRequest { resources: texts(resources), scope: texts(scope), details, ttl: None };
+        let grant = decide(&agent, &open_guardrails(), &request, None).granted()?;
+        let paths = grant.permissions.iter().flat_map(|p| p.paths.iter().map(ToString::to_string));
+        Ok(paths.collect::<Vec<_>>().join(" "))
+    };
+    let granted =
+        |resources: &[&str]| ask(resources, &[], None).unwrap_or_else(|refusal: Refusal| refusal.description);
+    let at = |path: &str| format!("{origin}{path}");
+    assert_eq!(granted(&[&at("/mcp")]), "/mcp");
+    assert_eq!(granted(&[&at("/mcp/")]), "/mcp", "a last slash is another spelling");
+    assert_eq!(granted(&[&at("/v1/entries/1"), &at("/mcp")]), "/mcp /v1/entries/1");
+    assert_eq!(granted(&[&at("/mcp"), origin]), "/mcp /v1/**", "the origin is all of it");
+    assert_eq!(ask(&[&at("/mcp")], &["tools:POST"], None).unwrap(), "/mcp");
+    assert_eq!(ask(&[&at("/v1/a")], &[], Some("/v1/a")).unwrap(), "/v1/a");
+    for (resources, scope, paths, reason) in [
+        (at("/mcp/admin"), &[][..], None, Reason::TargetNotRegistered),
+        (at("/"), &["payments:read"], None, Reason::ScopeNotRegistered),
+        (at("/v1/*"), &[], None, Reason::TargetNotRegistered),
+        (at("/v1/**"), &[], None, Reason::TargetNotRegistered),
+        (at("/v1/%2e%2e/x"), &[], None, Reason::TargetNotRegistered),
+        (at("/v1/a%2fb"), &[], None, Reason::TargetNotRegistered),
+        (at("/mcp"), &["tools:DELETE"], None, Reason::ApprovalRequired),
+        (at("/mcp"), &["payments:read"], None, Reason::ScopeNotRegistered),
+        (at("/mcp"), &[], Some("/v1/**"), Reason::DetailsNotRegistered),
+        (at("/v1/a"), &[], Some("/v1/*"), Reason::DetailsNotRegistered),
+    ] {
+        let refusal = ask(&[&resources], scope, paths).unwrap_err();
+        assert_eq!(refusal.reason, reason, "{resources} {scope:?} {paths:?}: {refusal:?}");
+    }
+}
+
 #[test]
 fn an_element_that_another_covers_is_said_once() {
     let whole = bare_detail("payments", ResourceKind::GitRepository);

@@ -33,6 +33,16 @@ fn allows(grant: &Grant, name: &str, action: &str, used: &str) -> bool {
         .any(|(element, a, u)| element.identifier.as_str() == name && a.as_str() == action && u == used)
 }
 
+/// Whether a use at `location` is at one of `resources`: an origin, a resource's own URL, or a path of an endpoint.
+fn is_at(resources: &[String], kind: ResourceKind, location: &Location, used: &str) -> bool {
+    let origin = location.origin().as_str();
+    let at = |resource: &String| {
+        let path = resource.strip_prefix(origin).filter(|_| kind == ResourceKind::HttpEndpoint);
+        resource == origin || resource == location.as_str() || path == Some(used)
+    };
+    resources.is_empty() || resources.iter().any(at)
+}
+
 /// Whether `request` asked for a use: by nothing, by a scope word, or by a detail.
 fn asked(
     request: &TokenRequest,
@@ -41,9 +51,7 @@ fn asked(
     action: &Action,
     used: &str,
 ) -> bool {
-    let location = &element.locations[0];
-    let is_at = |resource: &String| resource == location.origin().as_str() || resource == location.as_str();
-    let at_resource = request.resources.is_empty() || request.resources.iter().any(is_at);
+    let at_resource = is_at(&request.resources, element.kind, &element.locations[0], used);
     let word = format!("{}:{action}", element.identifier);
     let detail = |detail: &DetailRequest| {
         let limits = detail.refs.as_ref().or(detail.paths.as_ref());
@@ -97,7 +105,8 @@ proptest! {
         for word in &request.scope {
             let (name, action) = word.split_once(':').unwrap();
             let registered = agent.permission(&name.parse().unwrap()).unwrap();
-            for used in USED.into_iter().filter(|used| reaches(&registered.patterns, used)) {
+            let is_at = |used: &&str| is_at(&request.resources, registered.kind, &registered.location, used);
+            for used in USED.into_iter().filter(|used| reaches(&registered.patterns, used)).filter(is_at) {
                 prop_assert!(allows(&grant, name, action, used), "{word} {used}");
             }
         }
@@ -110,10 +119,14 @@ proptest! {
                 }
             }
         }
-        let locations: Vec<&Location> = grant.permissions.iter().flat_map(|p| &p.locations).collect();
         for resource in &request.resources {
-            let serves = |at: &&Location| at.as_str() == resource || at.origin().as_str() == resource;
-            prop_assert!(locations.iter().any(serves), "{resource} is served");
+            let alone = std::slice::from_ref(resource);
+            let serves = |p: &GrantedPermission| {
+                let at = |used: &&str| is_at(alone, p.kind, &p.locations[0], used) && reaches(p.patterns(), used);
+                // An origin or a resource's own URL serves whatever path or ref.
+                is_at(alone, p.kind, &p.locations[0], "no path at all") || USED.iter().any(at)
+            };
+            prop_assert!(grant.permissions.iter().any(serves), "{resource} is served");
         }
     }
 

@@ -139,6 +139,8 @@ pub(crate) fn request() -> impl Strategy<Value = TokenRequest> {
         "https://github.com",
         "https://github.com/acme/payments",
         "https://ledger.acme.internal",
+        "https://ledger.acme.internal/v1/entries/1",
+        "https://ledger.acme.internal/v1/x",
         "https://other.example",
     ]);
     (
