@@ -78,8 +78,10 @@ impl Broker {
         let registry = &policy.registry;
         let Authenticated { identity, once, certificate } =
             self.authenticate(presented.proof, policy).await?;
+        tracing::debug!(workload = %identity.workload().0, "the proof is good");
         caller.identity = Some(Arc::clone(&identity));
         let agent = self.find(&identity, registry, call)?;
+        tracing::debug!(agent = %agent.id, registry = %registry.revision(), "the proof is this agent's");
         caller.agent = Some(Arc::clone(&agent));
         if let Some(once) = &once {
             self.refuse_used(&agent, once)?;
@@ -98,11 +100,13 @@ impl Broker {
         let cnf = self.confirm(&agent, &presented, parent.as_ref(), bound.as_ref())?;
         let levels = Arc::new(levels(&agent, &identity, parent.as_ref()));
         let verdict = self.kill_switch.verdict(&levels).await?;
+        tracing::debug!(as_of = %verdict.as_of, stopped = verdict.stopped.as_ref().map(tracing::field::display), "the kill switch answered");
         let grant = policy.decisions.decide(&agent, &request, verdict.stopped.as_ref()).granted()?;
         let grant = match &parent {
             Some(parent) => inherit(grant, &request, &parent.inheritance(self.now())?)?,
             None => grant,
         };
+        tracing::debug!(scope = %grant.permissions.scope(), ttl = grant.ttl.as_secs(), "all that was asked for is granted");
         // Last, so that a proof is not lost to a refusal that has nothing to do with it.
         if let Some((_, Some(proof))) = bound {
             self.use_up(&agent, proof, Reason::DpopReplayed).await?;
@@ -131,9 +135,11 @@ impl Broker {
             if let (Issuance::Recorded(receipt), false) = (&issuance, known.is_dead())
                 && let Some(token) = token.release(receipt)
             {
+                tracing::debug!("the token's event is on disk, and the token is released");
                 return Ok(Issued { token, token_type: token_type(settled.cnf), grant });
             }
             // What was signed is dropped here.
+            tracing::debug!("a stop came between, so it is decided anew");
             verdict = self.decide_anew(settled).await?;
         }
         tracing::error!(request = %call.request, "the kill switch changes without a pause");
@@ -254,6 +260,8 @@ impl Broker {
     /// strangers together, have so many events, and are counted beyond that.
     async fn refuse(&self, call: &Call, denied: Denied, registry: &Registry, caller: Caller) -> Denied {
         self.metrics.refused(denied.reason);
+        let agent = caller.agent.as_ref().map(|agent| agent.id.as_str());
+        tracing::debug!(reason = denied.reason.as_str(), agent, "refused");
         if denied.reason == Reason::Overloaded {
             // Of the whole broker, and nothing that this caller did.
             return denied;

@@ -189,3 +189,33 @@ async fn a_published_key_that_is_left_out_is_logged_once_with_kid_and_cause() {
     assert!(says(enc, "kid", "enc") && says(enc, "cause", "use"), "{enc}");
     assert_eq!((&weak["level"], &enc["level"]), (&json!("WARN"), &json!("INFO")));
 }
+
+#[tokio::test]
+async fn debug_tells_how_a_token_was_decided_and_no_secret() {
+    let broker = Process::with(Plan { log: "debug", ..Plan::default() });
+    let proof = broker.proof();
+    let answer = read(broker.request(&proof)).await;
+    let token = answer.token();
+    let stop = broker.revoke("agent:payments-refactorer").await;
+    assert_eq!(stop.status, 201, "{}", stop.text);
+    let refused = broker.exchange().await;
+    assert_eq!(refused.reason(), "revoked");
+    for (message, field, value) in [
+        ("the proof is good", "workload", "ci|repo:acme/payments:ref:refs/heads/main"),
+        ("the proof is this agent's", "agent", "payments-refactorer"),
+        ("refused", "reason", "revoked"),
+    ] {
+        let told = line(&broker, &refused, message).await;
+        assert_eq!(told["fields"][field], value, "{told}");
+        assert_eq!(told["level"], "DEBUG", "{told}");
+    }
+    let told = line(&broker, &refused, "the kill switch answered").await;
+    assert!(told["fields"]["stopped"].to_string().contains("agent:payments-refactorer"), "{told}");
+    for part in ["all that was asked for is granted", "payments:read payments:push", "the token is released"]
+    {
+        assert!(broker.log().contains(part), "{part}: {}", broker.log());
+    }
+    for secret in [proof.rsplit('.').next().unwrap(), token.rsplit('.').next().unwrap(), &broker.operator] {
+        assert!(!broker.log().contains(secret));
+    }
+}
