@@ -32,7 +32,7 @@ use crate::http::Reachable;
 use crate::http::listener::register_metrics as register_room;
 use crate::http::tls::register_metrics as register_tls;
 use crate::registry::Watcher;
-use crate::store::{Missing, Store};
+use crate::store::{Missing, Store, StoreError};
 use crate::telemetry::{Metrics, register_log_metrics};
 
 pub use ambient::Ambient;
@@ -184,7 +184,12 @@ async fn end_tasks(tasks: Vec<JoinHandle<()>>) {
 
 async fn open_store(config: &Config, given_up: GivenUp) -> anyhow::Result<Store> {
     let missing = if given_up.store { Missing::MakeAnew } else { Missing::Refuse };
-    Ok(Store::open_or(&config.store, missing).await?)
+    let opened = Store::open_or(&config.store, missing).await;
+    opened.map_err(|error| {
+        let (told, damaged) = (error.at(&config.store.path), matches!(error, StoreError::Damaged(_)));
+        let way_on = if damaged { "; put a backup in its place: hallpass restore FILE" } else { "" };
+        anyhow::anyhow!("{told}{way_on}")
+    })
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {

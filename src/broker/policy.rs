@@ -7,6 +7,7 @@ use crate::broker::Broker;
 use crate::broker::decisions::Decisions;
 use crate::broker::limits::RateLimits;
 use crate::broker::settings::Limits;
+use crate::domain::count::counted;
 use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::guardrails::Guardrails;
@@ -109,8 +110,11 @@ impl Broker {
             [] => String::new(),
             keys => format!("; needs a restart: {}", keys.join(", ")),
         };
-        let detail =
-            format!("{} issuers, {} agents{restart}", rules.issuers.len(), rules.registry.agents().len());
+        let detail = format!(
+            "{}, {}{restart}",
+            counted(rules.issuers.len(), "issuer"),
+            counted(rules.registry.agents().len(), "agent")
+        );
         let loaded =
             Event { detail: Some(detail), ..self.event(Kind::ConfigurationLoaded, Outcome::Done, None) };
         self.journal_start().await?;
@@ -147,10 +151,10 @@ impl Broker {
             tracing::error!(%mistake, "configuration rejected");
         }
         let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
-        let problem = format!("{} mistakes, the first: {first}", mistakes.len());
+        let problem = format!("{}, the first: {first}", counted(mistakes.len(), "mistake"));
         let needs_restart = self.reloaded.load().needs_restart.clone();
         self.reloaded.store(Arc::new(Reloaded { rejected: Some(problem), needs_restart }));
-        let detail = format!("{} mistakes; the last good configuration serves", mistakes.len());
+        let detail = format!("{}; the last good configuration serves", counted(mistakes.len(), "mistake"));
         let event =
             Event { detail: Some(detail), ..self.event(Kind::ConfigurationRejected, Outcome::Refused, None) };
         self.journal_start().await?;

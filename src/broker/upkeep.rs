@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 
 use crate::broker::Broker;
 use crate::broker::policy::Policy;
+use crate::domain::count::counted;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::registry::Registry;
@@ -44,7 +45,10 @@ impl Broker {
             Ok(registry) => self.loaded(registry),
             Err(mistakes) => Event {
                 registry: Some(self.registry_revision()),
-                detail: Some(format!("{} mistakes; the last good revision serves", mistakes.len())),
+                detail: Some(format!(
+                    "{}; the last good revision serves",
+                    counted(mistakes.len(), "mistake")
+                )),
                 ..self.event(Kind::RegistryRejected, Outcome::Refused, None)
             },
         };
@@ -71,7 +75,7 @@ impl Broker {
                     tracing::error!(%mistake, "registry rejected");
                 }
                 let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
-                Some(format!("{} mistakes, the first: {first}", mistakes.len()))
+                Some(format!("{}, the first: {first}", counted(mistakes.len(), "mistake")))
             }
         };
         self.rejected.store(Arc::new(problem));
@@ -81,7 +85,7 @@ impl Broker {
     pub(super) fn loaded(&self, registry: &Registry) -> Event {
         Event {
             registry: Some(Arc::clone(registry.revision())),
-            detail: Some(format!("{} agents", registry.agents().count())),
+            detail: Some(counted(registry.agents().count(), "agent")),
             ..self.event(Kind::RegistryLoaded, Outcome::Done, None)
         }
     }

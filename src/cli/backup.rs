@@ -8,6 +8,7 @@ use crate::cli::args::ConfigArgs;
 use crate::cli::check::{environment, explained};
 use crate::cli::{Failure, Host, Outcome};
 use crate::config::{Config, KeyEncryptionKeySource};
+use crate::domain::count::counted;
 use crate::files::beside;
 use crate::revocation::settings::Backend;
 use crate::store::{self, Reader, Restored, StoreError, Verified, VerifyError};
@@ -59,7 +60,12 @@ pub fn back_up(args: &BackupArgs, host: &mut Host<'_>) -> Outcome {
         writeln!(host.out, "{}", json!({"backup": to.display().to_string(), "size": size, "root": root}))?;
         return Ok(());
     }
-    writeln!(host.out, "{}: a whole copy that verifies: {size} events, root {root}", to.display())?;
+    writeln!(
+        host.out,
+        "{}: a whole copy that verifies: {}, root {root}",
+        to.display(),
+        counted(size, "event")
+    )?;
     if let KeyEncryptionKeySource::File(key) | KeyEncryptionKeySource::DefaultFile(key) =
         &config.key_encryption_key
     {
@@ -99,7 +105,7 @@ pub fn restore(args: &RestoreArgs, host: &mut Host<'_>) -> Outcome {
         });
         writeln!(host.out, "{verdict}")?;
     } else {
-        writeln!(host.out, "{}: restored from a backup of {events} events", database.display())?;
+        writeln!(host.out, "{}: restored from a backup of {}", database.display(), counted(events, "event"))?;
         if let Some(replaced) = replaced {
             writeln!(host.out, "the store before it is {replaced}")?;
         }

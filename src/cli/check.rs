@@ -8,6 +8,7 @@ use crate::cli::args::CheckArgs;
 use crate::cli::show::safe;
 use crate::cli::{Failure, Host, Outcome};
 use crate::config::{self, Checked};
+use crate::domain::count::counted;
 use crate::domain::diagnostic::{Diagnostic, Warning};
 use crate::registry::Registry;
 
@@ -26,7 +27,7 @@ pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
         Ok(found) => found,
         Err(mistakes) => {
             host.out.write_all(lines(&mistakes).as_bytes())?;
-            return Err(counted(&mistakes));
+            return Err(failure(&mistakes));
         }
     };
     for warning in &warnings {
@@ -36,7 +37,7 @@ pub fn run(args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
         denied(&warnings)?;
     }
     let (agents, revision) = (registry.agents(), registry.revision());
-    writeln!(host.out, "{}: no mistakes, {} agents, {revision}", path.display(), agents.len())?;
+    writeln!(host.out, "{}: no mistakes, {}, {revision}", path.display(), counted(agents.len(), "agent"))?;
     for agent in registry.agents() {
         writeln!(host.out, "  {}", safe(&agent.sentence()))?;
     }
@@ -68,7 +69,7 @@ fn as_json(found: Found, args: &CheckArgs, host: &mut Host<'_>) -> Outcome {
     match mistakes[..] {
         [] if args.deny_warnings => denied(&warnings),
         [] => Ok(()),
-        _ => Err(counted(&mistakes)),
+        _ => Err(failure(&mistakes)),
     }
 }
 
@@ -80,11 +81,10 @@ fn told(severity: &str, diagnostic: &Diagnostic) -> serde_json::Value {
 }
 
 fn denied(warnings: &[Warning]) -> Outcome {
-    let count = warnings.len();
-    let noun = if count == 1 { "warning" } else { "warnings" };
+    let count = counted(warnings.len(), "warning");
     match warnings {
         [] => Ok(()),
-        _ => Err(Failure::failed(format!("{count} {noun} in the configuration, and --deny-warnings"))
+        _ => Err(Failure::failed(format!("{count} in the configuration, and --deny-warnings"))
             .remedy("each says what to do; docs/CONFIGURATION.md and docs/IDENTITIES.md say why")),
     }
 }
@@ -110,16 +110,14 @@ pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
 pub(super) fn explained<T>(mistakes: &[Diagnostic], host: &mut Host<'_>) -> Outcome<T> {
     // Nobody is left to tell where standard error cannot be written.
     let _ = host.err.write_all(lines(mistakes).as_bytes());
-    Err(counted(mistakes))
+    Err(failure(mistakes))
 }
 
 fn lines(mistakes: &[Diagnostic]) -> String {
     mistakes.iter().map(|mistake| format!("{}\n", safe(&mistake.to_string()))).collect()
 }
 
-fn counted(mistakes: &[Diagnostic]) -> Failure {
-    let count = mistakes.len();
-    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
-    Failure::failed(format!("{count} {mistakes} in the configuration"))
+fn failure(mistakes: &[Diagnostic]) -> Failure {
+    Failure::failed(format!("{} in the configuration", counted(mistakes.len(), "mistake")))
         .remedy("docs/CONFIGURATION.md lists every key")
 }

@@ -35,6 +35,7 @@ pub fn read(path: &Path, readers: Readers, host: &mut Host<'_>) -> Outcome<Secre
             Unreadable::NotText => format!("{place} is not text"),
             Unreadable::Empty => format!("{place} is empty"),
             Unreadable::NotAFile => format!("{place} is not a regular file"),
+            Unreadable::Lines => format!("{place} holds more than one line"),
         })
     };
     let mode = files::mode(path).map_err(|error| unusable(error.into()))?;

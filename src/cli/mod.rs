@@ -213,7 +213,9 @@ Examples:
 ///
 /// Not to be called on a thread of an event loop: commands that speak HTTP start their own.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host<'_>) -> u8 {
-    let parsed = Cli::command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    let parsed = variables::without_empty(Cli::command(), host)
+        .try_get_matches_from(args)
+        .and_then(|found| Cli::from_arg_matches(&found));
     let outcome = match parsed {
         Ok(cli) => variables::check(host)
             .and_then(|()| dispatch(cli.command, host))
@@ -236,7 +238,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut Host<'_>) -> u8 
 fn say(error: &clap::Error, host: &mut Host<'_>) -> u8 {
     // It repeats what it does not know, and that may be a token in the wrong place.
     let text = match error.use_stderr() {
-        true => redact::redacted(&error.render().to_string()),
+        true => {
+            let text = redact::redacted(&error.render().to_string());
+            text.lines().map(|line| format!("{}\n", show::safe(line))).collect()
+        }
         false => error.render().to_string(),
     };
     let written = match error.use_stderr() {

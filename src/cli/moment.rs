@@ -50,7 +50,7 @@ impl FromStr for Moment {
 
 /// A whole number with a unit: `s`, `m`, `h`, `d` or `w`.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
-    const FORM: &str = "write a whole number and a unit: 90s, 15m, 2h, 7d or 1w";
+    const FORM: &str = "write a whole number and a unit, no shorter than a second: 90s, 15m, 2h, 7d or 1w";
     let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
     let second = match &text[digits.len()..] {
         "s" => 1,

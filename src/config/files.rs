@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use super::weak::{self, Others};
 use crate::document::{Field, Located, Mistakes, Place, unexpanded};
 use crate::domain::pem;
 use crate::files::{self, Unreadable};
@@ -72,13 +73,28 @@ pub(super) fn named(text: &str, place: &Place, mistakes: &Mistakes) -> Option<Lo
     Some(Located { value: place.resolve(text), place: place.clone() })
 }
 
-/// A secret from a file, without the line break that editors add. Empty where files are not judged.
-pub(super) fn secret(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<SecretString>> {
+/// A secret in PEM from a file, without the white space around it. Empty where files are not judged. `what` it is, for people.
+pub(super) fn secret(field: Field<'_>, what: &str, mistakes: &Mistakes) -> Option<Located<SecretString>> {
+    secret_as(files::secret, field, what, mistakes)
+}
+
+/// A password from a file, without the line break that editors add.
+pub(super) fn password(field: Field<'_>, what: &str, mistakes: &Mistakes) -> Option<Located<SecretString>> {
+    secret_as(files::password, field, what, mistakes)
+}
+
+fn secret_as(
+    read_as: fn(&[u8]) -> Result<SecretString, Unreadable>,
+    field: Field<'_>,
+    what: &str,
+    mistakes: &Mistakes,
+) -> Option<Located<SecretString>> {
     let path = path(field, mistakes)?;
     if !mistakes.judge_files() {
         return Some(Located { value: SecretString::from(""), place: path.place });
     }
-    match files::password(&read(&path, MAX_BYTES, mistakes)?) {
+    weak::readable(&path, what, Others::Alone, mistakes);
+    match read_as(&read(&path, MAX_BYTES, mistakes)?) {
         Ok(value) => Some(Located { value, place: path.place }),
         Err(error) => complain(&path.place, &path.value, &error.to_string(), mistakes),
     }

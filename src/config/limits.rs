@@ -42,7 +42,8 @@ const MOST_MEMORY_MIB: u32 = 65_536;
 pub(super) fn guardrails(root: &Table<'_>, mistakes: &Mistakes) -> Guardrails {
     let section = root.section("guardrails");
     let lifetime = Duration::from_secs(1)..=MAX_TOKEN_LIFETIME;
-    let max_ttl = section.key("max_ttl", "\"15m\"").or(DEFAULT_MAX_TTL, |field| field.duration(lifetime));
+    let max_ttl =
+        section.key("max_ttl", "\"15m\"").or(DEFAULT_MAX_TTL, |field| field.whole_seconds(lifetime));
     let protected: Vec<Located<Pattern>> =
         list(section.key("protected_refs", "[\"refs/heads/main\"]"), DEFAULT_PROTECTED);
     for pattern in protected.iter().filter(|pattern| !pattern.value.as_str().starts_with("refs/")) {

@@ -165,7 +165,7 @@ fn redis_password(
             None
         }
         Some(variable) => Some(Some(SecretString::from(variable.value))),
-        None => optional(file, |file| files::secret(file, mistakes)),
+        None => optional(file, |file| files::password(file, "the Redis password", mistakes)),
     }
 }
 

@@ -84,21 +84,17 @@ fn ttl(field: Field<'_>, max_ttl: Duration, mistakes: &Mistakes) -> Option<Durat
     if !field.is_present() {
         return Some(DEFAULT_TTL.min(max_ttl));
     }
-    let ttl = field.duration(Duration::from_secs(1)..=MAX_TOKEN_LIFETIME)?;
+    let ttl = field.whole_seconds(Duration::from_secs(1)..=MAX_TOKEN_LIFETIME)?;
     if ttl.value > max_ttl {
         let (has, limit) = (show_duration(ttl.value), show_duration(max_ttl));
         let problem = format!("{has} is over guardrails.max_ttl, {limit}");
         mistakes.add(&ttl.place, problem, format!("write at most {limit}, or raise guardrails.max_ttl"));
     }
-    if !ttl.value.as_millis().is_multiple_of(1000) {
-        let problem = format!("{} is not whole seconds", show_duration(ttl.value));
-        mistakes.add(&ttl.place, problem, "write whole seconds, such as \"90s\"");
-    }
     Some(ttl.value)
 }
 
 fn rsa_key(field: Field<'_>, mistakes: &Mistakes) -> Option<SecretString> {
-    let key = files::secret(field, mistakes)?;
+    let key = files::secret(field, "the token signing key", mistakes)?;
     if mistakes.judge_files()
         && let Err(problem) = check_rsa_key(key.value.expose_secret())
     {

@@ -9,7 +9,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{
-    Document, FLAW_REMEDY, Located, Mistakes, Place, flaw, hidden, parse_duration, show_duration, wrong_value,
+    Document, FLAW_REMEDY, Located, Mistakes, Place, flaw, hidden, nearest, parse_duration, show_duration,
+    wrong_value,
 };
 
 #[derive(Clone, Copy)]
@@ -112,7 +113,9 @@ impl<'a> Field<'a> {
         match text.value.parse() {
             Ok(value) => Some(Located { value, place: text.place }),
             Err(error) => {
-                mistakes.add(&text.place, named.problem(&text.value, &error.to_string()), remedy);
+                let problem = error.to_string();
+                let remedy = meant(&text.value, &problem).unwrap_or(remedy);
+                mistakes.add(&text.place, named.problem(&text.value, &problem), remedy);
                 None
             }
         }
@@ -135,6 +138,19 @@ impl<'a> Field<'a> {
             return None;
         }
         Some(Located { value, place: text.place })
+    }
+
+    /// The same in whole seconds, as tokens live.
+    pub fn whole_seconds(self, range: RangeInclusive<Duration>) -> Option<Located<Duration>> {
+        let mistakes = self.mistakes;
+        let read = self.duration(range)?;
+        if !read.value.as_millis().is_multiple_of(1000) {
+            let next = show_duration(Duration::from_secs(read.value.as_secs() + 1));
+            let problem = format!("{} is not whole seconds", show_duration(read.value));
+            mistakes.add(&read.place, problem, format!("write whole seconds, such as \"{next}\""));
+            return None;
+        }
+        Some(read)
     }
 
     /// A whole number from 0 to 4,294,967,295.
@@ -290,4 +306,13 @@ fn leaves(path: &str, value: &DeValue<'_>, found: &mut Vec<String>) {
         }
         None => found.push(path.to_owned()),
     }
+}
+
+/// What to do about `written`, where `problem` lists the words that may stand there and one of them is near.
+fn meant(written: &str, problem: &str) -> Option<String> {
+    // Where names differ by a digit, the nearest is another one, as ES256 is of HS256.
+    let (_, list) =
+        problem.split_once("is not one of ").filter(|_| !written.contains(|c: char| c.is_ascii_digit()))?;
+    let words = list.split([',', ' ']).filter(|word| !matches!(*word, "" | "and" | "the"));
+    nearest(written, words).map(|near| format!("did you mean \"{near}\"?"))
 }

@@ -74,8 +74,12 @@ impl<'t> Document<'t> {
             if duplicate {
                 mistakes.add(&place, "this key was already written above", "keep one of the two");
             } else {
-                let problem = format!("not TOML: {}", error.message().replace('\n', ", "));
-                mistakes.add(&place, problem, "see https://toml.io for the syntax");
+                let (problem, remedy) =
+                    written::unquoted(document.text_of(text, line)).unwrap_or_else(|| {
+                        let problem = format!("not TOML: {}", error.message().replace('\n', ", "));
+                        (problem, "see https://toml.io for the syntax".to_owned())
+                    });
+                mistakes.add(&place, problem, remedy);
             }
         }
         document
@@ -104,6 +108,12 @@ impl<'t> Document<'t> {
     /// Every environment variable that would have been heard so far.
     pub fn known_variables(&self) -> BTreeSet<String> {
         self.known_variables.borrow().clone()
+    }
+
+    /// What stands on a 1-based line of `text`, which the document was parsed from.
+    fn text_of<'a>(&self, text: &'a str, line: usize) -> &'a str {
+        let start = self.starts.get(line - 1).copied().unwrap_or_default();
+        text[start..].lines().next().unwrap_or_default()
     }
 
     /// The 1-based line of a byte.

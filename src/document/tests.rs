@@ -75,3 +75,47 @@ fn a_variable_overrides_a_scalar_and_is_named_in_its_mistake() {
     let expected = "environment: HALLPASS_LIMITS__N: \"many\" is not a whole number from 0 to 4294967295; set HALLPASS_LIMITS__N=60";
     assert_eq!(told, [expected]);
 }
+
+#[test]
+fn a_text_without_quotes_is_told_with_what_to_write() {
+    // What stands there instead is told, too, where anybody asks for it.
+    let told = |text: &str| told(text, |root| drop(root.key("a", "\"x\"")));
+    for (text, line) in [
+        ("a = no # so\n", "f.toml:1: not TOML: no stands without quotes; write a = \"no\""),
+        (
+            "a = /etc/x.pem\n",
+            "f.toml:1: not TOML: /etc/x.pem stands without quotes; write a = \"/etc/x.pem\"",
+        ),
+        ("a = hpo_canary\n", "f.toml:1: not TOML: the value stands without quotes; write a = \"…\""),
+    ] {
+        assert_eq!(told(text), [line], "{text}");
+    }
+    for text in ["a = \"x\n", "a = [x\n", "a\n", "a = 1x\n"] {
+        let lines = told(text);
+        assert!(
+            lines.iter().all(|line| line.contains("https://toml.io") || line.contains("missing")),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_slip_in_one_of_a_few_words_finds_the_word() {
+    struct Tier;
+    impl std::str::FromStr for Tier {
+        type Err = &'static str;
+        fn from_str(_: &str) -> Result<Self, Self::Err> {
+            Err("is not one of free, gated and forbidden")
+        }
+    }
+    let told =
+        |word: &str| told(&format!("a = '{word}'\n"), |root| drop(root.key("a", "\"free\"").parse::<Tier>()));
+    assert_eq!(
+        told("gaeted"),
+        ["f.toml:1: a: \"gaeted\" is not one of free, gated and forbidden; did you mean \"gated\"?"]
+    );
+    assert_eq!(
+        told("no"),
+        ["f.toml:1: a: \"no\" is not one of free, gated and forbidden; write a = \"free\""]
+    );
+}

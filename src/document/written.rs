@@ -33,6 +33,22 @@ pub fn hidden(text: &str) -> Option<String> {
     })
 }
 
+/// What is wrong with a line `key = word` whose word should stand in quotes, and what to write instead.
+pub(super) fn unquoted(line: &str) -> Option<(String, String)> {
+    let (key, value) = line.split_once('=')?;
+    let (key, value) = (key.trim(), value.split('#').next().unwrap_or_default().trim());
+    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let is_word = value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '.' | '~'))
+        && !value.contains(['"', '\'', '[', ']', '{', '}', ',', '\\', '=']);
+    if key.is_empty() || !key.chars().all(is_key) || !is_word || matches!(value, "true" | "false") {
+        return None;
+    }
+    let secret =
+        may_be_secret(value) || value.chars().count() > MOST_SHOWN || value.contains(must_be_escaped);
+    let (told, shown) = if secret { ("the value", "…") } else { (value, value) };
+    Some((format!("not TOML: {told} stands without quotes"), format!("write {key} = \"{shown}\"")))
+}
+
 /// Longer values are cut: their beginning says which one it is.
 const MOST_SHOWN: usize = 60;
 

@@ -21,6 +21,8 @@ pub enum Unreadable {
     NotText,
     #[error("it is empty")]
     Empty,
+    #[error("it holds more than one line")]
+    Lines,
 }
 
 /// The bytes of a file, or of a pipe up to its end, where they are at most `most`.
@@ -64,9 +66,10 @@ pub fn secret(bytes: &[u8]) -> Result<SecretString, Unreadable> {
 /// The password in `bytes`, without the line break that editors add. It may end in a space.
 ///
 /// # Errors
-/// As [`secret`].
+/// As [`secret`], and when there are several lines: which of them is the password cannot be told.
 pub fn password(bytes: &[u8]) -> Result<SecretString, Unreadable> {
-    not_empty(text(bytes)?.trim_end_matches(['\r', '\n']))
+    let line = text(bytes)?.trim_end_matches(['\r', '\n']);
+    if line.contains(['\r', '\n']) { Err(Unreadable::Lines) } else { not_empty(line) }
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Unreadable> {

@@ -120,16 +120,12 @@ fn purpose(field: Field<'_>, mistakes: &Mistakes) -> Option<Located<String>> {
 }
 
 fn max_ttl(field: Field<'_>, rules: &Rules, mistakes: &Mistakes) -> Option<Duration> {
-    let max_ttl = field.duration(Duration::from_secs(1)..=MAX_TOKEN_LIFETIME)?;
+    let max_ttl = field.whole_seconds(Duration::from_secs(1)..=MAX_TOKEN_LIFETIME)?;
     let limit = rules.guardrails.max_ttl;
     if max_ttl.value > limit {
         let (has, limit) = (show_duration(max_ttl.value), show_duration(limit));
         let problem = format!("{has} is over guardrails.max_ttl, {limit}");
         mistakes.add(&max_ttl.place, problem, format!("write at most {limit}"));
-    }
-    if !max_ttl.value.as_millis().is_multiple_of(1000) {
-        let problem = format!("{} is not whole seconds", show_duration(max_ttl.value));
-        mistakes.add(&max_ttl.place, problem, "write whole seconds, such as \"90s\"");
     }
     Some(max_ttl.value)
 }

@@ -1,6 +1,6 @@
 //! Why the store did not do what it was asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::event::Kind;
@@ -57,6 +57,16 @@ impl StoreError {
     /// program holds. Every other error says that the store is not what it should be.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Busy | Self::Unavailable(_))
+    }
+
+    /// In words, with the database at `path` named where the error itself does not.
+    pub fn at(&self, path: &Path) -> String {
+        match self {
+            Self::Damaged(_) | Self::Differs(_) | Self::Unavailable(_) => {
+                format!("{}: {self}", path.display())
+            }
+            _ => self.to_string(),
+        }
     }
 
     pub(in crate::store) fn unavailable(cause: impl std::fmt::Display) -> Self {

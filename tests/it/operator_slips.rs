@@ -107,7 +107,7 @@ async fn what_keygen_prints_can_be_appended_to_a_file_without_a_last_line_break(
     check.arg("check-config").arg(broker.file("hallpass.toml"));
     let told = ran(check).await;
     assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.out.contains("no mistakes, 1 agents"), "{told:?}");
+    assert!(told.out.contains("no mistakes, 1 agent,"), "{told:?}");
 }
 
 #[tokio::test]

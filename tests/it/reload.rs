@@ -136,7 +136,7 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     assert!(shown.out.contains("needs a restart: server.name, store.url"), "{shown:?}");
     assert!(broker.log().contains("configuration loaded, but these keys need a restart"), "{}", broker.log());
     let detail = broker.events(Some(Kind::ConfigurationLoaded))[0].detail.clone().unwrap();
-    assert_eq!(detail, "1 issuers, 1 agents; needs a restart: server.name, store.url");
+    assert_eq!(detail, "1 issuer, 1 agent; needs a restart: server.name, store.url");
     broker.exchange().await.token();
     // Written back, nothing is left to do.
     broker.configure(|text| text.replace("broker-b", "broker-a").replace("other.db", "hallpass.db"));

@@ -4,6 +4,7 @@
 //! gave. Every token that was decided before is dead: the events of some of them are lost, and nobody can say of which.
 
 use super::{KillSwitch, unreadable};
+use crate::domain::count::counted;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Book, Point, Revision, Stop, Target};
@@ -122,8 +123,8 @@ fn adoption(theirs: &Book, ours: &Book, now: Timestamp) -> Adoption {
     let (lost, known) = (theirs.newest(), ours.revision());
     let detail = Some(format!(
         "changes of the kill switch were given up to {lost}, and this store has them up to {known}: it was restored from an older copy; \
-         {} stops were taken over and every token issued before is dead",
-        stops.len()
+         {} taken over, and every token issued before is dead",
+        counted(stops.len(), "stop")
     ));
     Adoption { event: Event { detail, ..event(Kind::StoreRestored) }, above, stops, restated }
 }

@@ -11,7 +11,7 @@ use crate::cli::{Failure, Host, Outcome};
 use crate::config::Config;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
 use crate::domain::event::EventFilter;
-use crate::store::Reader;
+use crate::store::{Reader, StoreError};
 
 /// One page of the store.
 const PAGE: u32 = 500;
@@ -22,10 +22,16 @@ pub(super) fn config(args: &ConfigArgs, host: &mut Host<'_>) -> Outcome<Config> 
 }
 
 pub(super) fn open(path: &Path) -> Outcome<Reader> {
-    Reader::open(path).map_err(|error| {
-        Failure::failed(format!("the store: {error}"))
-            .remedy("name the broker's configuration with --config, or ask the broker with --admin-url")
-    })
+    Reader::open(path).map_err(|error| unusable(path, &error, "ask the broker with --admin-url"))
+}
+
+/// Why the database at `path` cannot be read, and where else the log may be had: `or`.
+pub(super) fn unusable(path: &Path, error: &StoreError, or: &str) -> Failure {
+    let failure = Failure::failed(format!("the store: {}", error.at(path)));
+    match error {
+        StoreError::Damaged(_) => failure.remedy("put a backup in its place: hallpass restore FILE"),
+        _ => failure.remedy(format!("name the broker's configuration with --config, or {or}")),
+    }
 }
 
 /// The newest events that match, as they are stored.

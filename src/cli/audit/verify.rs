@@ -10,6 +10,7 @@ use crate::cli::args::ConfigArgs;
 use crate::cli::backup::COPIED_OPEN;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::checkpoint::{self, Checkpoint, VerifierKey};
+use crate::domain::count::counted;
 use crate::store::{Difference, Differences, Reader, Verified, VerifyError};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -51,9 +52,9 @@ pub(super) fn run(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome {
         return Ok(());
     }
     let how_far = if was_copied_open { " as far as this copy has it" } else { "" };
-    writeln!(host.out, "the audit log verifies{how_far}: {size} events, root {root}")?;
+    writeln!(host.out, "the audit log verifies{how_far}: {}, root {root}", counted(size, "event"))?;
     match covered {
-        Some(covered) => writeln!(host.out, "it extends the checkpoint of {covered} events")?,
+        Some(covered) => writeln!(host.out, "it extends the checkpoint of {}", counted(covered, "event"))?,
         None => host.note("without --checkpoint nobody can tell whether the whole log was written anew"),
     }
     Ok(())
@@ -123,7 +124,9 @@ fn what(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome<(Reader, Option<Check
     let needs_config = args.database.is_none() || (note.is_some() && args.verifier_key.is_none());
     let config = needs_config.then(|| local::config(&args.config, host)).transpose()?;
     let path = args.database.clone().or(config.as_ref().map(|config| config.store.path.clone()));
-    let reader = local::open(&path.unwrap_or_default())?;
+    let path = path.unwrap_or_default();
+    let reader = Reader::open(&path)
+        .map_err(|error| local::unusable(&path, &error, "the database itself with --database"))?;
     let Some(note) = note else { return Ok((reader, None)) };
     let key = match (&args.verifier_key, &config) {
         (Some(key), _) => key.clone(),

@@ -38,7 +38,7 @@ fn a_safe_rule_is_passed_over_in_silence() {
     for more in [&[][..], &["--deny-warnings"]] {
         let (code, out, err) = run(SAFE, more);
         assert_eq!((code, err.as_str()), (0, ""), "{out}");
-        assert!(out.starts_with("hallpass.toml: no mistakes, 1 agents, sha256:"), "{out}");
+        assert!(out.starts_with("hallpass.toml: no mistakes, 1 agent, sha256:"), "{out}");
     }
     assert_eq!(run(SAFE, &["--json", "--deny-warnings"]), (0, "[]\n".to_owned(), String::new()));
 }
@@ -47,7 +47,7 @@ fn a_safe_rule_is_passed_over_in_silence() {
 fn a_weak_rule_is_warned_about_and_fails_only_where_warnings_are_denied() {
     let (code, out, err) = run(WEAK, &[]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.starts_with(&format!("{WARNING}hallpass.toml: no mistakes, 1 agents, sha256:")), "{out}");
+    assert!(out.starts_with(&format!("{WARNING}hallpass.toml: no mistakes, 1 agent, sha256:")), "{out}");
 
     let (code, out, err) = run(WEAK, &["--deny-warnings"]);
     assert_eq!((code, out.as_str()), (1, WARNING));

@@ -200,3 +200,18 @@ fn exit_codes_of_the_command_line_itself() {
         assert_eq!(ran.out.is_empty(), code == 2, "{args:?}: help is output, a mistake is not");
     }
 }
+
+#[test]
+fn what_does_not_show_in_an_argument_is_escaped_when_it_is_repeated() {
+    for args in [
+        &["agents", "show", "pay\u{200b}ments"] as &[_],
+        &["token", "--agent", "pay\u{200b}ments"],
+        &["audit", "search", "--agent", "pay\u{202e}ments"],
+    ] {
+        let ran = Machine::new().run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}");
+        let escaped = ["pay\\u{200b}ments", "pay\\u{202e}ments"];
+        assert!(escaped.iter().any(|word| ran.err.contains(word)), "{}", ran.err);
+        assert!(ran.err.lines().count() > 2, "its lines are kept: {}", ran.err);
+    }
+}

@@ -133,3 +133,38 @@ fn what_clients_would_meet_is_a_warning() {
     .unwrap();
     assert_eq!((told("other hosts"), told("audience")), (vec![], vec![]));
 }
+
+#[test]
+fn the_password_of_redis_is_one_line_that_others_cannot_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let redis = "[revocation]\nurl = 'redis://127.0.0.1'\npassword_file = 'redis.password'\n";
+    let told = |password: &str, mode: u32| {
+        let (dir, file) = folder(&format!("{OPERATOR}{redis}"));
+        let path = dir.path().join("redis.password");
+        fs::write(&path, password).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let lines = match check(&file, []) {
+            Ok(checked) => checked.warnings.iter().map(ToString::to_string).collect(),
+            Err(mistakes) => lines(&dir, &mistakes),
+        };
+        lines.into_iter().filter(|line| line.contains("revocation.")).collect::<Vec<_>>().join("\n")
+    };
+    for good in ["s3cret", "s3cret\n", "s3cret\r\n"] {
+        assert_eq!(told(good, 0o600), "", "{good:?}");
+    }
+    // Orchestrators mount secrets for a group.
+    assert_eq!(told("s3cret\n", 0o640), "");
+    let open = told("s3cret\n", 0o644);
+    assert!(
+        open.contains("warning: the Redis password") && open.contains("(mode 644); run chmod 600"),
+        "{open}"
+    );
+    for two in ["s3cret\nother\n", "s3cret\n\nother", "s3cret\rother"] {
+        let told = told(two, 0o600);
+        assert!(
+            told.contains("redis.password cannot be used: it holds more than one line"),
+            "{two:?}: {told}"
+        );
+        assert!(!told.contains("s3cret") && !told.contains("other"), "{told}");
+    }
+}

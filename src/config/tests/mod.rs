@@ -76,8 +76,10 @@ fn production() -> (TempDir, PathBuf) {
     write("partner-bundle.json", &jwk("jwt-svid"));
     write("cluster-jwks.json", &jwk("sig"));
     write("token-signing-key.pem", include_str!("../../../tests/vectors/keys/rsa-2048.test-only.pem"));
-    let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(dir.path().join("hallpass-key-encryption-key"), owner_alone).unwrap();
+    let owner_alone: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    for name in ["hallpass-key-encryption-key", "hallpass-redis-password", "token-signing-key.pem"] {
+        fs::set_permissions(dir.path().join(name), owner_alone.clone()).unwrap();
+    }
     tls::write_pair(&dir, "hallpass-tls");
     for name in ["redis-ca.pem", "gitlab-ca.pem", "cluster-b-ca.pem", "spire-ca.pem"] {
         fs::copy(dir.path().join("hallpass-tls.pem"), dir.path().join(name)).unwrap();

@@ -92,7 +92,7 @@ fn rules_are_not_judged_by_a_kind_that_could_not_be_read() {
         lines(&dir, &check(&file, []).unwrap_err()),
         [
             "hallpass.toml:5: issuer[0].kind: \"kubernets\" is not one of oidc, github, gitlab, kubernetes, google, azure; \
-             write kind = \"github\""
+             did you mean \"kubernetes\"?"
         ]
     );
     // Nor where the file is not TOML at all.

@@ -199,3 +199,44 @@ fn two_brokers_do_not_share_an_address() {
     );
     place.words("ready").done();
 }
+
+#[test]
+fn an_empty_variable_of_a_command_is_as_good_as_none() {
+    let mut place = Place::new();
+    place.serve();
+    let [url, admin_url] = ["HALLPASS_URL", "HALLPASS_ADMIN_URL"].map(|name| place.asked(name));
+    let empty = [
+        ("HALLPASS_URL", ""),
+        ("HALLPASS_ADMIN_URL", ""),
+        ("HALLPASS_OPERATOR_KEY_FILE", ""),
+        ("HALLPASS_CONFIG", ""),
+        ("HALLPASS_OUTBOUND__PROXY", ""),
+    ];
+    place.run_with(&["check-config"], &empty[3..4]).done();
+    place.run_with(&["audit", "search"], &empty[1..4]).done();
+    place.run_with(&["ready", "-v", "--url", &url, "--admin-url", &admin_url], &empty).done();
+    place.run_with(&["agents", "list", "--admin-url", &admin_url], &empty[1..3]).done();
+    // Where nothing listens at the default address that is what is told, and not a bad value.
+    let told = place.run_with(&["token", "--identity-token", "x"], &empty[..1]);
+    assert!(!told.err.contains("invalid value"), "{told:?}");
+}
+
+#[test]
+fn a_store_that_is_not_there_or_cut_short_is_named_with_the_way_on() {
+    let mut place = Place::new();
+    let told = place.local(&["audit", "verify"]).ended(1);
+    assert!(told.contains("hallpass.db: there is no such file") && told.contains("--database"), "{told}");
+    assert!(!told.contains("--admin-url"), "which it does not have: {told}");
+    place.serve();
+    place.stop();
+    let database = place.path("data/hallpass.db");
+    std::fs::OpenOptions::new().write(true).open(&database).unwrap().set_len(20_000).unwrap();
+    let ports = [("HALLPASS_SERVER__LISTEN", "127.0.0.1:0"), ("HALLPASS_ADMIN__LISTEN", "127.0.0.1:0")];
+    for command in [&["serve"] as &[_], &["audit", "verify"], &["audit", "search"]] {
+        let told = place
+            .run_with(command, if command == ["serve"] { &ports } else { &[("HALLPASS_ADMIN_URL", "")] });
+        assert_eq!(told.code, 1, "{told:?}");
+        assert!(told.err.contains("data/hallpass.db: the audit log is damaged"), "{command:?}: {}", told.err);
+        assert!(told.err.contains("hallpass restore FILE"), "{command:?}: {}", told.err);
+    }
+}

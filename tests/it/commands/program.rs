@@ -106,6 +106,11 @@ impl Place {
             .unwrap();
     }
 
+    /// What a client's variable holds.
+    pub(super) fn asked(&self, name: &str) -> String {
+        self.ask.iter().find(|(asked, _)| *asked == name).map(|(_, value)| value.clone()).unwrap()
+    }
+
     pub(super) fn admin_url(&self) -> String {
         let own = self.ask.iter().find(|(name, _)| *name == "HALLPASS_ADMIN_URL");
         own.map_or_else(|| "http://127.0.0.1:8701".to_owned(), |(_, url)| url.clone())
