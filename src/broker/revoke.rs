@@ -67,9 +67,19 @@ impl From<LiftError> for KillError {
 /// What a stop would hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
+    /// The target is a token that this log does not know.
+    pub unknown_token: bool,
     pub live_tokens: u64,
     pub agents: Vec<AgentId>,
     pub repositories: Vec<String>,
+}
+
+/// Whose a target is, for the event of its stop.
+#[derive(Default)]
+struct Whose {
+    agent: Option<AgentId>,
+    owner: Option<Owner>,
+    unknown_token: bool,
 }
 
 impl Broker {
@@ -124,10 +134,15 @@ impl Broker {
             Target::Token(_) => Vec::new(),
         };
         let hit = self.store.reach(target, self.now()).await?;
+        let unknown_token = match target {
+            Target::Token(id) => self.store.token(*id).await?.is_none(),
+            _ => false,
+        };
         agents.extend(hit.agents);
         agents.sort();
         agents.dedup();
-        Ok(Preview { live_tokens: hit.tokens, agents, repositories: hit.repositories.into_iter().collect() })
+        let repositories = hit.repositories.into_iter().collect();
+        Ok(Preview { unknown_token, live_tokens: hit.tokens, agents, repositories })
     }
 
     /// Ends `token` for its holder (RFC 7009). A token that is dead already, or none of ours, is left as it is. One that is
@@ -183,7 +198,7 @@ impl Broker {
         target: Target,
         reason: String,
     ) -> Result<Change, KillError> {
-        let (agent, owner) = self.whose(&target).await?;
+        let Whose { agent, owner, unknown_token } = self.whose(&target).await?;
         let (id, at) = (self.new_stop_id()?, self.now());
         let stop = Stop { id, target, at, reason, operator: Some(operator), revision: None, lift: None };
         let event = Event {
@@ -193,9 +208,11 @@ impl Broker {
             target: Some(stop.target.clone()),
             agent,
             owner,
+            detail: unknown_token
+                .then(|| "this log knows no such token; it is stopped all the same".to_owned()),
             ..self.event(Kind::RevocationStopped, Outcome::Done, Some(call))
         };
-        Ok(self.kill_switch.stop(stop, event).await)
+        Ok(Change { unknown_token, ..self.kill_switch.stop(stop, event).await })
     }
 
     async fn end_stop(
@@ -212,9 +229,9 @@ impl Broker {
             Err(_) => None,
         };
         let lifted = stop.map(|stop| stop.target);
-        let (agent, owner) = match &lifted {
+        let Whose { agent, owner, .. } = match &lifted {
             Some(target) => self.whose(target).await.unwrap_or_default(),
-            None => (None, None),
+            None => Whose::default(),
         };
         let event = Event { agent, owner, ..self.event(Kind::RevocationLifted, Outcome::Done, Some(call)) };
         match self.kill_switch.lift(id, lift, event).await? {
@@ -226,36 +243,43 @@ impl Broker {
 
     /// The agent and owner that a stop of `target` is about, for its event. A name that nothing bears
     /// is a slip of the hand and stops nothing; where the store cannot tell, the stop goes ahead.
-    async fn whose(&self, target: &Target) -> Result<(Option<AgentId>, Option<Owner>), KillError> {
+    ///
+    /// So does that of a token which the log does not know. Nobody mistypes a token's id as another one, and the token may
+    /// be of a history that a restored store lost; a stop of a token that never was does no harm.
+    async fn whose(&self, target: &Target) -> Result<Whose, KillError> {
         let registry = self.registry();
         let unknown = || KillError::UnknownTarget(target.clone());
         match target {
-            Target::Agent(id) => match registry.agent(id) {
-                Some(agent) => Ok((Some(id.clone()), Some(agent.owner.clone()))),
-                None if self.was_issued(&EventFilter { agent: Some(id.clone()), ..issued() }).await => {
-                    Ok((Some(id.clone()), None))
+            Target::Agent(id) => {
+                let agent = Some(id.clone());
+                match registry.agent(id) {
+                    Some(known) => Ok(Whose { agent, owner: Some(known.owner.clone()), ..Whose::default() }),
+                    None if self.was_issued(&EventFilter { agent: agent.clone(), ..issued() }).await => {
+                        Ok(Whose { agent, ..Whose::default() })
+                    }
+                    None => Err(unknown()),
                 }
-                None => Err(unknown()),
-            },
+            }
             Target::Owner(owner) => {
                 let known = registry.agents().any(|agent| agent.owner == *owner);
-                let had = EventFilter { owner: Some(owner.clone()), ..issued() };
-                let known = known || self.was_issued(&had).await;
-                known.then(|| (None, Some(owner.clone()))).ok_or_else(unknown)
+                let owner = Some(owner.clone());
+                let known = known || self.was_issued(&EventFilter { owner: owner.clone(), ..issued() }).await;
+                known.then(|| Whose { owner, ..Whose::default() }).ok_or_else(unknown)
             }
-            Target::Token(id) => match tokio::time::timeout(LOOKUP, self.store.token(*id)).await {
-                Ok(Ok(Some(issued))) => {
-                    let event = issued.event();
-                    Ok(event.map_or((None, None), |event| (event.agent, event.owner)))
-                }
-                Ok(Ok(None)) => Err(unknown()),
-                Ok(Err(_)) | Err(_) => Ok((None, None)),
-            },
+            Target::Token(id) => Ok(match tokio::time::timeout(LOOKUP, self.store.token(*id)).await {
+                Ok(Ok(Some(issued))) => issued.event().map_or_else(Whose::default, |event| Whose {
+                    agent: event.agent,
+                    owner: event.owner,
+                    unknown_token: false,
+                }),
+                Ok(Ok(None)) => Whose { unknown_token: true, ..Whose::default() },
+                Ok(Err(_)) | Err(_) => Whose::default(),
+            }),
             Target::Issuer(name) => {
                 let known = self.knows_issuer(name) || self.had_tokens(name).await;
-                known.then_some((None, None)).ok_or_else(unknown)
+                known.then(Whose::default).ok_or_else(unknown)
             }
-            Target::Everything => Ok((None, None)),
+            Target::Everything => Ok(Whose::default()),
         }
     }
 

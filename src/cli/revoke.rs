@@ -80,6 +80,8 @@ struct Effect {
     revocation: Revocation,
     #[serde(default)]
     already_stopped: bool,
+    #[serde(default)]
+    unknown_token: bool,
     took_effect: String,
     confirmed: Vec<String>,
     pending: Vec<String>,
@@ -89,6 +91,8 @@ struct Effect {
 #[derive(Deserialize)]
 struct Preview {
     target: String,
+    #[serde(default)]
+    unknown_token: bool,
     live_tokens: u64,
     agents: Vec<String>,
     repositories: Vec<String>,
@@ -122,6 +126,9 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
     let shown = show(&answer, args.json, &headline, &lines, host);
     if effect.already_stopped {
         host.note("the earlier stop goes on unchanged, and one lift ends it; this call and its reason are for the audit log");
+    }
+    if effect.unknown_token {
+        host.warn("this log knows no such token; it is stopped all the same");
     }
     effect.warn_of_audit(host);
     effect.outlives_the_broker()?;
@@ -159,6 +166,9 @@ fn preview(answer: &Answer, json: bool, host: &mut Host<'_>) -> Outcome {
         ("agents", words(&preview.agents)),
         ("repositories", words(&preview.repositories)),
     ];
+    if preview.unknown_token {
+        host.note("this log knows no such token; it can be stopped all the same");
+    }
     show(answer, json, &headline, &lines, host)
 }
 

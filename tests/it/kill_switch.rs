@@ -95,7 +95,6 @@ async fn a_slip_of_the_hand_stops_nothing_and_says_so() {
         ("agent:payments-refactorerr", 404),
         ("owner:team-paymentz", 404),
         ("issuer:nope", 404),
-        ("token:019abcde-0000-7000-8000-000000000000", 404),
         ("agents:payments-refactorer", 400),
         ("", 400),
     ] {
@@ -107,6 +106,47 @@ async fn a_slip_of_the_hand_stops_nothing_and_says_so() {
     assert_eq!(app.admin_post("/v1/revocations", &reasonless).await.status, 400);
     app.issue().await;
     app.finish().await;
+}
+
+/// Its history may be lost, and who stops it has no time to find out.
+#[tokio::test]
+async fn a_token_that_the_log_does_not_know_is_stopped_all_the_same() {
+    for backend in BOTH {
+        let mut app = TestApp::start(backend).await;
+        let known = app.issue().await;
+        let unknown = "token:019abcde-0000-7000-8000-000000000000";
+        let preview = json!({"target": unknown});
+        let preview = app.admin_post("/v1/revocations?dry_run=true", &preview).await.json();
+        assert_eq!((&preview["unknown_token"], &preview["live_tokens"]), (&json!(true), &json!(0)));
+        for again in [false, true] {
+            let stopped = app.admin_post("/v1/revocations", &json!({"target": unknown, "reason": "x"})).await;
+            assert_eq!(stopped.status, 201, "{}", stopped.text);
+            let stopped = stopped.json();
+            assert_eq!(
+                (&stopped["unknown_token"], &stopped["already_stopped"]),
+                (&json!(true), &json!(again))
+            );
+            assert_eq!(stopped["pending"], json!([]));
+        }
+        let event = &app.events("kind=revocation.stopped").await[0];
+        assert_eq!((&event["target"], &event["agent"]), (&json!(unknown), &json!(null)));
+        assert_eq!(event["detail"], "this log knows no such token; it is stopped all the same");
+        assert!(app.active(&known).await);
+        let target = format!("token:{}", decode(&known)["jti"].as_str().unwrap());
+        let stopped =
+            app.admin_post("/v1/revocations", &json!({"target": target, "reason": "x"})).await.json();
+        assert_eq!(stopped["unknown_token"], json!(null));
+        assert!(app.events("kind=revocation.stopped").await[0]["detail"].is_null());
+        assert!(!app.active(&known).await);
+
+        app.shutdown().await;
+        app.boot().await;
+        let listed = app.admin_get("/v1/revocations?active=true").await.json();
+        let listed = listed["revocations"].as_array().unwrap();
+        let stop = listed.iter().find(|stop| stop["target"] == unknown).expect("it outlives the broker");
+        app.lift(stop["id"].as_str().unwrap()).await;
+        app.finish().await;
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::broker::{Backend, TestApp};
+use crate::support::broker::{Backend, TestApp, decode};
 use crate::support::proxy::Proxy;
 
 const AGENT: &str = "agent:payments-refactorer";
@@ -94,6 +94,25 @@ async fn a_stop_that_the_store_lost_is_in_force_and_can_be_lifted() {
     app.boot().await;
     assert!(app.active(&fresh).await);
     assert_eq!(restorations(&app).await.len(), 1);
+    app.forget_releases();
+    app.finish().await;
+}
+
+/// With `memory:` nothing tells that the store is an older copy: the token lives on until somebody stops it.
+#[tokio::test]
+async fn a_token_that_the_store_lost_can_be_stopped() {
+    let mut app = TestApp::start(Backend::Memory).await;
+    let (_, copy) = with_history(&mut app).await;
+    let lost = app.issue().await;
+    app.shutdown().await;
+    restore(&app, &copy);
+    app.boot().await;
+
+    assert!(app.active(&lost).await, "its keys are those of the store");
+    let target = format!("token:{}", decode(&lost)["jti"].as_str().unwrap());
+    let stopped = app.admin_post("/v1/revocations", &json!({"target": target, "reason": "x"})).await;
+    assert_eq!((stopped.status, &stopped.json()["unknown_token"]), (201, &json!(true)));
+    assert!(!app.active(&lost).await);
     app.forget_releases();
     app.finish().await;
 }

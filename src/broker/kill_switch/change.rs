@@ -41,6 +41,8 @@ pub struct Change {
     pub stop: Stop,
     /// The target was stopped before: `stop` is the earlier stop, which goes on unchanged. Only the event is new.
     pub already_stopped: bool,
+    /// The target is a token whose issuance is not in the log. It is stopped all the same.
+    pub unknown_token: bool,
     pub took_effect: Timestamp,
     /// Brokers, and after them the enforcement points that follow the stops.
     pub confirmed: Vec<String>,
@@ -239,7 +241,7 @@ impl KillSwitch {
         let followers = self.seen_by_followers(revision, PATIENCE.saturating_sub(begun.elapsed())).await;
         let confirmed = names(&seen.confirmed).chain(names(&followers.confirmed)).collect();
         let pending = names(&seen.pending).chain(names(&followers.pending)).collect();
-        Change { stop, already_stopped: false, took_effect, confirmed, pending, audit }
+        Change { stop, already_stopped: false, unknown_token: false, took_effect, confirmed, pending, audit }
     }
 
     async fn announce(&self, numbered: bool) -> Result<Confirmations, RevocationError> {

@@ -52,6 +52,26 @@ fn a_target_that_was_stopped_before_is_said_to_have_been() {
 }
 
 #[test]
+fn a_stop_of_a_token_that_the_log_does_not_know_says_so() {
+    let stop = stopped("", "recorded").replacen('{', "{\"unknown_token\":true,", 1);
+    let preview = r#"{"dry_run":true,"target":"token:x","unknown_token":true,"live_tokens":0,"agents":[],"repositories":[]}"#;
+    let broker = Canned::new(move |seen| match seen.line.contains("dry_run") {
+        true => (200, vec![], preview.to_owned()),
+        false => (201, vec![], stop.clone()),
+    });
+    let target = ["revoke", "token:019abcde-0000-7000-8000-000000000000"];
+    for (more, said) in [
+        (&["--reason", "r"][..], "this log knows no such token; it is stopped all the same"),
+        (&["--reason", "r", "--json"], "this log knows no such token; it is stopped all the same"),
+        (&["--dry-run"], "this log knows no such token; it can be stopped all the same"),
+    ] {
+        let ran = Machine::new().operate(&broker, &[&target[..], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.err.contains(said), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_stop_that_is_not_confirmed_everywhere_is_no_success() {
     let broker = Canned::new(|_| (201, vec![], stopped(r#""broker-b""#, "recorded")));
     let machine = Machine::new();

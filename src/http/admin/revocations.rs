@@ -61,6 +61,10 @@ pub(super) struct Change {
     /// reason; this call is in the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     already_stopped: Option<bool>,
+    /// `true` where the target is a token that the audit log does not know. It is stopped all the same.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    unknown_token: bool,
     /// RFC 3339: from then on, at the latest, no token is issued to the target.
     took_effect: String,
     /// Brokers, and enforcement points that follow the stops, which refuse by their own word.
@@ -76,6 +80,10 @@ pub(super) struct Change {
 pub(super) struct Preview {
     dry_run: bool,
     target: String,
+    /// `true` where the target is a token that the audit log does not know.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    unknown_token: bool,
     live_tokens: u64,
     agents: Vec<String>,
     repositories: Vec<String>,
@@ -92,6 +100,7 @@ impl From<broker::Change> for Change {
         Self {
             revocation: killed.stop,
             already_stopped: Some(killed.already_stopped),
+            unknown_token: killed.unknown_token,
             took_effect: killed.took_effect.to_string(),
             confirmed: killed.confirmed,
             pending: killed.pending,
@@ -100,11 +109,16 @@ impl From<broker::Change> for Change {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// Stops a target, in effect everywhere that is counted before it answers.
 #[utoipa::path(post, path = "/v1/revocations", request_body = StopRequest, params(StopOptions),
     security(("operator" = ["admin"])),
     responses((status = 201, body = Change), (status = 200, body = Preview),
-        (status = 404, description = "The target is not known")))]
+        (status = 404, description = "No agent, owner or issuer has this name")))]
 pub(super) async fn stop(
     Admin(operator): Admin,
     State(gate): State<Gate>,
@@ -123,6 +137,7 @@ pub(super) async fn stop(
         let preview = Preview {
             dry_run: true,
             target: target.to_string(),
+            unknown_token: preview.unknown_token,
             live_tokens: preview.live_tokens,
             agents: preview.agents.iter().map(ToString::to_string).collect(),
             repositories: preview.repositories,
