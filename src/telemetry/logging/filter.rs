@@ -1,8 +1,14 @@
 //! How much is logged, as people write it: `info`, or `warn,hallpass::identity=debug`.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
+use arc_swap::ArcSwap;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Filter};
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -21,8 +27,8 @@ impl LogFilter {
         &self.0
     }
 
-    pub(super) fn to_filter(&self) -> EnvFilter {
-        EnvFilter::new(&self.0)
+    fn targets(&self) -> Targets {
+        targets(&self.0).unwrap_or_default()
     }
 }
 
@@ -48,8 +54,48 @@ impl FromStr for LogFilter {
                 "would log nothing of hallpass's own, because it names other targets alone".to_owned()
             );
         }
-        EnvFilter::try_new(text).map_err(|_| "is no level and no list of target=level".to_owned())?;
+        targets(text).ok_or_else(|| "is no level and no list of target=level".to_owned())?;
         Ok(Self(text.to_owned()))
+    }
+}
+
+fn targets(text: &str) -> Option<Targets> {
+    text.split(',').map(str::trim).collect::<Vec<_>>().join(",").parse().ok()
+}
+
+/// What is logged now. What it decides by is known of each place in the code that logs, so nothing is
+/// asked again until it changes.
+#[derive(Debug, Clone)]
+pub(super) struct FilterInForce(Arc<ArcSwap<Targets>>);
+
+impl FilterInForce {
+    pub(super) fn new(filter: &LogFilter) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(filter.targets())))
+    }
+
+    pub(super) fn replace(&self, filter: &LogFilter) {
+        self.0.store(Arc::new(filter.targets()));
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// Dependencies are heard from `warn` on, whatever is asked.
+    fn takes(&self, metadata: &Metadata<'_>) -> bool {
+        let may_be_logged = is_ours(metadata.target()) || *metadata.level() <= Level::WARN;
+        may_be_logged && self.0.load().would_enable(metadata.target(), metadata.level())
+    }
+}
+
+impl<S> Filter<S> for FilterInForce {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.takes(metadata)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.takes(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Filter::<S>::max_level_hint(&**self.0.load())
     }
 }
 
@@ -60,7 +106,7 @@ fn is_target(text: &str) -> bool {
     text.split("::").all(is_name)
 }
 
-fn is_ours(target: &str) -> bool {
+pub(super) fn is_ours(target: &str) -> bool {
     target.split("::").next() == Some(env!("CARGO_CRATE_NAME"))
 }
 
@@ -71,9 +117,12 @@ mod tests {
     #[test]
     fn a_level_and_levels_of_targets_are_taken_and_nothing_else() {
         for text in
-            ["info", "WARN", "off", "hallpass=debug", "warn,hallpass::telemetry=trace", "info,h2=warn"]
+            ["info", "WARN", "off", "hallpass=debug", "warn, hallpass::telemetry=trace", "info,h2=warn"]
         {
-            assert!(text.parse::<LogFilter>().is_ok(), "{text}");
+            assert!(
+                text.parse::<LogFilter>().is_ok_and(|filter| filter.targets() != Targets::new()),
+                "{text}"
+            );
         }
         for text in
             ["warning", "verbose", "", "info,", "hallpass", "=info", "hallpass=loud", "3", "hallpas=debug"]

@@ -4,6 +4,7 @@
 //! at `trace` that is whole frames with tokens in them; so they are heard from `warn` on, whatever
 //! the configuration asks for. Whoever logs never waits for the reader of the log (see `queue`).
 
+mod fields;
 mod filter;
 mod queue;
 
@@ -18,13 +19,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt};
 
+use fields::SpanFields;
+use filter::FilterInForce;
 pub use filter::LogFilter;
 use queue::Queue;
 
@@ -37,7 +40,7 @@ pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 static DROPPED: OnceLock<Arc<AtomicU64>> = OnceLock::new();
 
 /// How much of it is written.
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static FILTER: OnceLock<FilterInForce> = OnceLock::new();
 
 /// Registers how many log lines were dropped because nobody read them in time.
 pub fn register_metrics(metrics: &Metrics) {
@@ -73,9 +76,8 @@ impl Drop for Log {
 
 /// Logs as `filter` says from now on. Does nothing before the start.
 pub fn set_log_filter(filter: &LogFilter) {
-    if let Some(handle) = FILTER.get() {
-        // Fails only where the log itself is gone.
-        let _gone = handle.reload(filter.to_filter());
+    if let Some(in_force) = FILTER.get() {
+        in_force.replace(filter);
     }
 }
 
@@ -84,17 +86,17 @@ pub fn set_log_filter(filter: &LogFilter) {
 /// # Errors
 /// When the thread that writes cannot be started.
 pub fn start(filter: &LogFilter, spans: Option<Spans>) -> io::Result<Log> {
-    let (filter, handle) = reload::Layer::new(filter.to_filter());
+    let filter = FilterInForce::new(filter);
     let for_a_person = std::io::stderr().is_terminal();
     let queue = Queue::start(std::io::stderr(), move |dropped| lines_dropped(dropped, for_a_person))?;
-    let log = layer(filter, queue.clone(), for_a_person);
+    let log = layer(filter.clone(), queue.clone(), for_a_person);
     let spans = spans.map(|spans| {
         spans.with_filter(filter_fn(may_be_exported).with_max_level_hint(LevelFilter::INFO)).boxed()
     });
     let layers: Vec<Spans> = std::iter::once(log).chain(spans).collect();
     // A second start, as in tests, leaves the first in force.
     if tracing_subscriber::registry().with(layers).try_init().is_ok() {
-        let _first = FILTER.set(handle);
+        let _first = FILTER.set(filter);
     }
     let _first = DROPPED.set(queue.dropped());
     std::panic::set_hook(Box::new(|panic| panicked(panic.location())));
@@ -106,7 +108,7 @@ pub fn start(filter: &LogFilter, spans: Option<Spans>) -> io::Result<Log> {
 fn lines_dropped(count: u64, for_a_person: bool) -> Vec<u8> {
     let lines = Lines::default();
     let writer = lines.clone();
-    let layer = layer(EnvFilter::new("warn"), move || writer.clone(), for_a_person);
+    let layer = layer(FilterInForce::new(&LogFilter::default()), move || writer.clone(), for_a_person);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         tracing::warn!(count, "log lines were dropped, because the reader of the log does not keep up");
     });
@@ -133,18 +135,16 @@ impl Write for Lines {
     }
 }
 
-fn layer<F, W>(filter: F, to: W, for_a_person: bool) -> Spans
+fn layer<W>(filter: FilterInForce, to: W, for_a_person: bool) -> Spans
 where
-    F: Filter<Registry> + Send + Sync + 'static,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let ours = filter_fn(may_be_logged).with_max_level_hint(LevelFilter::TRACE);
-    let filter = filter.and(ours);
     if for_a_person {
         quiet(fmt::layer()).with_writer(to).with_filter(filter).boxed()
     } else {
         // There is one span, the request's: a list of spans would repeat it.
-        quiet(fmt::layer()).json().with_span_list(false).with_writer(to).with_filter(filter).boxed()
+        let layer = quiet(fmt::layer()).json().with_span_list(false).fmt_fields(SpanFields);
+        layer.with_writer(to).with_filter(filter).boxed()
     }
 }
 
@@ -157,16 +157,8 @@ where
     layer.log_internal_errors(false)
 }
 
-fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    is_ours(metadata) || *metadata.level() <= Level::WARN
-}
-
 fn may_be_exported(metadata: &Metadata<'_>) -> bool {
-    is_ours(metadata) && *metadata.level() <= Level::INFO
-}
-
-fn is_ours(metadata: &Metadata<'_>) -> bool {
-    metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"))
+    filter::is_ours(metadata.target()) && *metadata.level() <= Level::INFO
 }
 
 /// Tells where, and not what: the words of a panic may hold what a caller sent (law 7).
@@ -179,12 +171,15 @@ fn panicked(place: Option<&Location<'_>>) {
 
 #[cfg(test)]
 mod tests {
+    use tracing::field::Empty;
+
     use super::*;
 
     fn logged(filter: &str, log: impl FnOnce()) -> String {
         let to = Lines::default();
         let writer = to.clone();
-        let layer = layer(EnvFilter::new(filter), move || writer.clone(), false);
+        let filter = FilterInForce::new(&filter.parse().unwrap());
+        let layer = layer(filter, move || writer.clone(), false);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         String::from_utf8(to.take()).unwrap()
     }
@@ -205,6 +200,50 @@ mod tests {
         assert!(
             !logged("info", || tracing::debug!(target: "hallpass::telemetry", "canary")).contains("canary")
         );
+    }
+
+    #[test]
+    fn the_fields_of_a_span_are_in_each_line_as_json() {
+        let text = logged("info", || {
+            let kind = "GET \"\\\n\u{7}ü/";
+            let span = tracing::error_span!("request", kind, n = 3, yes = true, agent = Empty, more = Empty);
+            let _in = span.enter();
+            tracing::info!("before");
+            span.record("agent", "a\"b");
+            span.record("more", tracing::field::debug("c"));
+            tracing::info!("after");
+            tracing::error_span!("bare", late = Empty).in_scope(|| {
+                tracing::Span::current().record("late", -1);
+                tracing::info!("bare");
+            });
+        });
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let kind = "GET \"\\\n\u{7}ü/";
+        let before = serde_json::json!({"name": "request", "kind": kind, "n": 3, "yes": true});
+        assert_eq!(lines[0]["span"], before);
+        let after = serde_json::json!({
+            "name": "request", "kind": kind, "n": 3, "yes": true, "agent": "a\"b", "more": "\"c\""
+        });
+        assert_eq!(lines[1]["span"], after);
+        assert_eq!(lines[2]["span"], serde_json::json!({"name": "bare", "late": -1}));
+    }
+
+    #[test]
+    fn a_filter_that_is_replaced_takes_effect_at_once() {
+        let filter = FilterInForce::new(&"warn".parse().unwrap());
+        let (to, in_force) = (Lines::default(), filter.clone());
+        let writer = to.clone();
+        let layer = layer(filter, move || writer.clone(), false);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            for (level, what) in [("warn", "first"), ("info", "second"), ("off", "third"), ("info", "last")] {
+                in_force.replace(&level.parse().unwrap());
+                tracing::info!("{what}");
+            }
+        });
+        let text = String::from_utf8(to.take()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.len() == 2 && lines[0].contains("second") && lines[1].contains("last"), "{text}");
     }
 
     #[test]
@@ -235,7 +274,8 @@ mod tests {
 
     #[test]
     fn a_log_that_cannot_be_written_ends_nothing() {
-        let layer = layer(EnvFilter::new("trace"), || Broken, false);
+        let filter = FilterInForce::new(&"trace".parse().unwrap());
+        let layer = layer(filter, || Broken, false);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::error!("lost");
         });

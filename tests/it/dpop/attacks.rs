@@ -3,6 +3,11 @@
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, fmt};
+
 use super::*;
 
 /// A change of a good proof's header and claims, and a word that the refusal must name it by.
@@ -243,11 +248,9 @@ impl Captured {
         let log = LOG.get_or_init(|| {
             let log = Self::default();
             let writer = log.clone();
-            let subscriber = tracing_subscriber::fmt()
-                .with_env_filter("hallpass=trace")
-                .with_ansi(false)
-                .with_writer(move || writer.clone())
-                .finish();
+            let ours = Targets::new().with_target("hallpass", LevelFilter::TRACE);
+            let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+            let subscriber = tracing_subscriber::registry().with(layer.with_filter(ours));
             tracing::subscriber::set_global_default(subscriber).expect("no other test sets one");
             tracing::callsite::rebuild_interest_cache();
             log
