@@ -11,7 +11,8 @@ use serde::Deserialize;
 use crate::cli::admin::AdminArgs;
 use crate::cli::client::{Answer, wait};
 use crate::cli::redact::holds_a_secret;
-use crate::cli::show::{facts, json_line, or_dash, safe, words};
+use crate::cli::show::{facts_within, json_line, or_dash, safe, words};
+use crate::cli::table::width;
 use crate::cli::target::Asked;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::id::StopId;
@@ -153,7 +154,7 @@ fn show(
     if json {
         writeln!(host.out, "{}", json_line(answer.text()?.trim(), host.terminal))?;
     } else {
-        write!(host.out, "{headline}\n{}", facts(lines))?;
+        write!(host.out, "{headline}\n{}", facts_within(lines, width(host)))?;
     }
     Ok(host.out.flush()?)
 }

@@ -149,9 +149,9 @@ macro_rules! uuid_id {
         }
 
         impl FromStr for $type {
-            type Err = uuid::Error;
-            fn from_str(text: &str) -> Result<Self, uuid::Error> {
-                Ok(Self(text.parse()?))
+            type Err = &'static str;
+            fn from_str(text: &str) -> Result<Self, &'static str> {
+                text.parse().map(Self).map_err(|_| "write an id such as 01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11")
             }
         }
 

@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use crate::cli::admin::AdminArgs;
 use crate::cli::client::wait;
-use crate::cli::show::{facts, json_line, or_dash, safe, words};
-use crate::cli::table::{Column, Holds, Table, TableArgs};
+use crate::cli::show::{facts_within, json_line, or_dash, safe, words};
+use crate::cli::table::{Column, Holds, Table, TableArgs, width};
 use crate::cli::{Failure, Host, Outcome};
+use crate::domain::count::counted;
 use crate::domain::id::AgentId;
 
 #[derive(Debug, clap::Subcommand)]
@@ -195,7 +196,7 @@ fn show(args: &ShowArgs, host: &mut Host<'_>) -> Outcome {
     about.extend(agent.require.clone().map(|what| ("requires", what)));
     about.extend(agent.registry.clone().map(|revision| ("registry", revision)));
     about.extend(agent.identities.iter().map(|identity| ("identity", identity_in_words(identity))));
-    host.out.write_all(facts(&about).as_bytes())?;
+    host.out.write_all(facts_within(&about, width(host)).as_bytes())?;
     let rows = agent.permissions.iter().map(|permission| {
         let environment = or_dash(permission.environment.as_deref());
         let limits = words(&permission.patterns);
@@ -216,7 +217,10 @@ fn show(args: &ShowArgs, host: &mut Host<'_>) -> Outcome {
     writeln!(host.out)?;
     Table::new(TOKENS, rows).print(&args.table, host)?;
     if rest > 0 {
-        host.note(&format!("{rest} older live tokens are not shown; `hallpass audit search` finds them"));
+        host.note(&format!(
+            "{} not shown; `hallpass audit search` finds them",
+            counted(rest, "older live token")
+        ));
     }
     Ok(())
 }

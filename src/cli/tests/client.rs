@@ -202,6 +202,20 @@ fn exit_codes_of_the_command_line_itself() {
 }
 
 #[test]
+fn an_id_that_is_none_is_told_with_one() {
+    for args in [&["lift", "payments", "--reason", "x"] as &[_], &["audit", "search", "--token", "payments"]]
+    {
+        let ran = Machine::new().run(args);
+        let told = "'payments' for";
+        assert!(
+            ran.code == 2 && ran.err.contains(told) && ran.err.contains("write an id such as 0193"),
+            "{}",
+            ran.err
+        );
+    }
+}
+
+#[test]
 fn what_does_not_show_in_an_argument_is_escaped_when_it_is_repeated() {
     for args in [
         &["agents", "show", "pay\u{200b}ments"] as &[_],

@@ -187,6 +187,12 @@ fn a_key_needs_its_agent_and_to_be_a_key() {
     let (key, _) = keygen(&machine, "agent.key");
     let ran = machine.run(&["token", "--url", &broker.url, "--key-file", &key]);
     assert!(ran.code == 2 && ran.err.contains("HALLPASS_AGENT"), "{}", ran.err);
+    // A name that cannot be one is repeated, with what does not show in it.
+    let mut odd = Machine::new();
+    odd.env.insert("HALLPASS_AGENT", "pay\u{200b}ments".into());
+    let ran = odd.run(&["token", "--url", &broker.url, "--key-file", &key]);
+    let told = "HALLPASS_AGENT: \"pay\\u{200b}ments\": an agent id must be 1 to 64 of a-z";
+    assert!(ran.code == 2 && ran.err.contains(told), "{}", ran.err);
     let p256 = rcgen::KeyPair::generate().unwrap().serialize_pem();
     for text in ["canary", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----", &p256] {
         let file = machine.file("odd.key", text);

@@ -7,7 +7,8 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use crate::cli::client::{Answer, wait};
-use crate::cli::show::{facts, json_line, safe, words};
+use crate::cli::show::{facts_within, json_line, safe, words};
+use crate::cli::table::width;
 use crate::cli::token::ask::{AskArgs, Asker, Issued};
 use crate::cli::token::dpop::DpopArgs;
 use crate::cli::token::identity::{in_words, instant, payload};
@@ -49,7 +50,7 @@ async fn tell(args: &WhoamiArgs, asker: &Asker, host: &mut Host<'_>) -> Outcome 
     if !args.json {
         let mut lines = vec![("proof", source.clone())];
         lines.extend(identity.facts.iter().cloned());
-        write!(host.out, "this workload says that it is\n{}\n", facts(&lines))?;
+        write!(host.out, "this workload says that it is\n{}\n", facts_within(&lines, width(host)))?;
         host.out.flush()?;
     }
     let proof = json!({"source": source, "claims": identity.claims});
@@ -66,7 +67,7 @@ async fn tell(args: &WhoamiArgs, asker: &Asker, host: &mut Host<'_>) -> Outcome 
     if args.json {
         print_json(&json!({"proof": proof, "broker": asker.broker().to_string(), "token": told.0}), host)?;
     } else {
-        write!(host.out, "{}", told.in_words(&asker.broker().to_string(), &issued))?;
+        write!(host.out, "{}", told.in_words(&asker.broker().to_string(), &issued, width(host)))?;
     }
     if let Err(failure) = asker.end(&issued.token).await {
         host.warn(&format!(
@@ -111,7 +112,7 @@ impl Told {
         self.0.get(name).map_or_else(|| "-".to_owned(), in_words)
     }
 
-    fn in_words(&self, broker: &str, issued: &Issued) -> String {
+    fn in_words(&self, broker: &str, issued: &Issued, width: Option<usize>) -> String {
         let (agent, subject) = (self.claim("client_id"), self.claim("sub"));
         let lives = issued.lifetime.as_secs();
         let until = self.0.get("exp").and_then(Value::as_i64).map(instant).unwrap_or_default();
@@ -122,7 +123,8 @@ impl Told {
         lines.push(("lives", format!("{lives} s, until {until}")));
         lines.push(("bound to", self.bound_to().to_owned()));
         lines.extend(issued.granted.iter().map(|granted| ("opens", opened(granted))));
-        format!("the broker at {} knows it as the agent {}\n{}", safe(broker), safe(&agent), facts(&lines))
+        let lines = facts_within(&lines, width);
+        format!("the broker at {} knows it as the agent {}\n{lines}", safe(broker), safe(&agent))
     }
 
     fn bound_to(&self) -> &'static str {

@@ -51,6 +51,6 @@ async fn an_agents_live_tokens_are_shown_so_that_one_can_be_stopped_by_pasting()
     let many = shown("payments-refactorer").await;
     assert_eq!((ids(&many).len(), &many["live_tokens"]), (100, &json!(106)));
     let text = command(&["agents", "show", "payments-refactorer"]).await;
-    assert!(text.err.contains("6 older live tokens are not shown"), "{text:?}");
+    assert!(text.err.contains("6 older live tokens not shown"), "{text:?}");
     world.app.finish().await;
 }

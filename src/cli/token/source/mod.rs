@@ -15,7 +15,8 @@ use crate::cli::token::github::{self, RequestUrl};
 use crate::cli::token::proof::{Proof, ed25519, identity_token};
 use crate::cli::token::workload_api::ENDPOINT_SOCKET;
 use crate::cli::{Failure, Host, Outcome};
-use crate::domain::id::AgentId;
+use crate::document::wrong_value;
+use crate::domain::id::{AgentId, InvalidName};
 
 pub const IDENTITY_TOKEN_FILE: &str = "HALLPASS_IDENTITY_TOKEN_FILE";
 /// GitLab's `id_tokens:` takes any name; this is the one that hallpass looks at.
@@ -198,7 +199,9 @@ fn agent(args: &ProofArgs, host: &Host<'_>) -> Outcome<AgentId> {
         (Some(agent), _) => Ok(agent.clone()),
         (None, Some(name)) => {
             let name = name.to_string_lossy();
-            name.parse().map_err(|error| Failure::usage(format!("{AGENT}: {error}")))
+            name.parse().map_err(|error: InvalidName| {
+                Failure::usage(format!("{AGENT}: {}", wrong_value(&name, &error.to_string())))
+            })
         }
         (None, None) => {
             Err(Failure::usage("a key proves nothing without the agent that it is registered for")
