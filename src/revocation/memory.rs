@@ -32,7 +32,7 @@ impl Memory {
 
     pub(super) async fn applied(&self, source: &impl Source) -> Applied {
         let revision = source.book().await.ok().map(|book| book.revision());
-        Applied { revision, place: ("memory".into(), 0), sent: Instant::now() }
+        Applied { revision, place: ("memory".into(), 0), sent: Instant::now(), session: 0 }
     }
 
     pub(super) fn confirmations(&self) -> Confirmations {

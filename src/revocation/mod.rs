@@ -53,6 +53,8 @@ pub struct Applied {
     place: (Arc<str>, u64),
     /// When the change was sent there: nobody can have seen it before.
     sent: Instant,
+    /// The number of the connection over which it was sent.
+    session: u64,
 }
 
 impl Applied {

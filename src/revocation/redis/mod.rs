@@ -65,7 +65,7 @@ use self::given::Given;
 use self::link::{Link, Session};
 use self::outage::{Line, Outage};
 use self::roster::Roster;
-use self::wire::{Item, State};
+use self::wire::State;
 use crate::domain::id::{BrokerName, StopId};
 use crate::domain::revocation::{Book, Point, Target};
 use crate::domain::time::Clock;
@@ -155,9 +155,9 @@ impl Redis {
         Ok(redis)
     }
 
-    /// A stop has its number now, in the store's book: the next push takes it from those without.
+    /// A stop has its number now, in the store's book: the next push takes it from those without. The view keeps it until
+    /// it has learned that book, or it would hold the stop in neither way meanwhile.
     pub(super) fn note_numbered(&self, target: Target, id: StopId) {
-        self.view.learn(|book| book.forget_unnumbered(&target, id));
         let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
         if !numbered.contains(&(target.clone(), id)) {
             numbered.push((target, id));
@@ -255,11 +255,6 @@ impl Redis {
         self.numbered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What takes the stops that were numbered from those without a number.
-    fn numbered_items(&self) -> impl Iterator<Item = Item> {
-        self.numbered().into_iter().map(|(target, id)| Item::Numbered(target, id))
-    }
-
     /// The authority has them with their numbers, and so has the view.
     fn forget_numbered(&self, settled: &[(Target, StopId)]) {
         if settled.is_empty() {
@@ -329,3 +324,6 @@ fn meaning(err: &RedisError, within: Duration) -> RevocationError {
         _ => RevocationError::Unreachable(words::why(err, within)),
     }
 }
+
+#[cfg(test)]
+mod tests;

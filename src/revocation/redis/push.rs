@@ -34,11 +34,13 @@ impl Redis {
         source: &impl Source,
         how: How,
     ) -> Result<Applied, RevocationError> {
+        // Read before the book, which then has them with their numbers.
+        let numbered = self.numbered();
         let book = source.book().await?;
         // Also where the authority cannot be reached: a view that heard of a stop and never of its lift would go on
         // refusing when the store has long forgotten both.
         self.view.learn_book(&book);
-        self.forget_in_view(&self.numbered());
+        self.forget_in_view(&numbered);
         let wanted = book.revision();
         // Whoever waits here finds most often that its change went along with another's.
         let _turn = self.pushing.lock().await;
@@ -50,6 +52,7 @@ impl Redis {
             revision: Some(revision),
             place: (Arc::clone(&state.life), state.serial),
             sent,
+            session: session.number,
         };
         if let Some(state) = self.reached()
             && (how == How::IfNeeded && settled.is_empty() && self.trusted(&session).is_ok())
@@ -60,7 +63,7 @@ impl Redis {
         {
             return Ok(applied(&state, wanted));
         }
-        let pushed = self.push_over_session(&session, source, how).await;
+        let pushed = self.push_over_session(&session, source, how, &settled).await;
         let (state, book) = pushed.inspect_err(|err| self.note_failure(&session, err))?;
         self.trust(&session, &state);
         self.forget_numbered(&settled);
@@ -72,8 +75,13 @@ impl Redis {
         session: &Session,
         source: &impl Source,
         how: How,
+        numbered: &[(Target, StopId)],
     ) -> Result<(State, Arc<Book>), RevocationError> {
         let mut connection = session.connection();
+        if self.trusted(session).is_err() {
+            // Over another connection may be another Redis, which lost what the one before took.
+            self.given.forget();
+        }
         // What this node last saw is most often what is there.
         let mut theirs = match self.reached() {
             Some(state) => Some(State::clone(&state)),
@@ -86,8 +94,10 @@ impl Redis {
             self.view.learn_book(&book);
             let after = self.base(source, &book, theirs.as_ref(), how).await?;
             let lifted = self.lifted_long_ago(&book, theirs.as_ref(), how).await?;
-            let items = self.items(&book, after, lifted);
-            match self.push_on(&mut connection, source, &book, (theirs.as_ref(), fell_back), items).await? {
+            let items = items(&book, after, lifted, numbered);
+            let unnumbered = source.unnumbered();
+            let state = (theirs.as_ref(), fell_back);
+            match self.push_on(&mut connection, (&unnumbered, numbered), &book, state, items).await? {
                 Ok(state) => return Ok((state, book)),
                 Err(now) => {
                     fell_back = now.as_ref().is_some_and(|now| self.fell_back_to(now));
@@ -138,13 +148,12 @@ impl Redis {
     async fn push_on(
         &self,
         connection: &mut MultiplexedConnection,
-        source: &impl Source,
+        (own, numbered): (&[UnnumberedStop], &[(Target, StopId)]),
         book: &Arc<Book>,
         (theirs, mut anew): (Option<&State>, bool),
         mut items: Vec<Item>,
     ) -> Result<Result<State, Option<State>>, RevocationError> {
-        let own = source.unnumbered();
-        items.extend(self.unnumbered_items(&own, theirs.filter(|_| !anew)));
+        items.extend(self.unnumbered_items(own, numbered, theirs.filter(|_| !anew)));
         let mut theirs = theirs.cloned();
         let mut parts = items.chunks(PART).peekable();
         loop {
@@ -152,7 +161,7 @@ impl Redis {
             let last = parts.peek().is_none();
             match self.push_part(connection, (theirs.as_ref(), anew), book, last, part).await? {
                 Ok(state) if last => {
-                    self.given.note(&state.life, &own);
+                    self.given.note(&state.life, own);
                     return Ok(Ok(state));
                 }
                 // Nobody else may begin another life in between: what was pushed so far would be lost.
@@ -160,22 +169,6 @@ impl Redis {
                 Err(found) => return Ok(Err(found)),
             }
         }
-    }
-
-    /// What the book has after a revision, and what got a number.
-    fn items(&self, book: &Book, after: Revision, lifted: Vec<Item>) -> Vec<Item> {
-        let mut items: Vec<Item> = book
-            .after(after)
-            .map(|(target, standing)| Item::Standing(target.clone(), standing))
-            .chain(
-                book.ended_after(after, usize::MAX)
-                    .into_iter()
-                    .map(|(revision, token)| Item::ended(token, revision)),
-            )
-            .collect();
-        items.extend(lifted);
-        items.extend(self.numbered_items());
-        items
     }
 
     /// The lifts of stops that the authority has in force and the store has not. An authority that was away for so long
@@ -221,11 +214,15 @@ impl Redis {
     }
 
     /// This node's stops without a number. An authority that began anew has lost those of other nodes too.
-    fn unnumbered_items(&self, own: &[UnnumberedStop], theirs: Option<&State>) -> Vec<Item> {
+    fn unnumbered_items(
+        &self,
+        own: &[UnnumberedStop],
+        numbered: &[(Target, StopId)],
+        theirs: Option<&State>,
+    ) -> Vec<Item> {
         let anew =
             theirs.is_none_or(|theirs| self.followed().is_some_and(|before| before.life != theirs.life));
         let view = self.view.book();
-        let numbered = self.numbered();
         let known = view.unnumbered().filter(|_| anew).map(|(target, id)| (target.clone(), *id));
         let known = known.filter(|stop| !numbered.contains(stop));
         let own = own.to_vec();
@@ -297,4 +294,16 @@ impl Redis {
         text.map(|text| State::parse(&text).ok_or_else(|| RevocationError::Broken("the state".to_owned())))
             .transpose()
     }
+}
+
+/// What the book has after a revision, and what had its number before the book was read: in another order the authority
+/// would lose a stop that it has in neither way.
+fn items(book: &Book, after: Revision, lifted: Vec<Item>, numbered: &[(Target, StopId)]) -> Vec<Item> {
+    let standings = book.after(after).map(|(target, standing)| Item::Standing(target.clone(), standing));
+    let ended = book.ended_after(after, usize::MAX).into_iter();
+    let mut items: Vec<Item> =
+        standings.chain(ended.map(|(revision, token)| Item::ended(token, revision))).collect();
+    items.extend(lifted);
+    items.extend(numbered.iter().map(|(target, id)| Item::Numbered(target.clone(), *id)));
+    items
 }

@@ -143,7 +143,7 @@ impl Roster {
 }
 
 impl Heard {
-    fn confirms(&self, Applied { revision, place: (life, serial), sent }: &Applied) -> bool {
+    fn confirms(&self, Applied { revision, place: (life, serial), sent, .. }: &Applied) -> bool {
         match revision {
             // Its view holds every change up to the one that it reports, and the store gives no number twice.
             Some(revision) => self.report.revision >= *revision,
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn numbered(revision: u64, sent: Instant) -> Applied {
-        Applied { revision: Some(Revision::new(revision)), place: ("now".into(), 1), sent }
+        Applied { revision: Some(Revision::new(revision)), place: ("now".into(), 1), sent, session: 1 }
     }
 
     fn names(names: &[BrokerName]) -> Vec<&str> {
@@ -196,7 +196,7 @@ mod tests {
     fn a_stop_without_a_number_is_confirmed_by_its_place_in_the_log() {
         let (roster, me, start) = (Roster::default(), "me".parse().unwrap(), Instant::now());
         let sent = start + Duration::from_millis(5);
-        let change = Applied { revision: None, place: ("now".into(), 7), sent };
+        let change = Applied { revision: None, place: ("now".into(), 7), sent, session: 1 };
         let pending = |reports_at: &[(&str, &str)], at| {
             roster.hear(reports(reports_at), at).unwrap();
             roster.confirmations(&me, Some(&change), at).pending.len()

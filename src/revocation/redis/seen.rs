@@ -1,9 +1,11 @@
 //! Asking who has applied a change.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Redis;
+use super::link::Session;
 use super::roster::Report;
 use super::wire::SEEN;
 use crate::domain::id::BrokerName;
@@ -22,7 +24,12 @@ impl Redis {
     ) -> Result<Confirmations, RevocationError> {
         let started = Instant::now();
         loop {
-            let reports = self.reports().await?;
+            let session = self.link.session()?;
+            // A Redis that took over may have lost the push, and may since have got as far by another.
+            if applied.revision.is_none() && session.number != applied.session {
+                return Err(RevocationError::Amnesia);
+            }
+            let reports = self.reports(&session).await?;
             let now = Instant::now();
             self.roster.hear(reports, now)?;
             let answer = self.roster.confirmations(&self.node, Some(applied), now);
@@ -41,19 +48,18 @@ impl Redis {
     /// The nodes that work on another opening of the store and are alive: a copy of the store is in use beside it. Takes
     /// as long as two of their reports.
     pub(crate) async fn other_copies(&self, instance: &str) -> Result<Vec<BrokerName>, RevocationError> {
-        let before = self.reports().await?;
+        let before = self.reports(&self.link.session()?).await?;
         tokio::time::sleep(TWO_BEATS + self.link.waits.response).await;
         let moved = |(name, text): (String, String)| {
             let other = Report::parse(&text)?.instance != instance && before.get(&name) != Some(&text);
             if other { name.parse().ok() } else { None }
         };
-        Ok(self.reports().await?.into_iter().filter_map(moved).collect())
+        Ok(self.reports(&self.link.session()?).await?.into_iter().filter_map(moved).collect())
     }
 
-    async fn reports(&self) -> Result<HashMap<String, String>, RevocationError> {
-        let session = self.link.session()?;
+    async fn reports(&self, session: &Arc<Session>) -> Result<HashMap<String, String>, RevocationError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(SEEN);
-        command.query_async(&mut session.connection()).await.map_err(|err| self.failed(&session, &err))
+        command.query_async(&mut session.connection()).await.map_err(|err| self.failed(session, &err))
     }
 }

@@ -68,10 +68,12 @@ impl Redis {
 
     /// What the store says, while the authority says nothing.
     async fn learn_from(&self, source: &impl Source) {
+        self.note_left_behind(&self.view.book(), &source.unnumbered(), source).await;
+        // Read before the book, which then has them with their numbers.
+        let numbered = self.numbered();
         let Ok(book) = source.book().await else { return };
         self.view.learn_book(&book);
-        self.note_left_behind(&self.view.book(), &source.unnumbered(), source).await;
-        self.forget_in_view(&self.numbered());
+        self.forget_in_view(&numbered);
     }
 
     /// Follows over one connection until it fails.
