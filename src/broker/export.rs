@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::broker::Broker;
+use crate::broker::AuditLog;
 use crate::domain::event::{Event, EventFilter};
 use crate::store::{Recorded, StoreError};
 
@@ -57,7 +57,7 @@ const COLUMNS: [&str; 30] = [
 
 /// An export on its way.
 pub struct Export {
-    broker: Arc<Broker>,
+    log: Arc<AuditLog>,
     filter: EventFilter,
     format: Format,
     /// Only events with a lower `seq` are left. It starts at the log's end, so what is appended later is
@@ -67,11 +67,11 @@ pub struct Export {
     done: bool,
 }
 
-impl Broker {
+impl AuditLog {
     /// The events that the filter means, as they are now.
     pub fn export(self: &Arc<Self>, filter: EventFilter, format: Format) -> Export {
-        let before = self.log_size().saturating_add(1);
-        Export { broker: Arc::clone(self), filter, format, before, begun: false, done: false }
+        let before = self.size().saturating_add(1);
+        Export { log: Arc::clone(self), filter, format, before, begun: false, done: false }
     }
 }
 
@@ -84,7 +84,7 @@ impl Export {
         if self.done {
             return Ok(None);
         }
-        let page = self.broker.events(&self.filter, PAGE, Some(self.before)).await?;
+        let page = self.log.events(&self.filter, PAGE, Some(self.before)).await?;
         self.done = page.len() < PAGE as usize;
         self.before = page.last().map_or(0, |event| event.seq);
         let mut text = String::with_capacity(page.iter().map(|event| event.bytes.len() + 64).sum());

@@ -1,10 +1,11 @@
 //! The one writer: every token, stop and lift goes through here, and so through the audit log.
 //!
 //! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill_switch`, `revoke`), what
-//! verifiers ask (`inspect`), what auditors and operators read (`read`, `export`), dry runs (`explain`),
-//! what a start owes the log (`start`), and the upkeep that runs beside them (`upkeep`). HTTP handlers and the command
-//! line call it and never a store.
+//! verifiers ask (`inspect`), what operators read (`read`), dry runs (`explain`), what a start owes the log (`start`), and the
+//! upkeep that runs beside them (`upkeep`). It hands the audit log to those who only read that (`audit`, `export`). HTTP
+//! handlers call these and never a store.
 
+mod audit;
 mod clock_watch;
 mod decisions;
 mod delegate;
@@ -46,6 +47,7 @@ use crate::identity::Dpop;
 use crate::store::Store;
 use crate::token::KeyRing;
 
+pub use audit::{AuditLog, Inclusion};
 use clock_watch::ClockWatch;
 pub use explain::{Explained, Mismatch, Miss, Supposed};
 pub use export::{Export, Format};
@@ -57,7 +59,7 @@ use metrics::Metrics;
 pub use policy::{NewConfiguration, Rulebook};
 use policy::{Policy, Reloaded};
 pub use presented::{Presented, Proof};
-pub use read::{AgentStatus, Inclusion, Readiness};
+pub use read::{AgentStatus, Readiness};
 pub use refusals::{OperatorRefusal, RefusedOperator};
 pub use revoke::{KillError, Lifted, Preview};
 pub use start::NewKey;
@@ -90,8 +92,8 @@ pub struct Broker {
     rejected: ArcSwap<Option<String>>,
     store: Store,
     kill_switch: Arc<KillSwitch>,
-    keys: KeyRing,
-    log: VerifierKey,
+    keys: Arc<KeyRing>,
+    audit: Arc<AuditLog>,
     metrics: Metrics,
     clock_watch: ClockWatch,
     start: Start,
@@ -134,6 +136,8 @@ impl From<Refusal> for Denied {
 
 impl Broker {
     pub fn new(parts: Parts) -> Self {
+        let keys = Arc::new(parts.keys);
+        let audit = AuditLog::new(parts.store.clone(), Arc::clone(&keys), parts.log);
         Self {
             name: parts.name,
             issuer: parts.issuer.as_str().into(),
@@ -143,8 +147,8 @@ impl Broker {
             rejected: ArcSwap::from_pointee(None),
             store: parts.store,
             kill_switch: parts.kill_switch,
-            keys: parts.keys,
-            log: parts.log,
+            keys,
+            audit: Arc::new(audit),
             metrics: Metrics::new(),
             clock_watch: ClockWatch::default(),
             start: Start::default(),
@@ -157,6 +161,11 @@ impl Broker {
     /// `iss` of every token.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// The audit log, for whoever reads it.
+    pub fn audit(&self) -> &Arc<AuditLog> {
+        &self.audit
     }
 
     /// Whether SVIDs can be proofs here.

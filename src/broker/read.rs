@@ -1,20 +1,17 @@
-//! What operators and auditors read: agents, stops, the audit log, and whether tokens can be issued.
+//! What operators read: agents, stops, and whether tokens can be issued.
 
 use std::sync::Arc;
 
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
-use crate::domain::checkpoint::{Checkpoint, VerifierKey};
 use crate::domain::count::counted;
-use crate::domain::digest::Digest;
-use crate::domain::event::{Event, EventFilter};
+use crate::domain::event::Event;
 use crate::domain::id::AgentId;
-use crate::domain::merkle::leaf_hash;
 use crate::domain::reason::Reason;
 use crate::domain::revocation::{Levels, Stop, Target};
 use crate::domain::time::Timestamp;
 use crate::revocation::Status;
-use crate::store::{Recorded, StoreError};
+use crate::store::StoreError;
 
 /// An agent as it stands now.
 pub struct AgentStatus {
@@ -31,14 +28,6 @@ pub struct Readiness {
     pub ready: bool,
     /// Each part that is not well, in words for an operator.
     pub degraded: Vec<String>,
-}
-
-/// RFC 6962 §2.1.1.
-pub struct Inclusion {
-    /// The hash of the event's bytes as a leaf.
-    pub leaf: Digest,
-    /// The audit path, lowest first.
-    pub proof: Vec<Digest>,
 }
 
 impl Broker {
@@ -85,56 +74,6 @@ impl Broker {
     /// Newest first.
     pub async fn stops(&self, active_only: bool) -> Result<Vec<Stop>, StoreError> {
         self.store.stops(active_only).await
-    }
-
-    /// Newest first, at most `limit` events before the `seq` `before`.
-    pub async fn events(
-        &self,
-        filter: &EventFilter,
-        limit: u32,
-        before: Option<u64>,
-    ) -> Result<Vec<Recorded>, StoreError> {
-        self.store.events(filter, limit, before).await
-    }
-
-    /// A signed note of the log as it is now: it covers every event committed before the call.
-    ///
-    /// # Errors
-    /// `Unavailable` where the end of the log cannot be known.
-    pub async fn checkpoint(&self) -> Result<String, StoreError> {
-        let head = self.store.head().await?;
-        let origin = self.log.name().to_owned();
-        Ok(Checkpoint { origin, size: head.size, root: head.root }.sign(self.keys.checkpoint_key()))
-    }
-
-    /// The proof that the event `seq` is in the log of the first `size` events.
-    ///
-    /// # Errors
-    /// `OutOfRange` unless 0 < `seq` ≤ `size` ≤ the log's size.
-    pub async fn inclusion(&self, seq: u64, size: u64) -> Result<Inclusion, StoreError> {
-        let proof = self.store.inclusion_proof(seq, size).await?;
-        let event = self.events(&EventFilter::default(), 1, seq.checked_add(1)).await?.pop();
-        let event = event.filter(|event| event.seq == seq);
-        let event = event.ok_or_else(|| StoreError::Damaged(format!("it lacks the event {seq}")))?;
-        Ok(Inclusion { leaf: leaf_hash(event.bytes.as_bytes()), proof })
-    }
-
-    /// The proof that the log of the first `second` events extends that of the first `first`.
-    ///
-    /// # Errors
-    /// `OutOfRange` unless 0 < `first` ≤ `second` ≤ the log's size.
-    pub async fn consistency(&self, first: u64, second: u64) -> Result<Vec<Digest>, StoreError> {
-        self.store.consistency_proof(first, second).await
-    }
-
-    /// How many events the log has.
-    pub fn log_size(&self) -> u64 {
-        self.store.seen_head().size
-    }
-
-    /// The key that checkpoints are verified with.
-    pub fn checkpoint_verifier(&self) -> &VerifierKey {
-        &self.log
     }
 
     /// RFC 7517: the keys that access tokens are verified with.
@@ -192,7 +131,7 @@ impl Broker {
         let gauges = crate::broker::metrics::Gauges {
             revocation_view_age: self.kill_switch.revocation().view_age(),
             key_age: self.keys.age(now),
-            log_size: self.store.seen_head().size,
+            log_size: self.audit.size(),
             registry_rejected: self.rejected.load().is_some(),
             store_healthy: self.store.healthy(),
             unjournaled: self.kill_switch.waiting(),

@@ -70,7 +70,7 @@ impl Broker {
         }
         if !owed.events.is_empty() {
             let named = Event::new(self.now(), Kind::LogNamed, Outcome::Done);
-            self.store.set_origin(self.log.name(), named).await?;
+            self.store.set_origin(self.audit.origin(), named).await?;
         }
         while let Some(event) = owed.events.front() {
             self.store.append(event.clone()).await?;

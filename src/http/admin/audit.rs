@@ -60,7 +60,7 @@ pub(super) async fn events(
 ) -> Result<Response, Problem> {
     let (wanted, limit, before) = (filter.events(call)?, filter.limit(call)?, filter.before(call)?);
     // One more than asked tells whether there is another page.
-    let found = gate.broker.events(&wanted, limit + 1, before).await;
+    let found = gate.broker.audit().events(&wanted, limit + 1, before).await;
     let mut found = found.map_err(|error| Problem::store(call, &error))?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
@@ -104,7 +104,7 @@ pub(super) async fn checkpoint(
     _: Parameters<NoParameters>,
     _: Reading,
 ) -> Result<impl IntoResponse, Problem> {
-    let note = gate.broker.checkpoint().await.map_err(|error| Problem::store(call, &error))?;
+    let note = gate.broker.audit().checkpoint().await.map_err(|error| Problem::store(call, &error))?;
     Ok((StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], note))
 }
 
@@ -117,6 +117,6 @@ pub(super) async fn key(
     _: Parameters<NoParameters>,
     _: Reading,
 ) -> impl IntoResponse {
-    let key = format!("{}\n", gate.broker.checkpoint_verifier());
+    let key = format!("{}\n", gate.broker.audit().verifier());
     (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], key)
 }

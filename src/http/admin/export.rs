@@ -48,7 +48,7 @@ pub(super) async fn export(
     _: Reading,
 ) -> Result<Response, Problem> {
     let format = wanted.format(call)?;
-    let mut export = gate.broker.export(wanted.events(call)?, format);
+    let mut export = gate.broker.audit().export(wanted.events(call)?, format);
     // The first piece is read before the head is sent: a store that cannot be read is a 503.
     let first = export.next().await.map_err(|error| Problem::store(call, &error))?;
     // The body is read after the handler has ended, and with it the request's span.

@@ -69,17 +69,16 @@ pub(super) async fn proof(
     Parameters(asked): Parameters<Asked>,
     _: Reading,
 ) -> Result<Json<LogProof>, Problem> {
-    let broker = &gate.broker;
+    let log = gate.broker.audit();
     let proof = match asked {
         Asked { seq: Some(seq), size: Some(size), first: None, second: None } => {
-            let found = broker.inclusion(seq, size).await;
-            let found = found.map_err(|error| refused(call, &error, "0 < seq ≤ size", broker.log_size()))?;
+            let found = log.inclusion(seq, size).await;
+            let found = found.map_err(|error| refused(call, &error, "0 < seq ≤ size", log.size()))?;
             LogProof::Inclusion(Inclusion { seq, size, leaf: found.leaf, proof: found.proof })
         }
         Asked { seq: None, size: None, first: Some(first), second: Some(second) } => {
-            let proof = broker.consistency(first, second).await;
-            let proof =
-                proof.map_err(|error| refused(call, &error, "0 < first ≤ second", broker.log_size()))?;
+            let proof = log.consistency(first, second).await;
+            let proof = proof.map_err(|error| refused(call, &error, "0 < first ≤ second", log.size()))?;
             LogProof::Consistency(Consistency { first, second, proof })
         }
         _ => return Err(Problem::invalid(call, "give `seq` and `size`, or `first` and `second`")),
