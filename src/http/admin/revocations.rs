@@ -62,7 +62,7 @@ pub(super) struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     already_stopped: Option<bool>,
     /// `true` where the target is a token that the audit log does not know. It is stopped all the same.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     unknown_token: bool,
     /// RFC 3339: from then on, at the latest, no token is issued to the target.
@@ -81,7 +81,7 @@ pub(super) struct Preview {
     dry_run: bool,
     target: String,
     /// `true` where the target is a token that the audit log does not know.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     unknown_token: bool,
     live_tokens: u64,
@@ -107,11 +107,6 @@ impl From<broker::Change> for Change {
             audit: killed.audit,
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// Stops a target, in effect everywhere that is counted before it answers.
