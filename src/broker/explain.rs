@@ -82,7 +82,7 @@ impl Broker {
         supposed: Supposed,
         request: &TokenRequest,
     ) -> Result<Option<Explained>, Denied> {
-        let policy = self.policy.load_full();
+        let policy = Arc::clone(&self.rules.policy());
         let registry = &policy.registry;
         let (agent, issuers) = match supposed {
             Supposed::Agent(id) => {

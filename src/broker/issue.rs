@@ -50,7 +50,7 @@ impl Broker {
         presented: Presented<'_>,
         request: Result<TokenRequest, Denied>,
     ) -> Result<Issued, Denied> {
-        let policy = self.policy.load_full();
+        let policy = Arc::clone(&self.rules.policy());
         let mut caller = Caller::default();
         let issued = self.attempt(call, presented, request, &policy, &mut caller).await;
         match issued {
@@ -152,7 +152,7 @@ impl Broker {
             self.still_lives(parent).await?;
         }
         let verdict = self.kill_switch.verdict(&settled.levels).await?;
-        let policy = self.policy.load_full();
+        let policy = Arc::clone(&self.rules.policy());
         policy.decisions.decide(&settled.agent, &settled.request, verdict.stopped.as_ref()).granted()?;
         Ok(verdict)
     }
@@ -266,7 +266,7 @@ impl Broker {
             // Of the whole broker, and nothing that this caller did.
             return denied;
         }
-        let untold = match self.policy.load().limits.refusal(call.peer) {
+        let untold = match self.rules.policy().limits.refusal(call.peer) {
             Ok(untold) => untold,
             Err(_) if denied.reason.is_fault() => return denied,
             Err(TooMany(wait)) => return Denied { retry_after: Some(wait), ..Reason::RateLimited.into() },
@@ -298,7 +298,8 @@ impl Broker {
 impl Broker {
     /// Whether a refusal has an event of its own.
     fn may_tell(&self, call: &Call, untold: u64, agent: Option<&Agent>) -> bool {
-        let limits = &self.policy.load().limits;
+        let policy = self.rules.policy();
+        let limits = &policy.limits;
         match agent {
             Some(agent) => limits.known_agents.may_tell(&agent.id, call.peer, untold, Instant::now()),
             None => limits.strangers.may_tell(call.peer, untold, Instant::now()),

@@ -33,8 +33,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::domain::checkpoint::VerifierKey;
 use crate::domain::decision::Refusal;
 use crate::domain::event::{Event, Kind, Outcome};
@@ -56,8 +54,8 @@ pub use inspect::{Audience, Inspection};
 pub use issue::Issued;
 pub use kill_switch::{Audited, Change, KillSwitch, TooManyFollowers};
 use metrics::Metrics;
+use policy::InForce;
 pub use policy::{NewConfiguration, Rulebook};
-use policy::{Policy, Reloaded};
 pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Readiness};
 pub use refusals::{OperatorRefusal, RefusedOperator};
@@ -85,11 +83,8 @@ pub struct Parts {
 pub struct Broker {
     name: BrokerName,
     issuer: Arc<str>,
-    policy: ArcSwap<Policy>,
+    rules: InForce,
     dpop: Dpop,
-    reloaded: ArcSwap<Reloaded>,
-    /// What was wrong with the last change of the agent files, until a good one comes.
-    rejected: ArcSwap<Option<String>>,
     store: Store,
     kill_switch: Arc<KillSwitch>,
     keys: Arc<KeyRing>,
@@ -141,10 +136,8 @@ impl Broker {
         Self {
             name: parts.name,
             issuer: parts.issuer.as_str().into(),
-            policy: ArcSwap::from_pointee(parts.rules.into()),
+            rules: InForce::new(parts.rules),
             dpop: parts.dpop,
-            reloaded: ArcSwap::default(),
-            rejected: ArcSwap::from_pointee(None),
             store: parts.store,
             kill_switch: parts.kill_switch,
             keys,
@@ -170,7 +163,7 @@ impl Broker {
 
     /// Whether SVIDs can be proofs here.
     pub fn knows_trust_domains(&self) -> bool {
-        self.policy.load().trust_domains > 0
+        self.rules.policy().trust_domains > 0
     }
 
     /// What the next DPoP proof has to bring, where `[token] dpop_nonce` demands nonces (RFC 9449 §8).

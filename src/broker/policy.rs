@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::broker::Broker;
 use crate::broker::decisions::Decisions;
 use crate::broker::limits::RateLimits;
@@ -68,25 +70,77 @@ impl Policy {
 
 /// How the last change of the configuration went.
 #[derive(Default)]
-pub(super) struct Reloaded {
+struct Reloaded {
     /// What was wrong with it, until a good one comes.
     rejected: Option<String>,
     /// Keys whose new values this process cannot take over.
     needs_restart: Vec<&'static str>,
 }
 
-impl Reloaded {
-    /// What operators should know.
-    pub(super) fn degraded(&self) -> impl Iterator<Item = String> {
-        let rejected = self.rejected.as_ref();
-        let rejected = rejected.map(|problem| format!("configuration: {problem}; the last good one serves"));
-        let keys = self.needs_restart.join(", ");
-        let restart = (!keys.is_empty()).then(|| format!("configuration: needs a restart: {keys}"));
-        rejected.into_iter().chain(restart)
+/// The policy in force, and what became of the last changes of it.
+pub(super) struct InForce {
+    policy: ArcSwap<Policy>,
+    configuration: ArcSwap<Reloaded>,
+    /// What was wrong with the last change of the agent files, until a good one comes.
+    rejected_agents: ArcSwap<Option<String>>,
+}
+
+impl InForce {
+    pub(super) fn new(rules: Rulebook) -> Self {
+        Self {
+            policy: ArcSwap::from_pointee(rules.into()),
+            configuration: ArcSwap::default(),
+            rejected_agents: ArcSwap::default(),
+        }
     }
 
-    pub(super) fn is_rejected(&self) -> bool {
-        self.rejected.is_some()
+    /// A request keeps it in an `Arc`, because it may be replaced meanwhile.
+    pub(super) fn policy(&self) -> arc_swap::Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
+    /// Replaces all of it. The agent files were read with the configuration, and are good.
+    fn replace(&self, rules: Rulebook, needs_restart: Vec<&'static str>) {
+        self.policy.store(Arc::new(self.policy.load().replaced_by(rules)));
+        self.rejected_agents.store(Arc::new(None));
+        self.configuration.store(Arc::new(Reloaded { rejected: None, needs_restart }));
+    }
+
+    /// Keeps what is in force, and remembers what was wrong with the configuration.
+    fn reject(&self, problem: String) {
+        let needs_restart = self.configuration.load().needs_restart.clone();
+        self.configuration.store(Arc::new(Reloaded { rejected: Some(problem), needs_restart }));
+    }
+
+    pub(super) fn replace_agents(&self, registry: Arc<Registry>) {
+        self.policy.store(Arc::new(Policy { registry, ..Policy::clone(&self.policy.load()) }));
+        self.rejected_agents.store(Arc::new(None));
+    }
+
+    pub(super) fn reject_agents(&self, problem: String) {
+        self.rejected_agents.store(Arc::new(Some(problem)));
+    }
+
+    /// What operators should know.
+    pub(super) fn degraded(&self) -> Vec<String> {
+        let (agents, configuration) = (self.rejected_agents.load(), self.configuration.load());
+        let agents = agents
+            .as_ref()
+            .as_ref()
+            .map(|problem| format!("registry: {problem}; the last good revision serves"));
+        let rejected = configuration.rejected.as_ref();
+        let rejected = rejected.map(|problem| format!("configuration: {problem}; the last good one serves"));
+        let keys = configuration.needs_restart.join(", ");
+        let restart = (!keys.is_empty()).then(|| format!("configuration: needs a restart: {keys}"));
+        agents.into_iter().chain(rejected).chain(restart).collect()
+    }
+
+    pub(super) fn has_rejected_configuration(&self) -> bool {
+        self.configuration.load().rejected.is_some()
+    }
+
+    pub(super) fn has_rejected_agents(&self) -> bool {
+        self.rejected_agents.load().is_some()
     }
 }
 
@@ -119,16 +173,14 @@ impl Broker {
             Event { detail: Some(detail), ..self.event(Kind::ConfigurationLoaded, Outcome::Done, None) };
         self.journal_start().await?;
         self.store.append(loaded).await?;
-        let now = self.policy.load_full();
+        let now = Arc::clone(&self.rules.policy());
         if rules.registry.revision() != now.registry.revision() {
             self.store.append(self.loaded(&rules.registry)).await?;
         }
         if now.limits.settings() != rules.limits {
             self.count_refusals(true).await;
         }
-        self.policy.store(Arc::new(now.replaced_by(rules)));
-        // The agent files were read with it, and are good.
-        self.rejected.store(Arc::new(None));
+        self.rules.replace(rules, needs_restart.clone());
         for warning in &warnings {
             tracing::warn!(%warning, "configuration");
         }
@@ -138,7 +190,6 @@ impl Broker {
                 tracing::warn!(keys = keys.join(", "), "configuration loaded, but these keys need a restart")
             }
         }
-        self.reloaded.store(Arc::new(Reloaded { rejected: None, needs_restart }));
         Ok(())
     }
 
@@ -151,10 +202,9 @@ impl Broker {
             tracing::error!(%mistake, "configuration rejected");
         }
         let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
-        let problem = format!("{}, the first: {first}", counted(mistakes.len(), "mistake"));
-        let needs_restart = self.reloaded.load().needs_restart.clone();
-        self.reloaded.store(Arc::new(Reloaded { rejected: Some(problem), needs_restart }));
-        let detail = format!("{}; the last good configuration serves", counted(mistakes.len(), "mistake"));
+        let mistakes = counted(mistakes.len(), "mistake");
+        self.rules.reject(format!("{mistakes}, the first: {first}"));
+        let detail = format!("{mistakes}; the last good configuration serves");
         let event =
             Event { detail: Some(detail), ..self.event(Kind::ConfigurationRejected, Outcome::Refused, None) };
         self.journal_start().await?;
@@ -163,11 +213,11 @@ impl Broker {
 
     /// The agents in force, for whoever reads the next ones.
     pub fn registry(&self) -> Arc<Registry> {
-        Arc::clone(&self.policy.load().registry)
+        Arc::clone(&self.rules.policy().registry)
     }
 
     /// Who checks proofs now, whose keys the next one may go on with.
     pub fn authenticator(&self) -> Arc<Authenticator> {
-        Arc::clone(&self.policy.load().authenticator)
+        Arc::clone(&self.rules.policy().authenticator)
     }
 }

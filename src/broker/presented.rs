@@ -107,7 +107,7 @@ impl Broker {
     /// Takes a request from the agent's rate: before it is bound or decided, before anything is remembered for the
     /// agent, and before its proof is used up.
     pub(super) fn charge(&self, agent: &Agent) -> Result<(), Denied> {
-        self.policy.load().limits.request(agent).map_err(|TooMany(wait)| Denied {
+        self.rules.policy().limits.request(agent).map_err(|TooMany(wait)| Denied {
             description: Some(format!("{} asks for more tokens a minute than its limit", agent.id)),
             retry_after: Some(wait),
             ..Reason::RateLimited.into()

@@ -68,7 +68,7 @@ impl Broker {
 
     /// `sha256:…` of the agent files that decide now.
     pub fn registry_revision(&self) -> Arc<str> {
-        Arc::clone(self.policy.load().registry.revision())
+        Arc::clone(self.rules.policy().registry.revision())
     }
 
     /// Newest first.
@@ -107,10 +107,7 @@ impl Broker {
                  once (registered keys, DPoP): those get no token"
             ));
         }
-        if let Some(problem) = self.rejected.load().as_ref() {
-            degraded.push(format!("registry: {problem}; the last good revision serves"));
-        }
-        degraded.extend(self.reloaded.load().degraded());
+        degraded.extend(self.rules.degraded());
         // Without why: addresses and paths are for the log.
         degraded.extend(
             self.authenticator().status().into_iter().filter(|issuer| issuer.error.is_some()).map(|issuer| {
@@ -132,10 +129,10 @@ impl Broker {
             revocation_view_age: self.kill_switch.revocation().view_age(),
             key_age: self.keys.age(now),
             log_size: self.audit.size(),
-            registry_rejected: self.rejected.load().is_some(),
+            registry_rejected: self.rules.has_rejected_agents(),
             store_healthy: self.store.healthy(),
             unjournaled: self.kill_switch.waiting(),
-            configuration_rejected: self.reloaded.load().is_rejected(),
+            configuration_rejected: self.rules.has_rejected_configuration(),
             issuers: self.authenticator().status(),
         };
         self.metrics.render(&gauges).map_err(|_| Reason::Internal.into())

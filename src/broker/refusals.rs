@@ -43,7 +43,7 @@ pub struct RefusedOperator {
 impl Broker {
     /// Journals the refusal of an operator, within a rate for each source, one for each operator, and one for all who have no key.
     pub async fn refuse_operator(&self, call: &Call, refused: RefusedOperator) {
-        let limits = Arc::clone(&self.policy.load().limits);
+        let limits = Arc::clone(&self.rules.policy().limits);
         let Ok(untold) = limits.operator_refusal(call.peer) else { return };
         let now = Instant::now();
         let may_tell = match &refused.operator {
@@ -71,7 +71,7 @@ impl Broker {
 
     /// Journals how many refusals had no event of their own: once a minute, or all that is left.
     pub(super) async fn count_refusals(&self, all: bool) {
-        let limits = Arc::clone(&self.policy.load().limits);
+        let limits = Arc::clone(&self.rules.policy().limits);
         for (noise, whose) in [
             (&limits.strangers, "strangers"),
             (&limits.strange_operators, "operators whose key is not known"),

@@ -284,7 +284,7 @@ impl Broker {
     }
 
     fn knows_issuer(&self, name: &IssuerName) -> bool {
-        name.as_str() == IssuerName::KEY || self.policy.load().issuers.contains(name)
+        name.as_str() == IssuerName::KEY || self.rules.policy().issuers.contains(name)
     }
 
     /// Whether a token was ever issued to a name that is not registered any more, or the store cannot tell in time. Whether

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use crate::broker::Broker;
-use crate::broker::policy::Policy;
 use crate::domain::count::counted;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::event::{Event, Kind, Outcome};
@@ -60,25 +59,22 @@ impl Broker {
             tracing::error!(%error, "a change of the registry waits for the store");
             return Err(change);
         }
-        let problem = match change {
+        match change {
             Ok(registry) => {
                 tracing::info!(revision = %registry.revision(), "registry loaded");
                 for warning in registry.warnings() {
                     tracing::warn!(%warning, "registry loaded");
                 }
-                let policy = Policy { registry, ..Policy::clone(&self.policy.load()) };
-                self.policy.store(Arc::new(policy));
-                None
+                self.rules.replace_agents(registry);
             }
             Err(mistakes) => {
                 for mistake in &mistakes {
                     tracing::error!(%mistake, "registry rejected");
                 }
                 let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
-                Some(format!("{}, the first: {first}", counted(mistakes.len(), "mistake")))
+                self.rules.reject_agents(format!("{}, the first: {first}", counted(mistakes.len(), "mistake")));
             }
-        };
-        self.rejected.store(Arc::new(problem));
+        }
         Ok(())
     }
 
@@ -117,7 +113,7 @@ impl Broker {
 
     /// Once a second or so: what is due.
     pub async fn tend(self: &Arc<Self>) {
-        self.policy.load().limits.forget_quiet();
+        self.rules.policy().limits.forget_quiet();
         self.kill_switch.hear_of_followers().await;
         if !self.with_store(PATIENCE, |broker| async move { broker.tend_store().await }).await {
             self.kill_switch.save_waiting().await;
