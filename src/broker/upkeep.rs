@@ -72,7 +72,8 @@ impl Broker {
                     tracing::error!(%mistake, "registry rejected");
                 }
                 let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
-                self.rules.reject_agents(format!("{}, the first: {first}", counted(mistakes.len(), "mistake")));
+                let count = counted(mistakes.len(), "mistake");
+                self.rules.reject_agents(format!("{count}, the first: {first}"));
             }
         }
         Ok(())
