@@ -59,7 +59,7 @@ pub use policy::{NewConfiguration, Rulebook};
 pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Readiness};
 pub use refusals::{OperatorRefusal, RefusedOperator};
-pub use revoke::{KillError, Lifted, Preview};
+pub use revoke::{BY_ITSELF, KillError, Lifted, Preview};
 pub use start::NewKey;
 use start::Start;
 pub use upkeep::NewRegistry;
@@ -92,6 +92,8 @@ pub struct Broker {
     metrics: Metrics,
     clock_watch: ClockWatch,
     start: Start,
+    /// The turn to lift the stops whose end has come.
+    lifting: Arc<tokio::sync::Mutex<()>>,
     /// The turn to do with the store what is due.
     tending: Arc<tokio::sync::Mutex<()>>,
     clock: Clock,
@@ -145,6 +147,7 @@ impl Broker {
             metrics: Metrics::new(),
             clock_watch: ClockWatch::default(),
             start: Start::default(),
+            lifting: Arc::default(),
             tending: Arc::default(),
             clock: parts.clock,
             random: parts.random,

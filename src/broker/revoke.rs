@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use crate::broker::kill_switch::{Change, Ended, LiftError};
+use crate::broker::kill_switch::{Change, Ended, LiftError, lasting};
 use crate::broker::refusals::{OperatorRefusal, RefusedOperator};
 use crate::broker::{Broker, Call};
 use crate::domain::event::{Event, EventFilter, Kind, Outcome};
 use crate::domain::id::{AgentId, IssuerName, OperatorName, Owner, StopId};
 use crate::domain::revocation::{Lift, Revision, Stop, Target};
+use crate::domain::time::Timestamp;
 use crate::store::{self, StoreError};
 
 /// What `revoke` and `lift` wait to learn whose token or agent it is: they never wait for a read.
 const LOOKUP: Duration = Duration::from_millis(250);
+
+/// Who lifts a stop at its end: no operator may have this name.
+pub const BY_ITSELF: &str = "hallpass";
 
 #[derive(Debug)]
 pub enum Lifted {
@@ -83,19 +87,20 @@ struct Whose {
 }
 
 impl Broker {
-    /// Stops `target`. From the moment this returns no token is issued to it, and its tokens are dead.
+    /// Stops `target`, until somebody lifts the stop or `lasts` has passed. From the moment this returns no token is issued
+    /// to it, and its tokens are dead.
     ///
     /// Runs to its end even when the caller goes away in the middle.
     pub async fn revoke(
         self: &Arc<Self>,
         call: Call,
         operator: OperatorName,
-        target: Target,
-        reason: String,
+        (target, reason): (Target, String),
+        lasts: Option<Duration>,
     ) -> Result<Change, KillError> {
         let broker = Arc::clone(self);
         finish(async move {
-            let stopped = broker.stop(&call, operator.clone(), target, reason).await;
+            let stopped = broker.stop(&call, operator.clone(), (target, reason), lasts).await;
             broker.tell_unknown(&call, operator, stopped.as_ref().err()).await;
             stopped
         })
@@ -117,6 +122,37 @@ impl Broker {
             lifted
         })
         .await
+    }
+
+    /// When a stop ends by itself, as far as this broker knows; by the wall clock, and never earlier.
+    pub fn ends(&self, stop: StopId) -> Option<Timestamp> {
+        self.kill_switch.ends(stop)
+    }
+
+    /// Lifts the stops whose end has come. Each is lifted once, whichever broker comes first.
+    pub(super) async fn lift_ended(&self) -> Result<(), StoreError> {
+        self.kill_switch.read_plans().await?;
+        for (id, plan) in self.kill_switch.due() {
+            let stop = self.store.stop_of(id).await?;
+            if stop.is_none_or(|stop| stop.lift.is_some()) {
+                self.kill_switch.forget_plan(id);
+                continue;
+            }
+            let (agent, owner) = self.whose(&plan.target).await.unwrap_or_default();
+            let operator = BY_ITSELF.parse().expect("it is a name");
+            let by = plan.operator.map(|by| format!(" as {by} wanted it")).unwrap_or_default();
+            let reason = format!("the time of the stop is over{by}");
+            let lift = Lift { at: self.now(), reason, operator, revision: Revision::ZERO };
+            let event = Event { agent, owner, ..self.event(Kind::RevocationLifted, Outcome::Done, None) };
+            match self.kill_switch.lift(id, lift, event).await {
+                Ok(_) => {
+                    tracing::info!(stop = %id, target = %plan.target, "a stop is lifted at its end");
+                    self.kill_switch.forget_plan(id);
+                }
+                Err(error) => tracing::warn!(%error, stop = %id, "a stop is not lifted at its end yet"),
+            }
+        }
+        Ok(())
     }
 
     /// What stopping `target` would hit now.
@@ -195,8 +231,8 @@ impl Broker {
         &self,
         call: &Call,
         operator: OperatorName,
-        target: Target,
-        reason: String,
+        (target, reason): (Target, String),
+        lasts: Option<Duration>,
     ) -> Result<Change, KillError> {
         let Whose { agent, owner, unknown_token } = self.whose(&target).await?;
         let (id, at) = (self.new_stop_id()?, self.now());
@@ -206,6 +242,7 @@ impl Broker {
             reason: Some(stop.reason.clone()),
             operator: stop.operator.clone(),
             target: Some(stop.target.clone()),
+            ttl: lasting(lasts),
             agent,
             owner,
             detail: unknown_token

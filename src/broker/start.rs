@@ -33,6 +33,7 @@ impl Broker {
     /// # Errors
     /// Where the store is not what it should be; not where it cannot be written now.
     pub async fn started(&self, keys: Vec<NewKey>) -> Result<(), StoreError> {
+        self.kill_switch.note_time_before().await;
         let event = Event {
             detail: Some(format!("{} {}", self.name, env!("CARGO_PKG_VERSION"))),
             ..self.event(Kind::BrokerStarted, Outcome::Done, None)

@@ -116,9 +116,23 @@ impl Broker {
     pub async fn tend(self: &Arc<Self>) {
         self.rules.policy().limits.forget_quiet();
         self.kill_switch.hear_of_followers().await;
+        self.begin_to_lift_ended();
         if !self.with_store(PATIENCE, |broker| async move { broker.tend_store().await }).await {
             self.kill_switch.save_waiting().await;
         }
+    }
+
+    /// Waits for nobody: a lift waits for everybody's word.
+    fn begin_to_lift_ended(self: &Arc<Self>) {
+        let Ok(turn) = Arc::clone(&self.lifting).try_lock_owned() else { return };
+        let broker = Arc::clone(self);
+        let lifting = async move {
+            if let Err(error) = broker.lift_ended().await {
+                tracing::debug!(%error, "stops for a while wait for the store");
+            }
+            drop((turn, broker));
+        };
+        tokio::spawn(lifting.in_current_span());
     }
 
     /// Does `work`, which may wait for the store, once it has the turn. False where that takes longer than `patience`: it

@@ -32,11 +32,12 @@ const COLUMNS: &[Column] = &[
     Column::new("SINCE", Holds::Instants, 4),
     Column::new("BY", Holds::Names, 5),
     Column::new("REASON", Holds::Words, 3),
+    Column::new("UNTIL", Holds::Instants, 2),
     Column::new("LIFTED", Holds::Instants, 2),
     Column::new("LIFTED BY", Holds::Names, 6),
     Column::new("LIFT REASON", Holds::Words, 7),
 ];
-const STOP_COLUMNS: usize = 5;
+const STOP_COLUMNS: usize = 6;
 
 /// # Errors
 /// See [`crate::cli::failure::Exit`].
@@ -56,7 +57,7 @@ pub fn run(args: &RevocationsArgs, host: &mut Host<'_>) -> Outcome {
     let with_lifts = args.lifted || args.all;
     let rows = revocations.into_iter().map(|stop| {
         let by = or_dash(stop.operator.as_deref());
-        let mut row = vec![stop.id, stop.target, stop.at, by, stop.reason];
+        let mut row = vec![stop.id, stop.target, stop.at, by, stop.reason, or_dash(stop.until.as_deref())];
         if with_lifts {
             let lift = stop.lift.as_ref();
             let of = |part: fn(&Lift) -> &String| or_dash(lift.map(|lift| part(lift).as_str()));

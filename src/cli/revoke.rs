@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::cli::admin::AdminArgs;
 use crate::cli::client::{Answer, wait};
+use crate::cli::moment::duration;
 use crate::cli::redact::holds_a_secret;
 use crate::cli::show::{facts_within, json_line, or_dash, safe, words};
 use crate::cli::table::width;
@@ -34,6 +35,9 @@ pub struct RevokeArgs {
         required_unless_present = "dry_run"
     )]
     reason: Option<String>,
+    /// For so long, such as 90s, 15m, 2h or 7d; then the broker lifts the stop. Without it the stop lasts until it is lifted
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    lasts: Option<Duration>,
     /// Stop nothing; show the live tokens, agents and repositories it would hit
     #[arg(long)]
     dry_run: bool,
@@ -66,6 +70,7 @@ pub(super) struct Revocation {
     pub(super) at: String,
     pub(super) reason: String,
     pub(super) operator: Option<String>,
+    pub(super) until: Option<String>,
     pub(super) lift: Option<Lift>,
 }
 
@@ -83,6 +88,7 @@ struct Effect {
     already_stopped: bool,
     #[serde(default)]
     unknown_token: bool,
+    until: Option<String>,
     took_effect: String,
     confirmed: Vec<String>,
     pending: Vec<String>,
@@ -108,6 +114,9 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
         refuse_secret(reason)?;
         body["reason"] = reason.as_str().into();
     }
+    if let Some(lasts) = args.lasts {
+        body["for_seconds"] = lasts.as_secs().into();
+    }
     let client = args.admin.connect(host)?;
     let path = if args.dry_run { "/v1/revocations?dry_run=true" } else { "/v1/revocations" };
     let asked = Instant::now();
@@ -123,10 +132,16 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
         true => effect.earlier_facts(),
         false => effect.facts(&effect.revocation.at),
     };
+    lines.extend(effect.until.clone().map(|until| ("until", until)));
     lines.push(("end it with", format!("hallpass lift {} --reason TEXT", effect.revocation.id)));
     let shown = show(&answer, args.json, &headline, &lines, host);
     if effect.already_stopped {
-        host.note("the earlier stop goes on unchanged, and one lift ends it; this call and its reason are for the audit log");
+        host.note(
+            "the earlier stop goes on, and one lift ends it; this call and its reason are for the audit log",
+        );
+        if effect.until.is_none() && args.lasts.is_some() {
+            host.note("--for changes nothing: the earlier stop lasts until it is lifted");
+        }
     }
     if effect.unknown_token {
         host.warn("this log knows no such token; it is stopped all the same");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::broker::BY_ITSELF;
 use crate::config::weak::{self, Others};
 use crate::config::{files, proxies, tls};
 use crate::document::{Field, Located, Mistakes, Place, Table};
@@ -165,6 +166,10 @@ fn operator(table: &Table<'_>, taken: &mut Taken<'_>, mistakes: &Mistakes) -> Op
     if let Some(name) = name.as_ref().filter(|name| name.value.as_str() == LOCAL_OPERATOR) {
         let remedy = "write another name, or local_operator_key_file instead";
         mistakes.add(&name.place, "`local` is the operator that local_operator_key_file makes", remedy);
+    }
+    if let Some(name) = name.as_ref().filter(|name| name.value.as_str() == BY_ITSELF) {
+        let remedy = "write another name";
+        mistakes.add(&name.place, "`hallpass` is who lifts a stop at its end", remedy);
     }
     taken.note(name.as_ref(), key.as_ref());
     let roles: BTreeSet<Role> = roles?.value.into_iter().map(|role| role.value.0).collect();

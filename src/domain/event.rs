@@ -48,6 +48,7 @@ words!(
         TokenRefused = "token.refused",
         RevocationStopped = "revocation.stopped",
         RevocationLifted = "revocation.lifted",
+        RevocationScheduled = "revocation.scheduled",
         RegistryLoaded = "registry.loaded",
         RegistryRejected = "registry.rejected",
         ConfigurationLoaded = "configuration.loaded",
@@ -101,7 +102,7 @@ pub struct Event {
     /// The token's `authorization_details`.
     #[serde(default, skip_serializing_if = "permissions_are_none")]
     pub permissions: Permissions,
-    /// From `at`, whose whole second is the token's `iat`, to its `exp`.
+    /// Of a token from `at`, whose whole second is its `iat`, to its `exp`. How long a stop lasts, from `at` on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Seconds>,
     /// The last change of the kill switch that was known: when the token was decided its `as_of`, else when the event was

@@ -135,6 +135,12 @@ impl std::ops::Add<Seconds> for NumericDate {
 #[serde(transparent)]
 pub struct Seconds(u64);
 
+impl From<Seconds> for Duration {
+    fn from(length: Seconds) -> Self {
+        Self::from_secs(length.0)
+    }
+}
+
 /// Rounds down.
 impl From<Duration> for Seconds {
     fn from(length: Duration) -> Self {

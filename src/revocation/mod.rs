@@ -332,6 +332,11 @@ impl Revocation {
     }
 }
 
+/// The time since the machine started, which goes on while it sleeps and which nobody can set.
+pub fn since_machine_start() -> Duration {
+    view::SinceStart::now().time()
+}
+
 /// Waits until `shutdown` holds true or nobody can set it any more.
 async fn ended(shutdown: &mut watch::Receiver<bool>) {
     // An error is a sender that is gone: nobody would ever end the task.

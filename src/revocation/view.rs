@@ -30,6 +30,10 @@ impl SinceStart {
         Self(Duration::new(seconds, nanos))
     }
 
+    pub(super) fn time(self) -> Duration {
+        self.0
+    }
+
     /// A text that is another at each instant.
     pub(super) fn beat(self) -> String {
         self.0.as_nanos().to_string()

@@ -17,6 +17,7 @@ mod examples;
 mod explain;
 mod export;
 mod flood;
+mod for_a_while;
 mod full_at_start;
 mod git_credential;
 mod identity;

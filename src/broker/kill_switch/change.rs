@@ -127,7 +127,16 @@ impl KillSwitch {
     ) -> Result<Stop, StoreError> {
         match (&stop.target, ended) {
             (Target::Token(token), true) => self.store.end(*token, event).await.map(|_| stop),
-            _ => self.store.stop(stop, event).await,
+            _ => {
+                let id = stop.id;
+                self.plan(&stop, &event).await?;
+                let recorded = self.store.stop(stop, event.clone()).await?;
+                // Another node stopped it meanwhile.
+                if recorded.id != id {
+                    self.prolong(recorded.id, &event).await?;
+                }
+                Ok(recorded)
+            }
         }
     }
 
@@ -164,7 +173,7 @@ impl KillSwitch {
     }
 
     /// The stop of `target` that holds, as far as this node knows without its store.
-    fn in_force(&self, target: &Target) -> Option<StopId> {
+    pub(super) fn in_force(&self, target: &Target) -> Option<StopId> {
         let stored = self.store.seen().get(target).and_then(|standing| standing.stop);
         stored.or_else(|| self.unjournaled.book().unnumbered_of(target))
     }

@@ -10,6 +10,7 @@ mod feed;
 mod followers;
 mod journal;
 mod lift;
+mod schedule;
 mod take_over;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ use self::feed::Feed;
 use self::followers::Followers;
 pub use self::followers::TooManyFollowers;
 pub(super) use self::lift::LiftError;
+use self::schedule::Schedule;
+pub(super) use self::schedule::lasting;
 use self::unjournaled::Unjournaled;
 use crate::broker::Denied;
 use crate::domain::digest::Digest;
@@ -54,6 +57,7 @@ pub struct KillSwitch {
     store_is_behind: watch::Sender<bool>,
     feed: Feed,
     followers: Followers,
+    schedule: Schedule,
     clock: Clock,
 }
 
@@ -77,6 +81,7 @@ impl KillSwitch {
             store_is_behind: watch::Sender::new(is_shared),
             feed: Feed::default(),
             followers: Followers::default(),
+            schedule: Schedule::default(),
             clock,
         }
     }

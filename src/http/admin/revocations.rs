@@ -1,5 +1,7 @@
 //! `/v1/revocations`: the kill switch.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -17,6 +19,9 @@ use crate::http::authorization::{Admin, AnyRole};
 use crate::http::call::Current;
 use crate::http::problem::Problem;
 
+/// How long a stop for a while may last, in seconds.
+const LASTS: std::ops::RangeInclusive<u64> = 1..=90 * 24 * 60 * 60;
+
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StopRequest {
@@ -25,6 +30,9 @@ pub(super) struct StopRequest {
     /// For the audit log; not needed for a dry run.
     #[serde(default)]
     reason: String,
+    /// The broker lifts the stop when so many seconds have passed. Without it the stop lasts until somebody lifts it.
+    #[serde(default)]
+    for_seconds: Option<u64>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -65,6 +73,9 @@ pub(super) struct Change {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     unknown_token: bool,
+    /// RFC 3339: the broker lifts the stop then, and never earlier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
     /// RFC 3339: from then on, at the latest, no token is issued to the target.
     took_effect: String,
     /// Brokers, and enforcement points that follow the stops, which refuse by their own word.
@@ -92,7 +103,15 @@ pub(super) struct Preview {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Stops {
     #[schema(value_type = Vec<Object>)]
-    revocations: Vec<Stop>,
+    revocations: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    stop: Stop,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 impl From<broker::Change> for Change {
@@ -101,6 +120,7 @@ impl From<broker::Change> for Change {
             revocation: killed.stop,
             already_stopped: Some(killed.already_stopped),
             unknown_token: killed.unknown_token,
+            until: None,
             took_effect: killed.took_effect.to_string(),
             confirmed: killed.confirmed,
             pending: killed.pending,
@@ -125,6 +145,9 @@ pub(super) async fn stop(
     let asked: StopRequest = super::json(call, request).await?;
     let target: Target =
         asked.target.parse().map_err(|error| Problem::invalid(call, format!("`target`: {error}")))?;
+    if asked.for_seconds.is_some_and(|seconds| !LASTS.contains(&seconds)) {
+        return Err(Problem::invalid(call, "`for_seconds` is 1 to 7776000, which is 90 days"));
+    }
     let failed = |error| Problem::kill(call, &error);
     if options.dry_run {
         let _reading = reads.begin(call).await?;
@@ -140,8 +163,10 @@ pub(super) async fn stop(
         return Ok(Json(preview).into_response());
     }
     let reason = super::reason(call, &asked.reason)?;
-    let killed = gate.broker.revoke(call, operator, target, reason).await.map_err(failed)?;
-    Ok((StatusCode::CREATED, Json(Change::from(killed))).into_response())
+    let lasts = asked.for_seconds.map(Duration::from_secs);
+    let killed = gate.broker.revoke(call, operator, (target, reason), lasts).await.map_err(failed)?;
+    let until = gate.broker.ends(killed.stop.id).map(|at| at.to_string());
+    Ok((StatusCode::CREATED, Json(Change { until, ..killed.into() })).into_response())
 }
 
 /// The stops, newest first.
@@ -158,7 +183,11 @@ pub(super) async fn list(
     if options.active == Some(false) {
         revocations.retain(|stop| stop.lift.is_some());
     }
-    Ok(Json(Stops { revocations }))
+    let listed = |stop: Stop| {
+        let until = gate.broker.ends(stop.id).filter(|_| stop.lift.is_none());
+        Listed { stop, until: until.map(|at| at.to_string()) }
+    };
+    Ok(Json(Stops { revocations: revocations.into_iter().map(listed).collect() }))
 }
 
 /// Lifts a stop. Tokens issued before it stay dead.

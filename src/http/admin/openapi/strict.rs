@@ -152,6 +152,10 @@ fn what_is_asked() -> Vec<(&'static str, Value)> {
             "/StopRequest/properties/reason",
             json!({"type": "string", "maxLength": 500, "pattern": format!("^$|{REASON}")}),
         ),
+        (
+            "/StopRequest/properties/for_seconds",
+            json!({"type": ["integer", "null"], "minimum": 1, "maximum": 7_776_000}),
+        ),
         ("/LiftRequest/properties/reason", json!({"type": "string", "maxLength": 500, "pattern": REASON})),
         ("/Report/properties/follower", json!({"type": "string", "pattern": NAME, "maxLength": 64})),
         ("/Question/properties/agent", json!({"type": ["string", "null"], "pattern": NAME, "maxLength": 64})),
