@@ -138,7 +138,7 @@ impl Broker {
                 self.kill_switch.forget_plan(id);
                 continue;
             }
-            let (agent, owner) = self.whose(&plan.target).await.unwrap_or_default();
+            let Whose { agent, owner, .. } = self.whose(&plan.target).await.unwrap_or_default();
             let operator = BY_ITSELF.parse().expect("it is a name");
             let by = plan.operator.map(|by| format!(" as {by} wanted it")).unwrap_or_default();
             let reason = format!("the time of the stop is over{by}");

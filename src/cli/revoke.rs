@@ -151,7 +151,7 @@ pub fn revoke(args: &RevokeArgs, host: &mut Host<'_>) -> Outcome {
     effect.proven("STOPPED, BUT NOT PROVEN EVERYWHERE").map_err(|failure| {
         failure.remedy(
             "no token is issued to it any more; whoever is pending refuses by itself once its view of the \
-             stops is older than max_staleness (2 s unless configured); see that they run and reach Redis",
+             stops is older than max_staleness (2 s unless configured); see that they run, and reach Redis or a broker",
         )
     })?;
     shown

@@ -24,10 +24,12 @@ async fn is_stopped(app: &TestApp) -> bool {
 
 async fn until_lifted(app: &TestApp) {
     let began = Instant::now();
-    while is_stopped(app).await {
+    // Not by asking for tokens: refusals have a rate.
+    while !lifts(app).await.iter().any(|lift| lift["operator"] == "hallpass") {
         assert!(began.elapsed() < Duration::from_secs(15), "it is not lifted");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert!(!is_stopped(app).await);
 }
 
 async fn lifts(app: &TestApp) -> Vec<Value> {
@@ -120,7 +122,7 @@ async fn the_command_says_until_when() {
     assert!(listed.contains("UNTIL"), "{listed}");
     for wrong in ["0s", "2", "91d", "-1h"] {
         let refused = command(&["revoke", AGENT, &format!("--for={wrong}"), "--reason", "a test"]).await;
-        assert!(matches!(refused.code, Some(1 | 2 | 3)), "{wrong}: {refused:?}");
+        assert!(matches!(refused.code, Some(1..=3)), "{wrong}: {refused:?}");
     }
     app.finish().await;
 }
