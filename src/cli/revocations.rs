@@ -32,12 +32,15 @@ const COLUMNS: &[Column] = &[
     Column::new("SINCE", Holds::Instants, 4),
     Column::new("BY", Holds::Names, 5),
     Column::new("REASON", Holds::Words, 3),
-    Column::new("UNTIL", Holds::Instants, 2),
     Column::new("LIFTED", Holds::Instants, 2),
     Column::new("LIFTED BY", Holds::Names, 6),
     Column::new("LIFT REASON", Holds::Words, 7),
 ];
-const STOP_COLUMNS: usize = 6;
+const STOP_COLUMNS: usize = 5;
+
+/// The same of stops in force of which some are for a while.
+const WITH_ENDS: &[Column] =
+    &[COLUMNS[0], COLUMNS[1], COLUMNS[2], COLUMNS[3], COLUMNS[4], Column::new("UNTIL", Holds::Instants, 2)];
 
 /// # Errors
 /// See [`crate::cli::failure::Exit`].
@@ -55,9 +58,13 @@ pub fn run(args: &RevocationsArgs, host: &mut Host<'_>) -> Outcome {
         return Ok(());
     }
     let with_lifts = args.lifted || args.all;
+    let with_ends = !with_lifts && revocations.iter().any(|stop| stop.until.is_some());
     let rows = revocations.into_iter().map(|stop| {
         let by = or_dash(stop.operator.as_deref());
-        let mut row = vec![stop.id, stop.target, stop.at, by, stop.reason, or_dash(stop.until.as_deref())];
+        let mut row = vec![stop.id, stop.target, stop.at, by, stop.reason];
+        if with_ends {
+            row.push(or_dash(stop.until.as_deref()));
+        }
         if with_lifts {
             let lift = stop.lift.as_ref();
             let of = |part: fn(&Lift) -> &String| or_dash(lift.map(|lift| part(lift).as_str()));
@@ -65,6 +72,10 @@ pub fn run(args: &RevocationsArgs, host: &mut Host<'_>) -> Outcome {
         }
         row
     });
-    let columns = if with_lifts { COLUMNS } else { &COLUMNS[..STOP_COLUMNS] };
+    let columns = match (with_lifts, with_ends) {
+        (true, _) => COLUMNS,
+        (false, true) => WITH_ENDS,
+        (false, false) => &COLUMNS[..STOP_COLUMNS],
+    };
     Table::new(columns, rows).print(&args.table, host)
 }
