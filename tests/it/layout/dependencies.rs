@@ -1,6 +1,6 @@
 //! What the project may depend on: no banned crate, nothing that is not from crates.io, and one HTTP client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::syntax::{code_of, module_of};
@@ -14,7 +14,14 @@ fn banned(lock: &str, deny: &str) -> Vec<String> {
     let mut found = Vec::new();
     for package in packages {
         let name = package["name"].as_str().expect("a name");
-        if names.contains(name) {
+        let named = |other: &&toml::Value| {
+            let needs = other.get("dependencies").and_then(toml::Value::as_array);
+            needs.is_some_and(|all| all.iter().filter_map(toml::Value::as_str).any(|need| is_of(need, name)))
+        };
+        let mut needers = packages.iter().filter(named).filter_map(|other| other["name"].as_str()).peekable();
+        let is_wrapped = needers.peek().is_some()
+            && names.get(name).is_some_and(|wrappers| needers.all(|needer| wrappers.contains(needer)));
+        if names.contains_key(name) && !is_wrapped {
             found.push(format!(
                 "Cargo.lock: {name} is banned in deny.toml; find who needs it with `cargo tree -i {name}`"
             ));
@@ -27,10 +34,21 @@ fn banned(lock: &str, deny: &str) -> Vec<String> {
     found
 }
 
-fn denied(deny: &str) -> BTreeSet<String> {
+/// Whether a line of `dependencies` names this package, with or without its version.
+fn is_of(need: &str, name: &str) -> bool {
+    need.split(' ').next() == Some(name)
+}
+
+/// Each banned crate, and the crates that may need it all the same.
+fn denied(deny: &str) -> BTreeMap<String, BTreeSet<String>> {
     let deny: toml::Table = deny.parse().expect("deny.toml is TOML");
     let crates = deny["bans"]["deny"].as_array().expect("bans.deny").iter();
-    crates.map(|entry| entry["crate"].as_str().expect("crate").to_owned()).collect()
+    let text = |value: &toml::Value| value.as_str().expect("a name").to_owned();
+    let wrappers = |entry: &toml::Value| {
+        let wrappers = entry.get("wrappers").and_then(toml::Value::as_array);
+        wrappers.into_iter().flatten().map(text).collect()
+    };
+    crates.map(|entry| (text(&entry["crate"]), wrappers(entry))).collect()
 }
 
 #[test]
@@ -38,11 +56,19 @@ fn dependencies_hold_no_banned_crate() {
     let deny = read("deny.toml");
     let names = denied(&deny);
     for name in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "rsa", "p256"] {
-        assert!(names.contains(name), "deny.toml must ban {name}");
+        assert!(names.contains_key(name), "deny.toml must ban {name}");
         assert_eq!(banned(&format!("[[package]]\nname = {name:?}"), &deny).len(), 1, "{name}");
     }
     let elsewhere = "[[package]]\nname = \"x\"\nsource = \"git+https://example.org/x\"";
     assert_eq!(banned(elsewhere, &deny).len(), 1);
+    let wrapped = |needer: &str| {
+        let bans = "[bans]\ndeny = [{ crate = \"a\", wrappers = [\"b\"] }]";
+        let lock = format!(
+            "[[package]]\nname = \"a\"\n[[package]]\nname = {needer:?}\ndependencies = [\"a 1.0.0\"]"
+        );
+        banned(&lock, bans).len()
+    };
+    assert_eq!((wrapped("b"), wrapped("c")), (0, 1));
     nothing_found(&banned(&read("Cargo.lock"), &deny));
 }
 
