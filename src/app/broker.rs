@@ -40,7 +40,7 @@ pub(super) async fn start(
     ambient: Ambient,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
-    let spool = Spool::open(&config.store.path)?;
+    let spool = Spool::of(&config.store)?;
     let log = keys::log_verifier(config, store, &keys, ambient.clock.now()).await?;
     let revocation = revocation(config, &log.id(), &ambient.clock, given_up).await?;
     let kill_switch =

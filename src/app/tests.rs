@@ -35,7 +35,7 @@ async fn a_broker_ends_though_its_disk_stalls() {
     std::fs::create_dir(folder.path().join("agents")).unwrap();
     let file = folder.path().join("hallpass.toml");
     std::fs::write(&file, CONFIGURATION).unwrap();
-    let store = Store::open(&StoreSettings { path: folder.path().join("hallpass.db") }).await.unwrap();
+    let store = Store::open(&StoreSettings::sqlite(folder.path().join("hallpass.db"))).await.unwrap();
     let ambient = Ambient {
         clock: Clock::new(|| Timestamp::from_seconds(1_795_000_000)),
         random: random(),

@@ -1,6 +1,6 @@
 //! `hallpass backup` and `hallpass restore`: the store of this machine, as one file that was checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::config::{Config, KeyEncryptionKeySource};
 use crate::domain::count::counted;
 use crate::files::beside;
 use crate::revocation::settings::Backend;
-use crate::store::{self, Reader, Restored, StoreError, Verified, VerifyError};
+use crate::store::{self, Reader, Restored, StoreError, StoreSettings, Verified, VerifyError};
 
 /// `hallpass backup`
 #[derive(Debug, Clone, clap::Args)]
@@ -46,7 +46,7 @@ pub struct RestoreArgs {
 /// When the file is there, or the store or its copy does not verify.
 pub fn back_up(args: &BackupArgs, host: &mut Host<'_>) -> Outcome {
     let config = config(&args.config, host)?;
-    let database = &config.store.path;
+    let database = database(&config, "backed up", BACK_UP_POSTGRES)?;
     let to = match &args.to {
         Some(to) => to.clone(),
         None => beside(database, &format!(".backup-{}", store::stamp(host.clock.now()))),
@@ -85,7 +85,7 @@ pub fn back_up(args: &BackupArgs, host: &mut Host<'_>) -> Outcome {
 /// While a broker runs, when there is a store that must not be replaced, or when the backup does not verify.
 pub fn restore(args: &RestoreArgs, host: &mut Host<'_>) -> Outcome {
     let config = config(&args.config, host)?;
-    let database = &config.store.path;
+    let database = database(&config, "restored", RESTORE_POSTGRES)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start an event loop: {error}")))?;
     let restoring = store::restore(&args.backup, database, args.replace, host.clock.now());
@@ -130,6 +130,22 @@ pub(super) const COPIED_OPEN: &str = "this is a plain copy of a database that a 
 
 fn config(args: &ConfigArgs, host: &mut Host<'_>) -> Outcome<Config> {
     Config::load(&args.config, environment()).or_else(|mistakes| explained(&mistakes, host))
+}
+
+const BACK_UP_POSTGRES: &str = "back it up with PostgreSQL's own tools, such as pg_dump or pg_basebackup; docs/OPERATIONS.md has the procedure";
+const RESTORE_POSTGRES: &str =
+    "restore it with PostgreSQL's own tools, such as pg_restore; docs/OPERATIONS.md has the procedure";
+
+/// The file of a store in SQLite.
+fn database<'c>(config: &'c Config, what: &str, remedy: &str) -> Outcome<&'c Path> {
+    match &config.store {
+        StoreSettings::Sqlite { path } => Ok(path),
+        StoreSettings::Postgres(_) => {
+            let problem =
+                format!("nothing was {what}: the store is in PostgreSQL, and is no file of this machine");
+            Err(Failure::failed(problem).remedy(remedy))
+        }
+    }
 }
 
 fn failure(what: &str, error: &VerifyError) -> Failure {

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::config::{Config, KeyEncryptionKeySource};
 use crate::http::settings::{AdminSettings, PublicLimits, ServerSettings};
 use crate::revocation::settings::{Backend, RevocationSettings};
+use crate::store::settings::{PostgresSettings, PostgresTls, StoreSettings};
 use crate::token::settings::TokenSettings;
 
 impl Config {
@@ -38,7 +39,6 @@ impl Config {
             ("server.name", *broker_name != new.broker_name),
             ("admin.listen", *admin_listen != new.admin.listen),
             ("admin.tls", admin_tls.is_some() != new.admin.tls.is_some()),
-            ("store.url", *store != new.store),
             ("store.key_encryption_key", !same_kek),
             ("revocation.max_staleness", *max_staleness != new.revocation.max_staleness),
             ("token.dpop_nonce", *dpop_nonce != new.dpop_nonce),
@@ -46,6 +46,7 @@ impl Config {
         keys.extend(of_server(server, &new.server));
         keys.extend(of_token(token, &new.token));
         keys.extend(of_limits(public_limits, &new.public_limits));
+        keys.extend(of_store(store, &new.store));
         keys.extend(of_redis(backend, &new.revocation.backend));
         keys.sort_unstable();
         keys
@@ -84,6 +85,34 @@ fn of_limits(held: &PublicLimits, new: &PublicLimits) -> Vec<&'static str> {
         ("limits.request_memory_mib", *memory != new.memory),
         ("limits.idle_connections", *idle != new.idle),
     ])
+}
+
+fn of_store(held: &StoreSettings, new: &StoreSettings) -> Vec<&'static str> {
+    match (held, new) {
+        (StoreSettings::Sqlite { path }, StoreSettings::Sqlite { path: new_path }) => {
+            differing([("store.url", path != new_path)])
+        }
+        (StoreSettings::Postgres(held), StoreSettings::Postgres(new)) => of_postgres(held, new),
+        _ => vec!["store.url"],
+    }
+}
+
+fn of_postgres(held: &PostgresSettings, new: &PostgresSettings) -> Vec<&'static str> {
+    let PostgresSettings { servers, database, username, password, tls, spool } = held;
+    let elsewhere = *servers != new.servers || *database != new.database;
+    let mut keys = differing([
+        ("store.url", elsewhere || tls.is_some() != new.tls.is_some()),
+        ("store.username", *username != new.username),
+        ("store.password_file", !same_secret(password.as_ref(), new.password.as_ref())),
+        ("store.spool", *spool != new.spool),
+    ]);
+    if let (Some(PostgresTls { ca_file, client }), Some(new)) = (tls, &new.tls) {
+        keys.extend(differing([
+            ("store.ca_file", *ca_file != new.ca_file),
+            ("store.client_cert_file", *client != new.client),
+        ]));
+    }
+    keys
 }
 
 fn of_redis(held: &Backend, new: &Backend) -> Vec<&'static str> {

@@ -12,6 +12,7 @@ use crate::document::{Located, Mistakes, Place};
 use crate::domain::platform::Platform;
 use crate::files;
 use crate::identity::settings::IssuerSettings;
+use crate::store::settings::Servers;
 
 /// A key of fewer bits can be guessed by whoever has its hash, or by many tries.
 const KEY_BITS: f64 = 128.0;
@@ -106,15 +107,42 @@ pub(super) fn admin_listener(listen: &Located<SocketAddr>, has_tls: bool, mistak
     }
 }
 
+/// Whether the host of a URL is this machine, so that nobody is on the way to it.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    is_loopback || host == "localhost" || host.ends_with(".localhost")
+}
+
 /// Warns of a Redis whose password and stops anybody on the way can read and change.
 pub(super) fn redis(url: &Located<String>, parsed: &Url, mistakes: &Mistakes) {
     // The host of a scheme that is not the web's is a name to `Url`, whatever it is.
     let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let on_this_machine = is_loopback || host == "localhost" || host.ends_with(".localhost");
-    if parsed.scheme() == "redis" && !on_this_machine {
+    if parsed.scheme() == "redis" && !is_this_machine(host) {
         let remedy = "write rediss://, and revocation.ca_file where its certificate is of a CA of yours";
         mistakes.warn(&url.place, "stops and the password travel to another host without TLS", remedy);
+    }
+}
+
+/// Warns of a PostgreSQL whose events and stops anybody on the way can read and change.
+pub(super) fn postgres(url: &Located<String>, servers: &Servers, has_tls: bool, mistakes: &Mistakes) {
+    let Servers::Tcp(addresses) = servers else { return };
+    if !has_tls && !addresses.iter().all(|address| is_this_machine(&address.host)) {
+        let remedy = "write sslmode=verify-full, and store.ca_file where its certificate is of a CA of yours";
+        let problem = "events, stops and sealed keys travel to another host without TLS";
+        mistakes.warn(&url.place, problem, remedy);
+    }
+}
+
+/// Warns of a folder of waiting stops that others can read or replace.
+pub(super) fn spool(folder: &Located<PathBuf>, mistakes: &Mistakes) {
+    if !mistakes.judge_files() {
+        return;
+    }
+    if let Some(mode) = mode(&folder.value).filter(|mode| mode & 0o022 != 0) {
+        let path = folder.value.display();
+        let problem =
+            format!("others can write in the folder {path} (mode {mode:03o}), and so take stops out of it");
+        mistakes.warn(&folder.place, problem, format!("run chmod go-w {path}"));
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod checkpoint;
+pub mod client_certificate;
 pub mod confirmation;
 pub mod count;
 pub mod curve;

@@ -85,7 +85,7 @@ pub async fn restore(
 /// Copies the backup, brings it to the schema of this version, and tells in its log that it was restored.
 async fn make(backup: &Path, new: &Path, now: Timestamp) -> Result<Restored, VerifyError> {
     let was_copied_open = copy_file(backup, new)?;
-    let store = Store::open_or(&StoreSettings { path: new.to_owned() }, Missing::MakeAnew).await?;
+    let store = Store::open_or(&StoreSettings::sqlite(new), Missing::MakeAnew).await?;
     let (events, known) = (store.seen_head().size, store.seen().revision());
     let detail = format!(
         "restored from a backup of {events} events, which has changes of the kill switch up to {known}; every token issued \

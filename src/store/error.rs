@@ -19,6 +19,8 @@ pub enum StoreError {
     Closed,
     #[error("another broker writes to {}; stop it first", .0.display())]
     Locked(PathBuf),
+    #[error("another broker keeps its waiting stops in {}; stop it, or give each broker a store.spool of its own", .0.display())]
+    SpoolTaken(PathBuf),
     #[error("{} is there already, and is never overwritten", .0.display())]
     Taken(PathBuf),
     #[error("{} was written by a newer hallpass (schema {found}, this one knows {known})", .path.display())]
@@ -67,6 +69,11 @@ impl StoreError {
             }
             _ => self.to_string(),
         }
+    }
+
+    /// Where PostgreSQL cannot be opened.
+    pub fn not_postgres() -> Self {
+        Self::Unavailable("this version cannot open PostgreSQL here".into())
     }
 
     pub(in crate::store) fn unavailable(cause: impl std::fmt::Display) -> Self {

@@ -75,7 +75,10 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_or(settings: &StoreSettings, missing: Missing) -> Result<Self, StoreError> {
-        Ok(Self::Sqlite(Sqlite::open(settings, missing).await?))
+        match settings {
+            StoreSettings::Sqlite { path } => Ok(Self::Sqlite(Sqlite::open(path, missing).await?)),
+            StoreSettings::Postgres(_) => Err(StoreError::not_postgres()),
+        }
     }
 
     async fn write(&self, write: Write) -> Result<Written, StoreError> {

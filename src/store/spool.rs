@@ -2,9 +2,9 @@
 //!
 //! Each change of the list replaces the file whole: written beside it, synced, renamed, and the folder synced.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use crate::domain::event::Event;
 use crate::domain::revocation::Stop;
 use crate::files::beside;
 use crate::store::error::StoreError;
+use crate::store::settings::StoreSettings;
 
 /// Bytes that are kept free. While the file is replaced the old and the new one stand side by side, so half of it is what
 /// both stops and ends may take; ends take half of that at most, by [`MAX_ENDS`].
@@ -52,11 +53,49 @@ pub struct WaitingChange {
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
+    /// Held while the folder is this broker's alone.
+    _lock: Option<File>,
     /// When there was no room for the reserve.
     lacks_reserve: Mutex<Option<Instant>>,
 }
 
 impl Spool {
+    /// The file of a store, and what an earlier process left in it: beside a database in a file, in a folder of its own
+    /// (0700, made where it is missing) with PostgreSQL.
+    ///
+    /// # Errors
+    /// `Locked` where another broker uses the folder; as [`Self::open`].
+    pub fn of(store: &StoreSettings) -> Result<(Self, Vec<WaitingChange>), StoreError> {
+        match store {
+            StoreSettings::Sqlite { path } => Self::open(path),
+            StoreSettings::Postgres(settings) => Self::open_folder(&settings.spool),
+        }
+    }
+
+    fn open_folder(folder: &Path) -> Result<(Self, Vec<WaitingChange>), StoreError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| StoreError::File { path, problem: error.to_string() }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+        let folder = fs::canonicalize(folder).map_err(failed(folder))?;
+        // Two brokers would each take the other's stops out of the file.
+        let lock_file = folder.join("lock");
+        let mut options = OpenOptions::new();
+        let opened = options.append(true).create(true).mode(0o600).open(&lock_file);
+        let lock = opened.map_err(failed(&lock_file))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::SpoolTaken(folder)),
+            Err(TryLockError::Error(error)) => return Err(failed(&lock_file)(error)),
+        }
+        let path = folder.join("stops");
+        let spool = Self { path, _lock: Some(lock), lacks_reserve: Mutex::default() };
+        let left = spool.left()?;
+        spool.reserve();
+        Ok((spool, left))
+    }
+
     /// The file beside the database, and what an earlier process left in it.
     ///
     /// # Errors
@@ -64,28 +103,32 @@ impl Spool {
     pub fn open(database: &Path) -> Result<(Self, Vec<WaitingChange>), StoreError> {
         // Beside the file itself, as its lock and its write-ahead log are, so that each path to it finds them.
         let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
-        let spool = Self { path: beside(&database, ".unjournaled"), lacks_reserve: Mutex::default() };
-        let text = match fs::read_to_string(&spool.path) {
+        let path = beside(&database, ".unjournaled");
+        let spool = Self { path, _lock: None, lacks_reserve: Mutex::default() };
+        let left = spool.left()?;
+        // The folder of a first start is made by the store.
+        if left.is_empty() && database.exists() {
+            spool.reserve();
+        }
+        Ok((spool, left))
+    }
+
+    /// What an earlier process left.
+    fn left(&self) -> Result<Vec<WaitingChange>, StoreError> {
+        let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // The folder of a first start is made by the store.
-                if database.exists() {
-                    spool.reserve();
-                }
-                return Ok((spool, Vec::new()));
-            }
-            Err(error) => return Err(spool.failed(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed(&error)),
         };
         let unreadable = |problem: String| StoreError::File {
-            path: spool.path.clone(),
+            path: self.path.clone(),
             problem: format!("it holds stops that are in effect, and cannot be read: {problem}"),
         };
         let Some((stops, _)) = text.rsplit_once(END).filter(|(stops, end)| *end == ending(stops)) else {
             return Err(unreadable("its end is missing, or is not that of what stands above".to_owned()));
         };
         let left: Result<Vec<WaitingChange>, _> = stops.lines().map(serde_json::from_str).collect();
-        let left = left.map_err(|error| unreadable(error.to_string()))?;
-        Ok((spool, left))
+        left.map_err(|error| unreadable(error.to_string()))
     }
 
     /// Makes `waiting` all that the file holds; durable when this returns. On a full disk the reserve gives way to it
@@ -217,6 +260,24 @@ mod tests {
         for path in [&database, &link] {
             assert_eq!(Spool::open(path).unwrap().1, [waiting(1)]);
         }
+    }
+
+    #[test]
+    fn a_folder_of_its_own_is_made_kept_and_locked() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a/spool");
+        let (spool, left) = Spool::open_folder(&path).unwrap();
+        assert!(left.is_empty());
+        assert_eq!(crate::files::mode(&path).unwrap(), 0o700);
+        assert_eq!(fs::metadata(path.join("stops.reserve")).unwrap().len(), RESERVE as u64);
+        spool.replace(&[waiting(1)], true).unwrap();
+        assert!(matches!(Spool::open_folder(&path), Err(StoreError::SpoolTaken(_))));
+        drop(spool);
+        let (spool, left) = Spool::open_folder(&path).unwrap();
+        assert_eq!(left, [waiting(1)]);
+        spool.replace(&[], true).unwrap();
+        drop(spool);
+        assert!(Spool::open_folder(&path).unwrap().1.is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use hallpass::domain::event::Kind;
 use serde_json::{Value, json};
 
+use crate::support::command::bare;
 use crate::support::process::{Process, hallpass};
 use crate::support::redis::RedisServer;
 
@@ -229,4 +230,29 @@ async fn a_lost_store_is_restored_and_redis_gives_what_the_backup_lacks() {
     assert_eq!(broker.events(Some(Kind::StoreRestored)).len(), restored);
     broker.end();
     broker.holds_every(&[before, fresh]);
+}
+
+#[test]
+fn a_store_in_postgresql_is_left_to_its_own_tools() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[admin]\nlocal_operator_key_file = 'operator.key'\n[store]\nurl = 'postgres://db.example/hallpass'\n\
+                key_encryption_key_file = 'kek'\n";
+    fs::write(folder.path().join("hallpass.toml"), text).unwrap();
+    fs::write(folder.path().join("kek"), "4b".repeat(32)).unwrap();
+    fs::create_dir(folder.path().join("agents")).unwrap();
+    for (arguments, what, tool) in
+        [(&["backup"][..], "backed up", "pg_dump"), (&["restore", "copy.db"], "restored", "pg_restore")]
+    {
+        let mut command = bare(env!("CARGO_BIN_EXE_hallpass"));
+        let output =
+            command.args(arguments).arg("--config").arg(folder.path().join("hallpass.toml")).output();
+        let said = String::from_utf8(output.unwrap().stderr).unwrap();
+        let problem =
+            format!("nothing was {what}: the store is in PostgreSQL, and is no file of this machine");
+        assert!(
+            said.contains(&problem) && said.contains(tool) && said.contains("docs/OPERATIONS.md"),
+            "{said}"
+        );
+    }
+    assert_eq!(names(folder.path()).len(), 3, "nothing was made");
 }

@@ -36,7 +36,7 @@ fn stop_of(n: u8) -> Stop {
 
 async fn kill_switch(folder: &TempDir) -> (Arc<KillSwitch>, Store) {
     let path = folder.path().join("hallpass.db");
-    let store = Store::open(&StoreSettings { path: path.clone() }).await.unwrap();
+    let store = Store::open(&StoreSettings::sqlite(&path)).await.unwrap();
     let clock = Clock::new(at);
     let settings = RevocationSettings { backend: Backend::Memory, max_staleness: Duration::from_secs(2) };
     let node = "broker-a".parse().unwrap();

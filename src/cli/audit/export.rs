@@ -42,7 +42,7 @@ pub(super) fn run(args: &ExportArgs, host: &mut Host<'_>) -> Outcome {
     match &args.source.admin_url {
         None => {
             let config = local::config(&args.source.config, host)?;
-            let reader = local::open(&config.store.path)?;
+            let reader = local::open(&config.store)?;
             let format = match args.format {
                 Form::Jsonl => Format::JsonLines,
                 Form::Csv => Format::Csv,

@@ -1,7 +1,5 @@
 //! The audit log as the store on this machine has it, beside a serving broker or without one.
 
-use std::path::Path;
-
 use serde_json::value::RawValue;
 
 use crate::app::checkpoint_key;
@@ -11,7 +9,7 @@ use crate::cli::{Failure, Host, Outcome};
 use crate::config::Config;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
 use crate::domain::event::EventFilter;
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, StoreError, StoreSettings};
 
 /// One page of the store.
 const PAGE: u32 = 500;
@@ -21,13 +19,17 @@ pub(super) fn config(args: &ConfigArgs, host: &mut Host<'_>) -> Outcome<Config> 
     Config::load(&args.config, environment()).or_else(|mistakes| explained(&mistakes, host))
 }
 
-pub(super) fn open(path: &Path) -> Outcome<Reader> {
-    Reader::open(path).map_err(|error| unusable(path, &error, "ask the broker with --admin-url"))
+/// What reads the store that the settings name.
+pub(super) fn open(store: &StoreSettings) -> Outcome<Reader> {
+    Reader::open_store(store).map_err(|error| unusable(store, &error, "ask the broker with --admin-url"))
 }
 
-/// Why the database at `path` cannot be read, and where else the log may be had: `or`.
-pub(super) fn unusable(path: &Path, error: &StoreError, or: &str) -> Failure {
-    let failure = Failure::failed(format!("the store: {}", error.at(path)));
+/// Why the store cannot be read, and where else the log may be had: `or`.
+pub(super) fn unusable(store: &StoreSettings, error: &StoreError, or: &str) -> Failure {
+    let failure = Failure::failed(match store {
+        StoreSettings::Sqlite { path } => format!("the store: {}", error.at(path)),
+        StoreSettings::Postgres(_) => format!("the store: {error}"),
+    });
     match error {
         StoreError::Damaged(_) => failure.remedy("put a backup in its place: hallpass restore FILE"),
         _ => failure.remedy(format!("name the broker's configuration with --config, or {or}")),

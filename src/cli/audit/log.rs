@@ -19,7 +19,7 @@ impl Log {
         match &source.admin_url {
             None => {
                 let config = local::config(&source.config, host)?;
-                local::open(&config.store.path).map(Self::Store)
+                local::open(&config.store).map(Self::Store)
             }
             Some(url) => source.key.connect(url, host).map(Self::Broker),
         }

@@ -240,7 +240,7 @@ fn checkpoint(args: &CheckpointArgs, host: &mut Host<'_>) -> Outcome {
     let note = match &args.source.admin_url {
         None => {
             let config = local::config(&args.source.config, host)?;
-            let reader = local::open(&config.store.path)?;
+            let reader = local::open(&config.store)?;
             let signer = local::Signer::of(&config, &reader)?;
             if args.key { signer.verifier()?.to_string() } else { signer.checkpoint(&reader)? }
         }

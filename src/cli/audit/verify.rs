@@ -11,7 +11,7 @@ use crate::cli::backup::COPIED_OPEN;
 use crate::cli::{Failure, Host, Outcome};
 use crate::domain::checkpoint::{self, Checkpoint, VerifierKey};
 use crate::domain::count::counted;
-use crate::store::{Difference, Differences, Reader, Verified, VerifyError};
+use crate::store::{Difference, Differences, Reader, StoreSettings, Verified, VerifyError};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
@@ -123,10 +123,13 @@ fn what(args: &VerifyArgs, host: &mut Host<'_>) -> Outcome<(Reader, Option<Check
     let note = args.checkpoint.as_deref().map(read_note).transpose()?;
     let needs_config = args.database.is_none() || (note.is_some() && args.verifier_key.is_none());
     let config = needs_config.then(|| local::config(&args.config, host)).transpose()?;
-    let path = args.database.clone().or(config.as_ref().map(|config| config.store.path.clone()));
-    let path = path.unwrap_or_default();
-    let reader = Reader::open(&path)
-        .map_err(|error| local::unusable(&path, &error, "the database itself with --database"))?;
+    let store = match (&args.database, &config) {
+        (Some(path), _) => StoreSettings::sqlite(path),
+        (None, Some(config)) => config.store.clone(),
+        (None, None) => return Err(Failure::usage("give --database or --config")),
+    };
+    let reader = Reader::open_store(&store)
+        .map_err(|error| local::unusable(&store, &error, "the database itself with --database"))?;
     let Some(note) = note else { return Ok((reader, None)) };
     let key = match (&args.verifier_key, &config) {
         (Some(key), _) => key.clone(),

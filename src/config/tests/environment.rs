@@ -23,7 +23,9 @@ fn a_line_end_of_windows_in_any_variable_is_refused() {
         ("x\u{7}y", "holds a control"),
     ] {
         for variable in scalars.clone() {
-            let mistakes = Config::load(&file, variables(&[(variable, value)])).unwrap_err();
+            // The keys that belong to PostgreSQL have no meaning without it.
+            let postgres = ("HALLPASS_STORE__URL", "postgres://db/hallpass");
+            let mistakes = Config::load(&file, variables(&[postgres, (variable, value)])).unwrap_err();
             let of_it =
                 |mistake: &&Diagnostic| mistake.key == *variable && mistake.problem.starts_with(problem);
             assert!(mistakes.iter().any(|mistake| of_it(&mistake)), "{variable}: {mistakes:?}");

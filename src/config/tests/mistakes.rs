@@ -19,6 +19,7 @@ fn each_mistake_is_told_with_its_line_and_remedy() {
             text.push_str(OPERATOR);
         }
         let (dir, file) = folder(&text);
+        fs::write(dir.path().join("kek"), "4b".repeat(32)).unwrap();
         let told = Config::load(&file, []).err().unwrap_or_default();
         let told = lines(&dir, &told).join("\n");
         if told != part(case, "!") || told.is_empty() {

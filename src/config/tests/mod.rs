@@ -11,6 +11,7 @@ use crate::revocation::settings::Backend;
 mod environment;
 mod files;
 mod mistakes;
+mod postgres;
 mod presets;
 mod tls;
 
@@ -40,6 +41,11 @@ fn manifest(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+fn database(config: &Config) -> PathBuf {
+    let StoreSettings::Sqlite { path } = &config.store else { panic!("{:?}", config.store) };
+    path.clone()
+}
+
 #[test]
 fn the_embedded_configuration_and_its_agents_pass() {
     let checked = check(&manifest("config/hallpass.toml"), []).unwrap();
@@ -48,7 +54,7 @@ fn the_embedded_configuration_and_its_agents_pass() {
     assert_eq!(checked.config.server.public_url.as_str(), "http://127.0.0.1:8700");
     let KeyEncryptionKeySource::DefaultFile(key) = &checked.config.key_encryption_key else { panic!() };
     assert!(key.ends_with("data/hallpass.db.key"), "{key:?}");
-    assert!(checked.config.store.path.ends_with("config/../data/hallpass.db"));
+    assert!(database(&checked.config).ends_with("config/../data/hallpass.db"));
     assert_eq!(checked.config.broker_name.as_str(), "broker");
 
     // What the file shows are the defaults, so that taking a section out changes nothing.
@@ -114,7 +120,8 @@ fn the_example_for_production_passes_and_shows_every_key() {
     let text = fs::read_to_string(&file).unwrap();
     let known = Draft::read(&file, [], &Mistakes::default()).known;
     assert!(known.len() > 40, "{known:?}");
-    let secret_or_later = ["store.key_encryption_key", "revocation.password", "admin.tls.client_ca_files"];
+    let secret_or_later =
+        ["store.key_encryption_key", "store.password", "revocation.password", "admin.tls.client_ca_files"];
     for key in known.iter().filter(|key| !secret_or_later.contains(&key.as_str())) {
         let name = key.rsplit('.').next().unwrap_or(key);
         assert!(text.contains(name), "config/production.toml does not show {key}");
@@ -219,7 +226,7 @@ fn every_scalar_answers_to_its_variable() {
     assert_eq!(config.server.public_url.as_str(), "https://hall.example");
     assert_eq!(config.broker_name.as_str(), "broker-7");
     // Relative to the working directory, for no file names it.
-    assert_eq!(config.store.path, PathBuf::from("data/x.db"));
+    assert_eq!(database(&config), PathBuf::from("data/x.db"));
     assert!(matches!(&config.key_encryption_key, KeyEncryptionKeySource::Text(_)));
     assert!(!format!("{config:?}").contains("4b4b"));
     assert_eq!(config.revocation.max_staleness.as_millis(), 500);

@@ -22,9 +22,10 @@ use zeroize::Zeroizing;
 
 use super::waits::{Waits, late};
 use super::words::{self, WRITE_PLAIN};
+use crate::domain::client_certificate::{ClientFiles, client_pair};
 use crate::domain::pem;
 use crate::revocation::RevocationError;
-use crate::revocation::settings::{Backend, ClientFiles, RevocationSettings, client_pair};
+use crate::revocation::settings::{Backend, RevocationSettings};
 
 /// Between attempts to connect, doubled after each failure.
 pub(super) const RETRY: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(500)];

@@ -17,6 +17,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -35,7 +36,7 @@ use crate::domain::revocation::{Book, Revision, Stop, Target};
 use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::settings::{Missing, StoreSettings};
+use crate::store::settings::Missing;
 use crate::store::tables::activity::{self, Activity, Reach};
 use crate::store::tables::batch::Job;
 use crate::store::tables::published::Published;
@@ -72,8 +73,8 @@ impl Sqlite {
     /// version, `Damaged` where the ends of the log contradict each other, `Lost` for one that is gone and must not be
     /// made anew, `File` for the rest; `Unavailable` for a new
     /// database that cannot be made. One that is there and cannot be written is opened with a [fault](Self::fault).
-    pub async fn open(settings: &StoreSettings, missing: Missing) -> Result<Self, StoreError> {
-        let path = settings.path.clone();
+    pub async fn open(path: &Path, missing: Missing) -> Result<Self, StoreError> {
+        let path = path.to_owned();
         let opening = tokio::task::spawn_blocking(move || {
             let writer = Writer::open(&path, missing)?;
             let (published, pool) = (writer.published(), writer.pool());

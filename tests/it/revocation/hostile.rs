@@ -1,6 +1,6 @@
 //! What others may put into Redis or between, who may do what there, and what of it is told.
 
-use hallpass::revocation::settings::ClientFiles;
+use hallpass::domain::client_certificate::ClientFiles;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -15,7 +15,7 @@ impl TestApp {
         let agents = [("payments-refactorer", PAYMENTS.to_owned())];
         let configure = |url: &str, issuer: &str| configuration(url, issuer, "");
         let mut first = Self::unstarted(Backend::Redis, hands, configure, &agents, |_| {}).await;
-        let settings = StoreSettings { path: first.file("hallpass.db") };
+        let settings = StoreSettings::sqlite(first.file("hallpass.db"));
         first.shared = Some(Store::open(&settings).await.expect("a store"));
         first.boot().await;
         first

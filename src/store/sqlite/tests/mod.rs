@@ -24,7 +24,7 @@ use crate::domain::identity::Workload;
 use crate::domain::permission::GrantedPermission;
 use crate::domain::revocation::{Holder, Levels, Lift, Revision, Verdict};
 use crate::store::tables::{batch, blocks, draft};
-use crate::store::{Difference, Issuance, LiftOutcome, Reader, Store, Verified, VerifyError, record};
+use crate::store::{Difference, Issuance, LiftOutcome, Reader, Store, StoreSettings, Verified, VerifyError, record};
 
 const START: i64 = 1_795_000_000_000;
 
@@ -46,7 +46,7 @@ impl Place {
     }
 
     async fn try_open(&self) -> Result<Store, StoreError> {
-        Store::open(&StoreSettings { path: self.path() }).await
+        Store::open(&StoreSettings::sqlite(self.path())).await
     }
 
     async fn open(&self) -> Store {

@@ -82,7 +82,7 @@ async fn files_are_private_and_held_by_one_writer() {
     // Another name of the same file is no way around it.
     let other = place.folder.path().join("other.db");
     std::os::unix::fs::symlink(place.path(), &other).unwrap();
-    let error = Store::open(&StoreSettings { path: other }).await.unwrap_err();
+    let error = Store::open(&StoreSettings::sqlite(other)).await.unwrap_err();
     assert!(matches!(error, StoreError::Locked(_)), "{error}");
     let clone = store.clone();
     store.close().await;
