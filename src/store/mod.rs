@@ -13,6 +13,7 @@ mod backup;
 mod error;
 mod head;
 mod in_force;
+mod postgres;
 mod reader;
 mod record;
 pub mod settings;

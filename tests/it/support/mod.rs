@@ -9,6 +9,8 @@ pub(crate) mod follower;
 pub(crate) mod git;
 pub(crate) mod github;
 pub(crate) mod issuer;
+#[expect(dead_code, reason = "the unit tests of the library include it too, and use the rest")]
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
