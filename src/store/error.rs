@@ -15,6 +15,9 @@ pub enum StoreError {
     /// the disk failed at the very end of it. The store recovers by itself once the cause is gone.
     #[error("the journal is unavailable: {0}")]
     Unavailable(Arc<str>),
+    /// The settings of the store, or what is on the other side of them, can never work.
+    #[error("{0}")]
+    Refused(Arc<str>),
     #[error("the journal is closed")]
     Closed,
     #[error("another broker writes to {}; stop it first", .0.display())]
@@ -71,9 +74,11 @@ impl StoreError {
         }
     }
 
-    /// Where PostgreSQL cannot be opened.
-    pub fn not_postgres() -> Self {
-        Self::Unavailable("this version cannot open PostgreSQL here".into())
+    /// Of PostgreSQL, where only a file will do.
+    pub(in crate::store) fn not_a_file() -> Self {
+        Self::Refused(
+            "the store is in PostgreSQL, which has tools of its own: pg_dump, or a base backup".into(),
+        )
     }
 
     pub(in crate::store) fn unavailable(cause: impl std::fmt::Display) -> Self {

@@ -26,12 +26,12 @@ mod write;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use activity::{Activity, Reach};
 pub use backup::{Restored, back_up, restore, stamp};
 pub use error::StoreError;
 pub use reader::Reader;
 pub use settings::{Missing, StoreSettings};
 pub use spool::{MAX_ENDS, Spool, WaitingChange};
-pub use tables::activity::{Activity, Reach};
 pub use verify::{Difference, Differences, Verified, VerifyError};
 pub use write::{Adoption, Head, Issuance, LiftOutcome, Recorded};
 
@@ -41,13 +41,17 @@ use crate::domain::id::{AgentId, IssuerName, StopId, TokenId};
 use crate::domain::revocation::{Book, Levels, Lift, Revision, Stop, Target};
 use crate::domain::signing::SealedKey;
 use crate::domain::time::Timestamp;
+use postgres::Postgres;
 use sqlite::Sqlite;
+use tables::sql::Sql;
+use tables::{activity, again, events, keys, meta, related, stops, tip, tree};
 use write::{Write, Written};
 
 /// The durable store. Clones share it.
 #[derive(Debug, Clone)]
 pub enum Store {
     Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
 /// Runs the same call on whichever backend there is.
@@ -55,6 +59,7 @@ macro_rules! backend {
     ($store:expr, $backend:ident => $call:expr) => {
         match $store {
             Store::Sqlite($backend) => $call,
+            Store::Postgres($backend) => $call,
         }
     };
 }
@@ -78,12 +83,20 @@ impl Store {
     pub async fn open_or(settings: &StoreSettings, missing: Missing) -> Result<Self, StoreError> {
         match settings {
             StoreSettings::Sqlite { path } => Ok(Self::Sqlite(Sqlite::open(path, missing).await?)),
-            StoreSettings::Postgres(_) => Err(StoreError::not_postgres()),
+            StoreSettings::Postgres(settings) => Ok(Self::Postgres(Postgres::open(settings).await?)),
         }
     }
 
+    /// Off the runtime, on one state of the store.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Sql) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        backend!(self, store => store.read(read).await)
+    }
+
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
-        backend!(self, store => store.write(write).await)
+        backend!(self, store => store.queue().write(write).await)
     }
 
     /// Records an event and gives its `seq` once it is durable.
@@ -175,32 +188,45 @@ impl Store {
     /// # Errors
     /// `Unavailable` where it cannot be known.
     pub async fn book(&self) -> Result<Arc<Book>, StoreError> {
+        self.refresh().await?;
         Ok(self.seen())
+    }
+
+    /// Learns what other nodes have written. Nobody else writes to a file.
+    async fn refresh(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(store) => store.queue().refresh().await,
+        }
     }
 
     /// The same as far as this process has seen it, without asking anybody.
     pub fn seen(&self) -> Arc<Book> {
-        backend!(self, store => store.book())
+        backend!(self, store => store.published().book())
     }
 
     /// Which change of this history had the number: the leaf hash of its event. None where none has it.
     pub async fn mark(&self, revision: Revision) -> Result<Option<Digest>, StoreError> {
-        backend!(self, store => store.mark(revision).await)
+        self.read(move |sql| stops::mark(sql, revision)).await
     }
 
     /// The stops, newest first.
     pub async fn stops(&self, active_only: bool) -> Result<Vec<Stop>, StoreError> {
-        backend!(self, store => store.stops(active_only).await)
+        self.read(move |sql| stops::list(sql, active_only)).await
     }
 
     /// One stop; none where there is no such id.
     pub async fn stop_of(&self, id: StopId) -> Result<Option<Stop>, StoreError> {
-        backend!(self, store => store.stop(id).await)
+        self.read(move |sql| stops::by_id(sql, id)).await
     }
 
     /// Whether the stop `id` is in the log: it began, or its target was stopped already.
     pub async fn knows_stop(&self, id: StopId) -> Result<bool, StoreError> {
-        backend!(self, store => store.knows_stop(id).await)
+        self.read(move |sql| {
+            let began = stops::by_id(sql, id)?.is_some();
+            Ok(began || again::in_place_of(sql, tip::read_head(sql)?.size, id)?.is_some())
+        })
+        .await
     }
 
     /// The events that the filter means, newest first: at most `limit`, with a `seq` below `before`.
@@ -210,12 +236,13 @@ impl Store {
         limit: u32,
         before: Option<u64>,
     ) -> Result<Vec<Recorded>, StoreError> {
-        backend!(self, store => store.events(filter, limit, before).await)
+        let filter = filter.clone();
+        self.read(move |sql| events::find(sql, &filter, limit, before)).await
     }
 
     /// The event of the token's issuance.
     pub async fn token(&self, id: TokenId) -> Result<Option<Recorded>, StoreError> {
-        backend!(self, store => store.token(id).await)
+        self.read(move |sql| events::issuance(sql, id)).await
     }
 
     /// What each of these agents has had issued, and how many of its tokens live at `now` by these books.
@@ -225,7 +252,8 @@ impl Store {
         books: Vec<Arc<Book>>,
         now: Timestamp,
     ) -> Result<HashMap<AgentId, Activity>, StoreError> {
-        backend!(self, store => store.activity(agents, books, now).await)
+        let agents = agents.to_vec();
+        self.read(move |sql| activity::of_agents(sql, agents, &books, now)).await
     }
 
     /// The issuances of an agent's tokens that live at `now` by these books: the newest `limit`, the newest first.
@@ -236,17 +264,20 @@ impl Store {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
-        backend!(self, store => store.live_tokens(agent, books, now, limit).await)
+        let agent = agent.clone();
+        self.read(move |sql| activity::of_agent(sql, &agent, &books, now, limit)).await
     }
 
     /// Whether a token was ever issued by a proof of `issuer`.
     pub async fn was_issued_by(&self, issuer: &IssuerName) -> Result<bool, StoreError> {
-        backend!(self, store => store.was_issued_by(issuer).await)
+        let issuer = issuer.clone();
+        self.read(move |sql| related::was_issued_by(sql, &issuer)).await
     }
 
     /// What a stop of `target` at `now` would hit.
     pub async fn reach(&self, target: &Target, now: Timestamp) -> Result<Reach, StoreError> {
-        backend!(self, store => store.reach(target, now).await)
+        let (target, book) = (target.clone(), self.seen());
+        self.read(move |sql| activity::reach(sql, &target, &[book], now)).await
     }
 
     /// How far the log is committed.
@@ -254,16 +285,20 @@ impl Store {
     /// # Errors
     /// `Unavailable` where it cannot be known.
     pub async fn head(&self) -> Result<Head, StoreError> {
+        self.refresh().await?;
         Ok(self.seen_head())
     }
 
     /// The same as far as this process has seen it.
     pub fn seen_head(&self) -> Head {
-        backend!(self, store => store.head())
+        backend!(self, store => store.published().head())
     }
 
     pub async fn keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        backend!(self, store => store.keys().await)
+        if let Some(at_rest) = backend!(self, store => store.published().at_rest()) {
+            return Ok(at_rest.keys.clone());
+        }
+        self.read(keys::list).await
     }
 
     /// Keeps a key, in place of one with the same `kid`, together with an event that says which it is.
@@ -286,7 +321,10 @@ impl Store {
 
     /// The log's origin, once it has one.
     pub async fn origin(&self) -> Result<Option<String>, StoreError> {
-        backend!(self, store => store.origin().await)
+        if let Some(at_rest) = backend!(self, store => store.published().at_rest()) {
+            return Ok(at_rest.origin.clone());
+        }
+        self.read(|sql| meta::get(sql, "origin")).await
     }
 
     /// Gives the log its origin for ever, and says which it has: an earlier one stays. Where no event has told of it,
@@ -307,7 +345,7 @@ impl Store {
     /// # Errors
     /// `OutOfRange` for a `seq` or size that the log has not; `Unavailable`.
     pub async fn inclusion_proof(&self, seq: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
-        backend!(self, store => store.inclusion_proof(seq, size).await)
+        self.read(move |sql| tree::inclusion_proof(sql, seq, size)).await
     }
 
     /// The proof that the log of `second` events extends that of `first` (RFC 6962 §2.1.2).
@@ -315,7 +353,7 @@ impl Store {
     /// # Errors
     /// `OutOfRange` unless 0 < `first` ≤ `second` ≤ the log's size; `Unavailable`.
     pub async fn consistency_proof(&self, first: u64, second: u64) -> Result<Vec<Digest>, StoreError> {
-        backend!(self, store => store.consistency_proof(first, second).await)
+        self.read(move |sql| tree::consistency_proof(sql, first, second)).await
     }
 
     /// Whether the last write succeeded and the files are in place.
@@ -325,13 +363,21 @@ impl Store {
 
     /// Why nothing can be recorded, while that is so.
     pub fn fault(&self) -> Option<Arc<StoreError>> {
-        backend!(self, store => store.fault())
+        backend!(self, store => store.published().fault())
     }
 
     /// Holds the writer, as a disk does that stalls, until the sender is dropped.
     #[cfg(test)]
     pub(crate) fn stall(&self) -> std::sync::mpsc::Sender<()> {
-        backend!(self, store => store.stall())
+        let (go, wait) = std::sync::mpsc::channel();
+        let stalled: tables::queue::RawJob = Box::new(move |_| {
+            // Ends when the sender is dropped.
+            let _dropped: Result<(), _> = wait.recv();
+            Ok(())
+        });
+        let store = self.clone();
+        tokio::spawn(async move { backend!(&store, store => store.queue().run_raw(stalled).await) });
+        go
     }
 
     /// An event that is recorded without anything that must hold at the same moment. It says up to which change the kill
@@ -349,7 +395,7 @@ impl Store {
 
     /// Finishes every write that was queued and gives the store up. Calls on other clones fail from then on.
     pub async fn close(self) {
-        backend!(self, store => store.close().await);
+        backend!(self, store => store.queue().close().await);
     }
 }
 
@@ -361,3 +407,6 @@ fn expect(event: &Event, kind: Kind) -> Result<(), StoreError> {
 fn unexpected(written: &Written) -> StoreError {
     StoreError::unavailable(format!("an answer to another write: {written:?}"))
 }
+
+#[cfg(test)]
+mod tests;

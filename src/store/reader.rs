@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::error::StoreError;
+use super::postgres::Session;
+use super::settings::StoreSettings;
 use super::sqlite::File;
 use super::tables::sql::Sql;
 use super::tables::{self, events, keys, meta, stops, tree};
@@ -16,18 +18,42 @@ use crate::domain::signing::SealedKey;
 
 /// A store opened for reading alone. Each call sees one state of it.
 #[derive(Debug)]
-pub struct Reader(File);
+pub struct Reader(Database);
+
+#[derive(Debug)]
+enum Database {
+    Sqlite(File),
+    Postgres(Box<Session>),
+}
 
 impl Reader {
+    /// The store in a file.
+    ///
     /// # Errors
     /// `File` where there is no such file or it cannot be read; `Newer` or `Foreign` for one that is not of this version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        File::open(path).map(Self)
+        File::open(path).map(|file| Self(Database::Sqlite(file)))
+    }
+
+    /// The store of these settings. Not to be called where the runtime must not be blocked.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `Refused` and `Unavailable` as of a broker that opens it.
+    pub fn open_store(settings: &StoreSettings) -> Result<Self, StoreError> {
+        match settings {
+            StoreSettings::Sqlite { path } => Self::open(path),
+            StoreSettings::Postgres(settings) => {
+                Session::open_reader(settings).map(|session| Self(Database::Postgres(Box::new(session))))
+            }
+        }
     }
 
     /// Within a transaction that sees one state of the store.
     fn read<T, E: From<StoreError>>(&self, read: impl FnOnce(&dyn Sql) -> Result<T, E>) -> Result<T, E> {
-        self.0.read(read)
+        match &self.0 {
+            Database::Sqlite(file) => file.read(read),
+            Database::Postgres(session) => session.read(read),
+        }
     }
 
     /// As [`crate::store::Store::events`].
@@ -88,12 +114,21 @@ impl Reader {
     /// Whether this is a plain copy of a database that a broker had open: what the broker had not moved into the file when
     /// it was copied is missing.
     pub fn was_copied_open(&self) -> Result<bool, StoreError> {
-        self.0.was_copied_open()
+        match &self.0 {
+            Database::Sqlite(file) => file.was_copied_open(),
+            Database::Postgres(_) => Ok(false),
+        }
     }
 
     /// Writes a whole copy of the store as it is now to `path`, a new file of its owner alone (0600). It is on disk when
     /// this returns.
+    ///
+    /// # Errors
+    /// `Refused` for PostgreSQL, whose own tools copy it.
     pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
-        self.0.copy_to(path)
+        match &self.0 {
+            Database::Sqlite(file) => file.copy_to(path),
+            Database::Postgres(_) => Err(StoreError::not_a_file()),
+        }
     }
 }

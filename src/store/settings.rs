@@ -37,6 +37,19 @@ pub struct PostgresSettings {
     pub spool: PathBuf,
 }
 
+impl PostgresSettings {
+    /// What it is called in messages.
+    pub fn name(&self) -> String {
+        let servers = match &self.servers {
+            Servers::Tcp(addresses) => {
+                addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            }
+            Servers::Unix { folder, .. } => folder.display().to_string(),
+        };
+        format!("the database {} at {servers}", self.database)
+    }
+}
+
 /// Where PostgreSQL is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Servers {

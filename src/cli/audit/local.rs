@@ -9,7 +9,7 @@ use crate::cli::{Failure, Host, Outcome};
 use crate::config::Config;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
 use crate::domain::event::EventFilter;
-use crate::store::{Reader, StoreError, StoreSettings};
+use crate::store::{Reader, StoreSettings};
 
 /// One page of the store.
 const PAGE: u32 = 500;

@@ -121,6 +121,11 @@ impl Journal for Connection {
         }
         rows.head.as_ref().map_or(Ok(()), |head| save(self, head))
     }
+
+    #[cfg(test)]
+    fn connection(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 /// Writes the head; the events it counts are in the same transaction.

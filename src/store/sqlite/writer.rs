@@ -12,24 +12,22 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::oneshot;
 
 use super::files::Files;
-use super::pool::Pool;
 use super::wal::{Wal, checkpoint};
-use super::{at_rest, mark, schema, sql};
+use super::{Database, at_rest, mark, schema, sql};
 use crate::store::error::StoreError;
 use crate::store::settings::Missing;
-use crate::store::tables::batch::{Batch, Job};
+use crate::store::tables::batch::Batch;
 use crate::store::tables::horizon::Horizon;
+use crate::store::tables::pool::Pool;
 use crate::store::tables::published::Published;
+use crate::store::tables::queue::{MAX_BATCH, Message, Task};
 use crate::store::tables::rows::Journal;
 use crate::store::tables::tip::Tip;
 use crate::store::tables::tree;
 use crate::store::write::Written;
 
-/// At most so many writes share a commit, so that the first of them does not wait for a crowd.
-const MAX_BATCH: usize = 256;
 /// After a batch as large, more requests are on their way, and each commit is work for every processor:
 /// the next one waits a moment for them. A lone request never waits.
 const BUSY_BATCH: usize = 4;
@@ -38,63 +36,13 @@ const GATHER: Duration = Duration::from_micros(150);
 /// How long the thread waits before it looks after its files, its health and the write-ahead log.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// One write that waits: done within a batch, and answered once the batch is durable or is not.
-pub(super) struct Task {
-    pub(super) job: Option<Job>,
-    /// What a test does with the connection of the writer.
-    #[cfg(test)]
-    pub(super) raw: Option<RawJob>,
-    pub(super) written: Option<Written>,
-    pub(super) reply: Reply,
-}
-
-#[cfg(test)]
-pub(super) type RawJob = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
-
-/// To whom a write is answered.
-pub(super) type Reply = oneshot::Sender<Result<Written, StoreError>>;
-
-impl Task {
-    pub(super) fn answering(reply: Reply) -> Self {
-        Self {
-            job: None,
-            #[cfg(test)]
-            raw: None,
-            written: None,
-            reply,
-        }
-    }
-
-    fn run(&mut self, batch: &mut Batch<'_>, _connection: &Connection) -> Result<(), StoreError> {
-        #[cfg(test)]
-        if let Some(work) = self.raw.take() {
-            work(_connection)?;
-            self.written = Some(Written::Done);
-        }
-        if let Some(job) = self.job.take() {
-            self.written = Some(batch.run(job)?);
-        }
-        Ok(())
-    }
-
-    fn settle(self, committed: Result<(), StoreError>) {
-        // Whoever asked may have gone away; the event stays.
-        let _ = self.reply.send(committed.and_then(|()| self.written.ok_or(StoreError::Closed)));
-    }
-}
-
-pub(super) enum Message {
-    Write(Box<Task>),
-    Close,
-}
-
 pub(super) struct Writer {
     files: Files,
     connection: Option<Connection>,
     tip: Tip,
     horizon: Horizon,
     published: Arc<Published>,
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Database>>,
     wal: Wal,
     /// Whether the database says that it is open.
     is_marked: bool,
@@ -131,7 +79,7 @@ impl Writer {
             Err(error) => return Err(error),
         };
         let (published, horizon) = (Arc::new(published), Horizon::default());
-        let pool = Arc::new(Pool::new(files.database.clone()));
+        let pool = Arc::new(Pool::new(Database(files.database.clone())));
         let wal = Wal::new(&files.database);
         Ok(Self { files, connection, tip, horizon, published, pool, wal, is_marked: false })
     }
@@ -140,7 +88,7 @@ impl Writer {
         Arc::clone(&self.published)
     }
 
-    pub(super) fn pool(&self) -> Arc<Pool> {
+    pub(super) fn pool(&self) -> Arc<Pool<Database>> {
         Arc::clone(&self.pool)
     }
 
@@ -152,6 +100,11 @@ impl Writer {
         while open {
             match queue.recv_timeout(IDLE) {
                 Ok(Message::Write(task)) => batch.push(*task),
+                Ok(Message::Refresh(reply)) => {
+                    // Nobody else writes to the file.
+                    let _ = reply.send(Ok(Written::Done));
+                    continue;
+                }
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     self.idle();
@@ -164,6 +117,7 @@ impl Writer {
             while batch.len() < MAX_BATCH {
                 match queue.try_recv() {
                     Ok(Message::Write(task)) => batch.push(*task),
+                    Ok(Message::Refresh(reply)) => drop(reply.send(Ok(Written::Done))),
                     Ok(Message::Close) => {
                         open = false;
                         break;
@@ -218,7 +172,7 @@ impl Writer {
             }
             let mut writes = Batch::new(&*transaction, tip);
             for task in batch {
-                task.run(&mut writes, &transaction)?;
+                task.run(&mut writes)?;
             }
             let done = writes.finish();
             transaction.write(&done.rows)?;

@@ -67,6 +67,8 @@ pub(in crate::store) struct Batch<'a> {
     rows: Rows,
     /// How many events there were before it.
     size: u64,
+    /// The leaf hash of its first event.
+    first: Option<Digest>,
     after: After,
 }
 
@@ -104,7 +106,12 @@ impl<'a> Batch<'a> {
     /// Within a transaction that nobody else can write beside, on the log that ends with `tip`.
     pub(in crate::store) fn new(journal: &'a dyn Journal, tip: Tip) -> Self {
         let size = tip.frontier.size();
-        Self { journal, tip, rows: Rows::default(), size, after: After::default() }
+        Self { journal, tip, rows: Rows::default(), size, first: None, after: After::default() }
+    }
+
+    /// The leaf hash of its first event, by which it is known.
+    pub(in crate::store) fn first_event(&self) -> Option<Digest> {
+        self.first
     }
 
     pub(in crate::store) fn finish(mut self) -> Done {
@@ -112,6 +119,11 @@ impl<'a> Batch<'a> {
             self.rows.head = Some(self.tip.head());
         }
         Done { rows: self.rows, tip: self.tip, after: self.after }
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) fn connection(&self) -> &dyn std::any::Any {
+        self.journal.connection()
     }
 
     /// Writes what there is, before whoever reads it.
@@ -181,6 +193,7 @@ impl<'a> Batch<'a> {
         let bytes = draft.bytes(seq);
         let Draft { columns, terms, .. } = draft;
         let leaf = leaf_hash(bytes.as_bytes());
+        self.first.get_or_insert(leaf);
         let at = columns.at;
         self.rows.events.push(EventRow { seq, leaf, columns, bytes });
         self.tip.frontier.append_with(leaf, |node, hash| {

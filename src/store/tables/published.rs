@@ -69,8 +69,8 @@ impl Published {
         **self.head.load()
     }
 
-    pub(in crate::store) fn book(&self) -> arc_swap::Guard<Arc<Book>> {
-        self.book.load()
+    pub(in crate::store) fn book(&self) -> Arc<Book> {
+        self.book.load_full()
     }
 
     pub(in crate::store) fn set_fault(&self, fault: Option<&StoreError>) {

@@ -50,4 +50,7 @@ impl Rows {
 /// A connection that writes.
 pub(in crate::store) trait Journal: super::sql::Sql {
     fn write(&self, rows: &Rows) -> Result<(), StoreError>;
+
+    #[cfg(test)]
+    fn connection(&self) -> &dyn std::any::Any;
 }

@@ -11,7 +11,7 @@ mod sessions;
 mod tls;
 
 /// By TCP, without TLS, with the right password.
-fn settings(server: &PostgresServer, database: &str) -> PostgresSettings {
+pub(in crate::store) fn settings(server: &PostgresServer, database: &str) -> PostgresSettings {
     PostgresSettings {
         servers: Servers::Tcp(vec![address("127.0.0.1", server.port)]),
         database: database.to_owned(),

@@ -121,7 +121,7 @@ async fn an_idle_broker_notices_that_its_log_is_gone_and_back() {
     let place = Place::new();
     let store = place.open().await;
     issue(&store, 1, 0).await;
-    let aside = place.folder.path().join("data/aside.db");
+    let aside = place.folder().join("data/aside.db");
     std::fs::rename(place.path(), &aside).unwrap();
     until(|| !store.healthy()).await;
     std::fs::rename(&aside, place.path()).unwrap();
@@ -138,7 +138,7 @@ async fn a_deleted_write_ahead_log_loses_nothing_that_was_promised() {
     for n in 0..50 {
         issue(&store, n, 0).await;
     }
-    let wal = place.folder.path().join("data/hallpass.db-wal");
+    let wal = place.folder().join("data/hallpass.db-wal");
     std::fs::remove_file(&wal).unwrap();
     let answer = store.append_issuance(issued(50, 0), levels(0, Revision::ZERO)).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
@@ -153,7 +153,7 @@ async fn a_deleted_write_ahead_log_loses_nothing_that_was_promised() {
 async fn a_write_ahead_log_deleted_under_load_loses_nothing_that_was_promised() {
     let place = Place::new();
     let store = place.open().await;
-    let wal = place.folder.path().join("data/hallpass.db-wal");
+    let wal = place.folder().join("data/hallpass.db-wal");
     let mut promised = 0;
     for round in 0..4u64 {
         // Each is a commit of its own, and the log is moved every 128 of them.

@@ -236,8 +236,8 @@ async fn the_log_of_an_earlier_hallpass_is_replayed_whole() {
 
 /// Appends an event of a kind that has a function of its own.
 async fn raw_event(store: &Store, event: Event) {
-    let Store::Sqlite(store) = store;
-    store.run(batch::Job::Event(draft::Draft::of(&event))).await.unwrap();
+    let Store::Sqlite(store) = store else { panic!("{store:?}") };
+    store.queue().run(batch::Job::Event(draft::Draft::of(&event))).await.unwrap();
 }
 
 async fn refuses_only(place: &Place, original: &[u8], changes: &[&str]) {

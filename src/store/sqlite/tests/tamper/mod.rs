@@ -147,7 +147,7 @@ async fn verifying_beside_a_writer_sees_one_state() {
     let sizes = verifying.await.unwrap();
     assert!(sizes.is_sorted() && sizes[0] >= 600);
     // A copy holds all of it, also what is only in the write-ahead log.
-    let copy = place.folder.path().join("copy.db");
+    let copy = place.folder().join("copy.db");
     Reader::open(&place.path()).unwrap().copy_to(&copy).unwrap();
     let copied = Reader::open(&copy).unwrap().verify(None, &mut |_, _| {}).unwrap();
     assert_eq!(copied.root, store.seen_head().root);

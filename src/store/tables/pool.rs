@@ -1,37 +1,50 @@
 //! A few connections that read, each used by one blocking call at a time.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::schema;
+use super::sql::Sql;
 use crate::store::error::StoreError;
 
 /// More readers at once would only take the processor from those who issue tokens.
 const READERS: usize = 4;
 
+/// Where connections that read come from.
+pub(in crate::store) trait Source: Send + Sync + 'static {
+    type Connection: Send + 'static;
+
+    fn open(&self) -> Result<Self::Connection, StoreError>;
+
+    /// Runs `read` on one state of the database. `is_kept`: the connection was idle and may have ended meanwhile.
+    fn read<T>(
+        &self,
+        connection: &mut Self::Connection,
+        is_kept: bool,
+        read: impl FnOnce(&dyn Sql) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError>;
+}
+
 #[derive(Debug)]
-pub(super) struct Pool {
-    path: PathBuf,
+pub(in crate::store) struct Pool<S: Source> {
+    source: S,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<S::Connection>>,
     /// Raised by `clear`; a connection of an older generation is not kept.
     generation: AtomicU64,
 }
 
-impl Pool {
-    pub(super) fn new(path: PathBuf) -> Self {
+impl<S: Source> Pool<S> {
+    pub(in crate::store) fn new(source: S) -> Self {
         let permits = Arc::new(Semaphore::new(READERS));
-        Self { path, permits, idle: Mutex::default(), generation: AtomicU64::new(0) }
+        Self { source, permits, idle: Mutex::default(), generation: AtomicU64::new(0) }
     }
 
     /// Runs `read` off the runtime, on one state of the database.
-    pub(super) async fn read<T: Send + 'static>(
+    pub(in crate::store) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&dyn Sql) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let pool = Arc::clone(self);
@@ -42,16 +55,18 @@ impl Pool {
         done.await.map_err(StoreError::unavailable)?
     }
 
-    fn read_now<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(in crate::store) fn read_now<T>(
+        &self,
+        read: impl FnOnce(&dyn Sql) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let generation = self.generation.load(Ordering::Acquire);
         let idle = self.lock().pop();
-        let connection = match idle {
+        let is_kept = idle.is_some();
+        let mut connection = match idle {
             Some(connection) => connection,
-            None => schema::open_reader(&self.path)?,
+            None => self.source.open()?,
         };
-        let transaction = connection.unchecked_transaction()?;
-        let value = read(&transaction)?;
-        drop(transaction);
+        let value = self.source.read(&mut connection, is_kept, read)?;
         let mut idle = self.lock();
         if generation == self.generation.load(Ordering::Acquire) {
             idle.push(connection);
@@ -60,13 +75,13 @@ impl Pool {
     }
 
     /// Closes every connection, now or when its call is over.
-    pub(super) fn clear(&self) {
+    pub(in crate::store) fn clear(&self) {
         let mut idle = self.lock();
         self.generation.fetch_add(1, Ordering::AcqRel);
         idle.clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<S::Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
