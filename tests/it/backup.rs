@@ -232,8 +232,8 @@ async fn a_lost_store_is_restored_and_redis_gives_what_the_backup_lacks() {
     broker.holds_every(&[before, fresh]);
 }
 
-#[test]
-fn a_store_in_postgresql_is_left_to_its_own_tools() {
+#[tokio::test]
+async fn a_store_in_postgresql_is_left_to_its_own_tools() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[admin]\nlocal_operator_key_file = 'operator.key'\n[store]\nurl = 'postgres://db.example/hallpass'\n\
                 key_encryption_key_file = 'kek'\n";
@@ -246,7 +246,7 @@ fn a_store_in_postgresql_is_left_to_its_own_tools() {
         let mut command = bare(env!("CARGO_BIN_EXE_hallpass"));
         let output =
             command.args(arguments).arg("--config").arg(folder.path().join("hallpass.toml")).output();
-        let said = String::from_utf8(output.unwrap().stderr).unwrap();
+        let said = String::from_utf8(output.await.unwrap().stderr).unwrap();
         let problem =
             format!("nothing was {what}: the store is in PostgreSQL, and is no file of this machine");
         assert!(

@@ -281,9 +281,13 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = Command::new("kill").args(["-CONT", &child.id().to_string()]).status();
-            let _ = Command::new("kill").args(["-QUIT", &child.id().to_string()]).status();
+        if let Some(mut child) = self.child.take() {
+            let pid = child.id().to_string();
+            // A frozen child would be waited for.
+            let _ = Command::new("pkill").args(["-CONT", "-P", &pid]).status();
+            for signal in ["-CONT", "-QUIT"] {
+                let _ = Command::new("kill").args([signal, &pid]).status();
+            }
             let _ = child.wait();
         }
         drop(self.watcher.stdin.take());
