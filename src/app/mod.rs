@@ -186,7 +186,7 @@ async fn open_store(config: &Config, given_up: GivenUp) -> anyhow::Result<Store>
     let missing = if given_up.store { Missing::MakeAnew } else { Missing::Refuse };
     let opened = Store::open_or(&config.store, missing).await;
     opened.map_err(|error| {
-        let (told, damaged) = (error.at(&config.store.path), matches!(error, StoreError::Damaged(_)));
+        let (told, damaged) = (error.at(&config.store), matches!(error, StoreError::Damaged(_)));
         let way_on = if damaged { "; put a backup in its place: hallpass restore FILE" } else { "" };
         anyhow::anyhow!("{told}{way_on}")
     })

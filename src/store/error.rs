@@ -1,10 +1,11 @@
 //! Why the store did not do what it was asked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::event::Kind;
 use crate::domain::merkle::OutOfRange;
+use crate::store::settings::StoreSettings;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -64,12 +65,10 @@ impl StoreError {
         matches!(self, Self::Busy | Self::Unavailable(_))
     }
 
-    /// In words, with the database at `path` named where the error itself does not.
-    pub fn at(&self, path: &Path) -> String {
+    /// In words, with the database of `store` named where the error itself does not.
+    pub fn at(&self, store: &StoreSettings) -> String {
         match self {
-            Self::Damaged(_) | Self::Differs(_) | Self::Unavailable(_) => {
-                format!("{}: {self}", path.display())
-            }
+            Self::Damaged(_) | Self::Differs(_) | Self::Unavailable(_) => format!("{}: {self}", store.name()),
             _ => self.to_string(),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::StoreError;
-use super::postgres::Session;
+use super::postgres::{self, Session};
 use super::settings::StoreSettings;
 use super::sqlite::File;
 use super::tables::sql::Sql;
@@ -43,7 +43,7 @@ impl Reader {
         match settings {
             StoreSettings::Sqlite { path } => Self::open(path),
             StoreSettings::Postgres(settings) => {
-                Session::open_reader(settings).map(|session| Self(Database::Postgres(Box::new(session))))
+                postgres::open_reader(settings).map(|session| Self(Database::Postgres(Box::new(session))))
             }
         }
     }

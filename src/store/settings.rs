@@ -21,6 +21,14 @@ impl StoreSettings {
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self::Sqlite { path: path.into() }
     }
+
+    /// What it is called in messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Sqlite { path } => path.display().to_string(),
+            Self::Postgres(settings) => settings.name(),
+        }
+    }
 }
 
 /// What `postgres://` and the keys beside it say.

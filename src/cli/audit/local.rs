@@ -9,7 +9,7 @@ use crate::cli::{Failure, Host, Outcome};
 use crate::config::Config;
 use crate::domain::checkpoint::{Checkpoint, VerifierKey};
 use crate::domain::event::EventFilter;
-use crate::store::{Reader, StoreSettings};
+use crate::store::{Reader, StoreError, StoreSettings};
 
 /// One page of the store.
 const PAGE: u32 = 500;
@@ -26,10 +26,7 @@ pub(super) fn open(store: &StoreSettings) -> Outcome<Reader> {
 
 /// Why the store cannot be read, and where else the log may be had: `or`.
 pub(super) fn unusable(store: &StoreSettings, error: &StoreError, or: &str) -> Failure {
-    let failure = Failure::failed(match store {
-        StoreSettings::Sqlite { path } => format!("the store: {}", error.at(path)),
-        StoreSettings::Postgres(_) => format!("the store: {error}"),
-    });
+    let failure = Failure::failed(format!("the store: {}", error.at(store)));
     match error {
         StoreError::Damaged(_) => failure.remedy("put a backup in its place: hallpass restore FILE"),
         _ => failure.remedy(format!("name the broker's configuration with --config, or {or}")),

@@ -110,6 +110,13 @@ impl Postgres {
     }
 }
 
+/// A connection that reads beside the brokers, of tables that are of this version.
+pub(in crate::store) fn open_reader(settings: &PostgresSettings) -> Result<Session, StoreError> {
+    let session = Session::open(settings)?;
+    schema::check(&session, &settings.name())?;
+    Ok(session)
+}
+
 fn instance(sql: &dyn Sql) -> Result<String, StoreError> {
     let identity = "SELECT system_identifier::text || '-' || oid::text FROM pg_control_system(), pg_database
                     WHERE datname = current_database()";

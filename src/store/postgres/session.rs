@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Statement};
 
 use super::connect::connect;
-use super::schema;
 use crate::store::error::StoreError;
 use crate::store::head::HeadRow;
 use crate::store::settings::PostgresSettings;
@@ -49,13 +48,6 @@ impl Session {
         // It ends with an error that each statement gets, too.
         runtime.spawn(async move { drop(connection.await) });
         Ok(Self { client, runtime: Some(runtime), statements: RefCell::default() })
-    }
-
-    /// For reading beside brokers, of tables that are of this version.
-    pub(in crate::store) fn open_reader(settings: &PostgresSettings) -> Result<Self, StoreError> {
-        let session = Self::open(settings)?;
-        schema::check(&session, &settings.name())?;
-        Ok(session)
     }
 
     /// On one state of the database.

@@ -46,6 +46,7 @@ pub(in crate::store) async fn find(store: &Store, filter: &EventFilter) -> Vec<u
 /// The same in full blocks, where the terms tell, and in the open one.
 async fn a_token_is_found_with_its_stop_and_what_was_handed_down(place: Place) {
     for gap in [0, 300] {
+        let place = place.another();
         let store = place.open().await;
         let mut seqs = vec![append_issued(&store, issued(1, 0)).await];
         pad(&store, gap).await;
@@ -79,6 +80,7 @@ async fn a_token_is_found_with_its_stop_and_what_was_handed_down(place: Place) {
 
 async fn an_agent_and_an_owner_are_found_with_the_stops_that_hit_them(place: Place) {
     for gap in [0, 300] {
+        let place = place.another();
         let store = place.open().await;
         // Agent 1 of team-1 by github; agent 2 of team-0 by github; agent 3 of team-1 by gitlab.
         let gitlab = Some(Workload("gitlab|project_path:acme/x".into()));
@@ -133,6 +135,7 @@ async fn an_agent_and_an_owner_are_found_with_the_stops_that_hit_them(place: Pla
 /// A child's token dies by a stop of whoever holds a token that it came from, while it lives.
 async fn a_token_is_found_with_the_stops_of_its_parents_holders(place: Place) {
     for gap in [0, 300] {
+        let place = place.another();
         let store = place.open().await;
         let early = store.stop(stop_of(1, Target::Agent(agent(1)), 0), stopped(0)).await.unwrap();
         store.lift(early.id, lift_at(0), lifted()).await.unwrap();

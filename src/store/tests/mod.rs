@@ -47,6 +47,14 @@ impl Place {
         Self::Postgres(PostgresServer::shared().database())
     }
 
+    /// A new store of the same kind.
+    fn another(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => Self::new(),
+            Self::Postgres(_) => Self::postgres(),
+        }
+    }
+
     pub(in crate::store) fn folder(&self) -> &Path {
         match self {
             Self::Sqlite(folder) => folder.path(),
@@ -77,7 +85,11 @@ impl Place {
     }
 
     pub(in crate::store) fn verify(&self) -> Result<Verified, VerifyError> {
-        Reader::open_store(&self.settings()).unwrap().verify(None, &mut |_, _| {})
+        // Blocking, which a thread of a runtime must not be.
+        std::thread::scope(|scope| {
+            let verify = || Reader::open_store(&self.settings()).unwrap().verify(None, &mut |_, _| {});
+            scope.spawn(verify).join().unwrap()
+        })
     }
 
     /// What differs in the store, which is not as it was.
@@ -96,21 +108,22 @@ impl Place {
 
 /// Runs each of these tests on a store of each kind.
 macro_rules! contract {
-    ($($test:ident),* $(,)?) => {
+    (#[$how:meta] $($test:ident),* $(,)?) => {
         $(mod $test {
             use super::Place;
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[$how]
             async fn sqlite() {
                 super::$test(Place::new()).await;
             }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[$how]
             async fn postgres() {
                 super::$test(Place::postgres()).await;
             }
         })*
     };
+    ($($test:ident),* $(,)?) => { contract!(#[tokio::test] $($test),*); };
 }
 pub(in crate::store) use contract;
 

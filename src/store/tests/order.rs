@@ -5,7 +5,11 @@ use crate::domain::merkle::{leaf_hash, verify_consistency, verify_inclusion};
 use crate::domain::signing::{KeyPurpose, SigningAlgorithm};
 
 contract!(
-    many_at_once_get_one_order_without_gaps,
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    many_at_once_get_one_order_without_gaps
+);
+
+contract!(
     a_reopened_store_goes_on_where_it_was,
     special_kinds_have_functions_of_their_own,
     keys_and_origin_are_kept,

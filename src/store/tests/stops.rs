@@ -1,6 +1,11 @@
 use super::*;
 
 contract!(
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    no_issuance_is_ordered_after_the_stop_that_covers_it
+);
+
+contract!(
     a_stop_takes_effect_with_its_event_and_survives,
     stopping_again_gives_the_stop_that_is,
     a_stop_of_what_was_stopped_already_is_known_by_its_id,
@@ -8,7 +13,6 @@ contract!(
     a_token_decided_before_a_stop_is_dead_and_one_decided_after_its_lift_is_not,
     ended_tokens_are_kept_apart_from_the_stops,
     a_lost_history_is_taken_over,
-    no_issuance_is_ordered_after_the_stop_that_covers_it,
     nothing_is_handed_down_from_a_token_that_died_meanwhile,
 );
 
