@@ -131,6 +131,15 @@ impl Revocation {
         }
     }
 
+    /// Wants the authority refilled, which the follower does, once for all who want it. Waits until it may be asked again,
+    /// but no longer than `patience` after the refill began: whoever comes later need not wait at all.
+    pub async fn refilled(&self, patience: Duration) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(redis) => redis.refilled(patience).await,
+        }
+    }
+
     /// Gives the authority every change of the source's book that it lacks, and what this node knows besides. Never
     /// un-stops: of two standings of a target the later holds.
     ///

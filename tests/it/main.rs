@@ -38,6 +38,7 @@ mod otlp;
 mod outage;
 mod platforms;
 mod readme;
+mod refill;
 mod registered_keys;
 mod reload;
 mod restored;

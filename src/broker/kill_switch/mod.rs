@@ -40,8 +40,8 @@ use crate::store::{Spool, Store, WaitingChange};
 
 /// What a stop waits until a store that lost stops has them again.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(4);
-/// What a caller waits for a refill of the authority, which goes on beside it anyway.
-const REFILL_PATIENCE: Duration = Duration::from_millis(300);
+/// What callers wait for a refill of the authority, since it began. One that takes longer goes on without them.
+const REFILL_PATIENCE: Duration = Duration::from_millis(100);
 /// Milliseconds between looks at a store that seems to have lost numbers: it may only be in the middle of a commit.
 const LOOKS: [u64; 4] = [1, 4, 16, 64];
 
@@ -95,10 +95,10 @@ impl KillSwitch {
         match self.ask(levels).await {
             Ok(live) => Ok(self.judge(levels, &live)),
             Err(error) if self.store.healthy() && !*self.store_is_behind.borrow() => {
-                if self.revocation.usable() {
+                if self.revocation.usable() && error != RevocationError::Amnesia {
                     tracing::warn!(%error, "kill switch asked from the store alone");
                 } else {
-                    // The log tells of the outage itself, once, and not for each token.
+                    // The log tells of the outage, or of a long refill, once, and not for each token.
                     tracing::debug!(%error, "kill switch asked from the store alone");
                 }
                 Ok(self.known(levels))
@@ -112,8 +112,7 @@ impl KillSwitch {
 
     async fn ask(&self, levels: &Levels) -> Result<Arc<Book>, RevocationError> {
         let live = match self.revocation.ask(levels).await {
-            Err(RevocationError::Amnesia) => {
-                self.refill_patiently().await?;
+            Err(RevocationError::Amnesia) if self.revocation.refilled(REFILL_PATIENCE).await => {
                 self.revocation.ask(levels).await?
             }
             asked => asked?,
@@ -196,12 +195,6 @@ impl KillSwitch {
         if let Err(error) = self.refill().await {
             tracing::warn!(%error, "kill switch not reached");
         }
-    }
-
-    async fn refill_patiently(&self) -> Result<(), RevocationError> {
-        tokio::time::timeout(REFILL_PATIENCE, self.refill())
-            .await
-            .unwrap_or_else(|_| Err(RevocationError::Unreachable("it is not refilled yet".to_owned())))
     }
 
     /// Makes authority and store know the same changes.

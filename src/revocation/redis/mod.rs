@@ -45,6 +45,7 @@ mod once;
 mod outage;
 mod prune;
 pub(super) mod push;
+mod refill;
 mod roster;
 mod seen;
 mod waits;
@@ -64,6 +65,7 @@ use self::ask::Asking;
 use self::given::Given;
 use self::link::{Link, Session};
 use self::outage::{Line, Outage};
+use self::refill::Refills;
 use self::roster::Roster;
 use self::wire::State;
 use crate::domain::id::{BrokerName, StopId};
@@ -85,6 +87,7 @@ pub struct Redis {
     keeper: JoinHandle<()>,
     script: Script,
     asking: Asking,
+    refills: Refills,
     /// The turn to push.
     pushing: tokio::sync::Mutex<()>,
     /// The number of the connection that was written to since it was made; 0 is none.
@@ -129,6 +132,7 @@ impl Redis {
             keeper: tokio::spawn(async move { kept.keep().await }),
             script: Script::new(include_str!("push.lua")),
             asking: Asking::default(),
+            refills: Refills::default(),
             pushing: tokio::sync::Mutex::default(),
             trusted: AtomicU64::new(0),
             reached: ArcSwapOption::empty(),
@@ -228,6 +232,7 @@ impl Redis {
         self.reached.store(Some(Arc::new(state.clone())));
         self.verify(state.point);
         self.trusted.store(session.number, Ordering::Release);
+        self.refills.tell();
     }
 
     /// Until the next push the authority is not believed.

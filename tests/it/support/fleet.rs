@@ -21,6 +21,10 @@ impl TestApp {
         first
     }
 
+    pub(crate) fn shared_store(&self) -> Store {
+        self.shared.clone().expect("the first of several")
+    }
+
     /// Another broker on the store of this one, and on the Redis at `port`.
     pub(crate) async fn beside(&self, name: &str, hands: Hands, port: u16) -> Self {
         self.beside_after(name, hands, port, |_| {}).await

@@ -78,7 +78,10 @@ impl Redis {
         }
     }
 
-    pub(super) async fn push_or_take_over(&self, source: &impl Source) -> Result<(), RevocationError> {
+    pub(in crate::revocation::redis) async fn push_or_take_over(
+        &self,
+        source: &impl Source,
+    ) -> Result<(), RevocationError> {
         match self.push(source, How::InAnyCase).await {
             Err(err @ RevocationError::Ahead { .. }) => {
                 tracing::error!(%err, "taking over what Redis remembers");

@@ -46,6 +46,7 @@ impl Redis {
         tokio::select! {
             () = ended(&mut shutdown) => {}
             never = self.follow_for_ever(source) => match never {},
+            never = self.refill_for_ever(source) => match never {},
         }
         // A Redis that does not answer forgets this node by itself, after a minute.
         let _ = tokio::time::timeout(FAREWELL, self.leave()).await;
