@@ -15,9 +15,10 @@
 //! copy; the store takes over what it lost. `origin` ties the authority to one store.
 //!
 //! **Trust.** An answer counts only over a connection that was written to since it was made, so a replica is never
-//! trusted, and only if the state goes on from the one known: the same life, at least as many writes. Flushed, restarted
-//! without its last writes, evicted, failed over to a replica that lagged: each breaks one of these, and
-//! [`RevocationError::Amnesia`] follows. Whoever pushes to an empty authority, or to one that lost writes, begins a new
+//! trusted, and only if the state goes on from the one known: the same life, at least as many writes. Flushed, evicted, restarted
+//! without its last writes, failed over to a replica that lagged: each breaks one of these, and
+//! [`RevocationError::Amnesia`] follows. A life ends with the history of writes that the server itself names
+//! (`master_replid`): a replica that took over has another one, so that no serial ever names two writes. Whoever pushes to an empty authority, or to one that lost writes, begins a new
 //! life, by which every other node notices too. An authority that refuses the follower's writes is not asked at all.
 //!
 //! **Exactness.** A node asks for the state. Where its view has followed the log just as far, the view holds all that is

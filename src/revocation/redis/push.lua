@@ -5,12 +5,18 @@
 -- ARGV  "part" or "last", the origin of the caller's store, the life to begin where there is none,
 --       the state on which the caller builds as "<life> <revision> <mark>" ("-" for none), the serial that it must have reached,
 --       the caller's revision, mark and floor, "anew" to begin another life or "on"; then field, value, field, value, ...
--- Gives {1, state}, or {0, state or ""} where the authority is not in the state on which the caller builds.
+-- Gives {1, state}, {0, state or ""} where the authority is not in the state on which the caller builds, or {2, state} where the
+-- life was begun in another history of the server's writes than the one that it is in now.
 -- Errors: OTHER (it serves another store), BROKEN (a value that is none).
 
 local stops, log = KEYS[1], KEYS[2]
 local mode, mine, new_life, base, reached = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local to_revision, to_mark, to_floor, anew = ARGV[6], ARGV[7], ARGV[8], ARGV[9] == 'anew'
+
+-- The server names the history of its writes, and another one begins when a replica takes over or the server is restarted: the last
+-- writes may be lost then. A life carries the name of the history that it was begun in, so that no serial of it names two writes.
+local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '-'
+new_life = new_life .. '@' .. history
 
 local function number(n)
   return string.format('%.0f', n)
@@ -38,6 +44,9 @@ end
 local now = text and (life .. ' ' .. revision .. ' ' .. mark) or '-'
 if now ~= base or (text and tonumber(serial) < reached) then
   return { 0, text or '' }
+end
+if text and not anew and string.match(life, '@(%S+)$') ~= history then
+  return { 2, text }
 end
 if not text then
   life, serial, revision, mark, floor = new_life, '0', '0', string.rep('0', 64), '0'

@@ -28,6 +28,17 @@ pub(in crate::revocation) enum How {
     Over(Point),
 }
 
+/// What became of a part.
+enum Pushed {
+    /// It is written, and this is the state after it.
+    All(State),
+    /// Nothing is written: the authority is in another state than the one that was built on.
+    Elsewhere(Option<State>),
+    /// Nothing is written: the server's own history of writes is another than the one of this state. A replica took over,
+    /// or the server was restarted.
+    OtherHistory(State),
+}
+
 impl Redis {
     pub(in crate::revocation) async fn push(
         &self,
@@ -98,11 +109,13 @@ impl Redis {
             let unnumbered = source.unnumbered();
             let state = (theirs.as_ref(), fell_back);
             match self.push_on(&mut connection, (&unnumbered, numbered), &book, state, items).await? {
-                Ok(state) => return Ok((state, book)),
-                Err(now) => {
+                Pushed::All(state) => return Ok((state, book)),
+                Pushed::Elsewhere(now) => {
                     fell_back = now.as_ref().is_some_and(|now| self.fell_back_to(now));
                     theirs = now;
                 }
+                // Its last writes may be lost, and others of the same serials be there instead.
+                Pushed::OtherHistory(now) => (fell_back, theirs) = (true, Some(now)),
             }
         }
         Err(RevocationError::Unreachable("other nodes write to it without a pause".to_owned()))
@@ -143,8 +156,7 @@ impl Redis {
         if revision > book.revision() { Err(ahead()) } else { Ok(revision) }
     }
 
-    /// One attempt, part by part; the last part alone says that the authority has all. `Err(Ok)` holds the state that
-    /// was found where another was expected.
+    /// One attempt, part by part; the last part alone says that the authority has all.
     async fn push_on(
         &self,
         connection: &mut MultiplexedConnection,
@@ -152,7 +164,7 @@ impl Redis {
         book: &Arc<Book>,
         (theirs, mut anew): (Option<&State>, bool),
         mut items: Vec<Item>,
-    ) -> Result<Result<State, Option<State>>, RevocationError> {
+    ) -> Result<Pushed, RevocationError> {
         items.extend(self.unnumbered_items(own, numbered, theirs.filter(|_| !anew)));
         let mut theirs = theirs.cloned();
         let mut parts = items.chunks(PART).peekable();
@@ -160,13 +172,13 @@ impl Redis {
             let part = parts.next().unwrap_or_default();
             let last = parts.peek().is_none();
             match self.push_part(connection, (theirs.as_ref(), anew), book, last, part).await? {
-                Ok(state) if last => {
+                Pushed::All(state) if last => {
                     self.given.note(&state.life, own);
-                    return Ok(Ok(state));
+                    return Ok(Pushed::All(state));
                 }
                 // Nobody else may begin another life in between: what was pushed so far would be lost.
-                Ok(state) => (theirs, anew) = (Some(state), false),
-                Err(found) => return Ok(Err(found)),
+                Pushed::All(state) => (theirs, anew) = (Some(state), false),
+                found => return Ok(found),
             }
         }
     }
@@ -249,7 +261,7 @@ impl Redis {
         book: &Book,
         last: bool,
         items: &[Item],
-    ) -> Result<Result<State, Option<State>>, RevocationError> {
+    ) -> Result<Pushed, RevocationError> {
         let mut call = self.script.prepare_invoke();
         call.key(STOPS).key(LOG);
         call.arg(if last { "last" } else { "part" }).arg(&self.origin).arg(self.new_life());
@@ -272,14 +284,13 @@ impl Redis {
         }
         let (done, text): (i64, String) =
             call.invoke_async(&mut patient).await.map_err(|err| self.failure(&err))?;
-        let state = State::parse(&text);
-        match (done, text.as_str()) {
-            (1, _) => state.map(Ok).ok_or_else(|| RevocationError::Broken("the state".to_owned())),
-            (_, "") => Ok(Err(None)),
-            _ => state
-                .map(|state| Err(Some(state)))
-                .ok_or_else(|| RevocationError::Broken("the state".to_owned())),
-        }
+        let state = || State::parse(&text).ok_or_else(|| RevocationError::Broken("the state".to_owned()));
+        Ok(match (done, text.as_str()) {
+            (1, _) => Pushed::All(state()?),
+            (2, _) => Pushed::OtherHistory(state()?),
+            (_, "") => Pushed::Elsewhere(None),
+            _ => Pushed::Elsewhere(Some(state()?)),
+        })
     }
 
     /// What the authority says of itself; none where it is empty.

@@ -8,10 +8,10 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Options;
 
 /// Asks for a stopped agent over and over; must never hear that it may have a token.
-struct Watch(JoinHandle<(u32, u32)>, watch::Sender<bool>);
+pub(super) struct Watch(JoinHandle<(u32, u32)>, watch::Sender<bool>);
 
 impl Watch {
-    fn over(node: &Arc<Node>) -> Self {
+    pub(super) fn over(node: &Arc<Node>) -> Self {
         let (end, ended) = watch::channel(false);
         let node = node.clone();
         Self(
@@ -32,7 +32,7 @@ impl Watch {
     }
 
     /// How often it was refused, and how often nothing was known.
-    async fn end(self) -> (u32, u32) {
+    pub(super) async fn end(self) -> (u32, u32) {
         self.1.send_replace(true);
         self.0.await.unwrap()
     }
@@ -186,6 +186,43 @@ async fn a_failover_to_a_replica_that_lagged_is_noticed() {
         assert_eq!(node.asked(&request()).await.unwrap().stopped, Some(agent()));
         assert_eq!(node.asked(&others()).await.unwrap().stopped, Some(Target::Owner(another().owner)));
     }
+}
+
+/// The last writes are lost, and before anybody looks, more are made than were lost: by its serial, the replica has gone
+/// further than the old primary. A stop without a number, whose node is gone, is in nobody's store; whoever confirmed it
+/// gives it again.
+#[tokio::test]
+async fn a_failover_whose_lost_writes_were_overtaken_is_noticed() {
+    let (before, after, store) = (RedisServer::start(), RedisServer::start(), Durable::default());
+    let proxy = Proxy::to(before.port).await;
+    let node = Node::ready("broker-a", &redis_at(proxy.port), &store).await;
+    let mut gone = Node::ready("broker-b", &redis_at(before.port), &store).await;
+    after.command::<()>(&["REPLICAOF", "127.0.0.1", &before.port.to_string()]);
+    eventually("a replica", || after.command::<Option<String>>(&["HGET", STOPS, "state"]).is_some()).await;
+    after.command::<()>(&["REPLICAOF", "NO", "ONE"]);
+    let (_, lost) = gone.stop_unnumbered(&agent()).await;
+    let who = gone.revocation.confirmations(&lost.unwrap(), Duration::from_secs(5)).await.unwrap();
+    assert_eq!(who.pending, [], "both refuse by it");
+    gone.crash();
+    let serial = |server: &RedisServer| -> u64 {
+        let state: String = server.command(&["HGET", STOPS, "state"]);
+        state.split(' ').nth(2).unwrap().parse().unwrap()
+    };
+    let elsewhere = Node::alone("broker-c", &redis_at(after.port), &store).await;
+    while serial(&after) <= serial(&before) {
+        elsewhere.stop_unnumbered(&Target::Owner(another().owner)).await.1.unwrap();
+        elsewhere.stop(&Target::Token(token(9))).await;
+    }
+
+    proxy.redirect(after.port);
+    proxy.cut();
+    eventually("the loss", || !node.revocation.usable()).await;
+    proxy.pass();
+    recovered(&node).await;
+    assert!(!node.may_issue(&request()).await.unwrap(), "what it confirmed to refuse");
+    assert!(elsewhere.asked(&request()).await.unwrap().is_dead(), "and so does everybody else");
+    node.wait_until_ready().await;
+    assert!(!node.may_issue(&request()).await.unwrap(), "and does not forget it");
 }
 
 /// The same life and fewer writes, over a connection that never broke: behind a load balancer, a failover looks so.
