@@ -117,7 +117,7 @@ pub fn restore(args: &RestoreArgs, host: &mut Host<'_>) -> Outcome {
         Backend::Memory => {
             "every token issued before is dead; stops made after the backup are lost: stop again whomever you stopped since"
         }
-        Backend::Redis { .. } => {
+        Backend::Redis(_) => {
             "every token issued before is dead; stops made after the backup are taken over from Redis when the broker starts"
         }
     });

@@ -118,21 +118,18 @@ fn of_postgres(held: &PostgresSettings, new: &PostgresSettings) -> Vec<&'static 
 fn of_redis(held: &Backend, new: &Backend) -> Vec<&'static str> {
     match (held, new) {
         (Backend::Memory, Backend::Memory) => Vec::new(),
-        (
-            Backend::Redis { url, username, password, ca_file, client },
-            Backend::Redis {
-                url: new_url,
-                username: new_username,
-                password: new_password,
-                ca_file: new_ca,
-                client: new_client,
-            },
-        ) => differing([
-            ("revocation.url", url != new_url),
-            ("revocation.username", username != new_username),
-            ("revocation.password_file", !same_secret(password.as_ref(), new_password.as_ref())),
-            ("revocation.ca_file", ca_file != new_ca),
-            ("revocation.client_cert_file", client != new_client),
+        (Backend::Redis(held), Backend::Redis(new)) => differing([
+            ("revocation.url", held.url != new.url),
+            ("revocation.username", held.username != new.username),
+            ("revocation.password_file", !same_secret(held.password.as_ref(), new.password.as_ref())),
+            ("revocation.ca_file", held.ca_file != new.ca_file),
+            ("revocation.client_cert_file", held.client != new.client),
+            ("revocation.sentinel_username", held.sentinel.username != new.sentinel.username),
+            (
+                "revocation.sentinel_password_file",
+                !same_secret(held.sentinel.password.as_ref(), new.sentinel.password.as_ref()),
+            ),
+            ("revocation.sentinel_tls", held.sentinel.tls != new.sentinel.tls),
         ]),
         _ => vec!["revocation.url"],
     }

@@ -5,13 +5,13 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use url::Url;
 use zeroize::Zeroizing;
 
 use crate::document::{Located, Mistakes, Place};
 use crate::domain::platform::Platform;
 use crate::files;
 use crate::identity::settings::IssuerSettings;
+use crate::revocation::settings::RedisUrl;
 use crate::store::settings::Servers;
 
 /// A key of fewer bits can be guessed by whoever has its hash, or by many tries.
@@ -114,10 +114,8 @@ pub(super) fn is_this_machine(host: &str) -> bool {
 }
 
 /// Warns of a Redis whose password and stops anybody on the way can read and change.
-pub(super) fn redis(url: &Located<String>, parsed: &Url, mistakes: &Mistakes) {
-    // The host of a scheme that is not the web's is a name to `Url`, whatever it is.
-    let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    if parsed.scheme() == "redis" && !is_this_machine(host) {
+pub(super) fn redis(url: &Located<String>, redis: &RedisUrl, mistakes: &Mistakes) {
+    if !redis.tls && !is_on_this_machine(redis) {
         let remedy = "write rediss://, and revocation.ca_file where its certificate is of a CA of yours";
         mistakes.warn(&url.place, "stops and the password travel to another host without TLS", remedy);
     }
@@ -144,6 +142,19 @@ pub(super) fn spool(folder: &Located<PathBuf>, mistakes: &Mistakes) {
             format!("others can write in the folder {path} (mode {mode:03o}), and so take stops out of it");
         mistakes.warn(&folder.place, problem, format!("run chmod go-w {path}"));
     }
+}
+
+/// Warns of sentinels whose word anybody on the way can change.
+pub(super) fn sentinels(place: &Place, redis: &RedisUrl, mistakes: &Mistakes) {
+    if !is_on_this_machine(redis) {
+        let problem =
+            "the address of the primary and the sentinels' password come from another host without TLS";
+        mistakes.warn(place, problem, "give the sentinels TLS and take this key out");
+    }
+}
+
+fn is_on_this_machine(redis: &RedisUrl) -> bool {
+    redis.addresses().iter().all(|address| is_this_machine(&address.host))
 }
 
 /// Warns of a GitHub issuer whose audience is not what `hallpass token` asks GitHub for.
@@ -344,6 +355,10 @@ mod tests {
             ("redis://redis.acme.internal", true),
             ("redis://localhost.evil.example", true),
             ("redis://192.0.2.1:6379/1", true),
+            ("redis+sentinel://127.0.0.1,127.0.0.1:2/main", false),
+            ("redis+sentinel://127.0.0.1,192.0.2.1/main", true),
+            ("rediss+sentinel://192.0.2.1/main", false),
+            ("redis+cluster://192.0.2.1", true),
         ] {
             let told = warnings(&format!("{operator}[revocation]\nurl = '{url}'\n"), &[]);
             assert_eq!(

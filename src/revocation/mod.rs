@@ -12,6 +12,7 @@
 //! [`Revocation::view`] looks at this node's own copy, at most `max_staleness` old: checks use it.
 //! `broker` is the one caller; it writes the durable store first.
 
+mod address;
 mod error;
 mod memory;
 mod once;
@@ -112,8 +113,8 @@ impl Revocation {
     ) -> Result<Self, RevocationError> {
         match &settings.backend {
             Backend::Memory => Ok(Self::Memory(Memory::new(node, settings.max_staleness, clock))),
-            Backend::Redis { .. } => {
-                let redis = Redis::connect(settings, node, origin, clock).await?;
+            Backend::Redis(to) => {
+                let redis = Redis::connect(to, settings.max_staleness, node, origin, clock).await?;
                 Ok(Self::Redis(Box::new(redis)))
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::domain::client_certificate::ClientFiles;
+pub use crate::revocation::address::{Address, RedisUrl, Servers, UrlError};
 
 #[derive(Debug, Clone)]
 pub struct RevocationSettings {
@@ -18,14 +19,35 @@ pub struct RevocationSettings {
 pub enum Backend {
     /// `memory:`: one broker, whose store is the only memory.
     Memory,
-    Redis {
-        /// `redis://` or `rediss://`, without credentials.
-        url: url::Url,
-        username: Option<String>,
-        password: Option<SecretString>,
-        /// The roots to trust for `rediss://` instead of the system's, PEM.
-        ca_file: Option<PathBuf>,
-        /// What is shown to a Redis that asks for a certificate, with `rediss://`.
-        client: Option<ClientFiles>,
-    },
+    Redis(Box<RedisSettings>),
+}
+
+/// How Redis is reached.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    pub url: RedisUrl,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+    /// The roots to trust for TLS instead of the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// What is shown, over TLS, to a server that asks for a certificate.
+    pub client: Option<ClientFiles>,
+    pub sentinel: SentinelSettings,
+}
+
+/// How sentinels are reached, where the URL names some.
+#[derive(Debug, Clone)]
+pub struct SentinelSettings {
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+    /// With the roots and the certificate of Redis.
+    pub tls: bool,
+}
+
+impl RedisSettings {
+    /// Without credentials and certificates.
+    pub fn new(url: RedisUrl) -> Self {
+        let sentinel = SentinelSettings { username: None, password: None, tls: url.tls };
+        Self { url, username: None, password: None, ca_file: None, client: None, sentinel }
+    }
 }

@@ -12,7 +12,7 @@ use hallpass::domain::digest::Digest;
 use hallpass::domain::id::StopId;
 use hallpass::domain::revocation::{Book, Holder, Levels, Point, Revision, Standing, Target};
 use hallpass::domain::time::{Clock, Timestamp};
-use hallpass::revocation::settings::{Backend, RevocationSettings};
+use hallpass::revocation::settings::{Backend, RedisSettings, RevocationSettings};
 use hallpass::revocation::{Revocation, RevocationError, Source, UnnumberedStop};
 use hallpass::token::KeyEncryptionKey;
 use secrecy::ExposeSecret as _;
@@ -96,11 +96,11 @@ fn the_stacks_configuration_is_right_with_the_agents_it_mounts() {
     assert_eq!(operators, [Digest::of(made(&folder, "operator_key").as_bytes())]);
     // Published ports reach no listener on the container's own loopback.
     assert!(config.server.listen.ip().is_unspecified() && config.admin.listen.ip().is_unspecified());
-    let Backend::Redis { username, password, .. } = config.revocation.backend else {
+    let Backend::Redis(redis) = config.revocation.backend else {
         panic!("the stack has a Redis");
     };
-    assert_eq!(username.as_deref(), Some("hallpass"));
-    assert_eq!(password.unwrap().expose_secret(), made(&folder, "redis_password"));
+    assert_eq!(redis.username.as_deref(), Some("hallpass"));
+    assert_eq!(redis.password.unwrap().expose_secret(), made(&folder, "redis_password"));
 }
 
 /// The files of the targets that `manifest` declares, and which of them `ignore` keeps out of the image's build.
@@ -161,13 +161,11 @@ impl Source for OneStop {
 
 async fn connect(redis: &RedisServer, password: String) -> Revocation {
     let settings = RevocationSettings {
-        backend: Backend::Redis {
-            url: redis.url(),
+        backend: Backend::Redis(Box::new(RedisSettings {
             username: Some("hallpass".into()),
             password: Some(password.into()),
-            ca_file: None,
-            client: None,
-        },
+            ..RedisSettings::new(redis.url())
+        })),
         max_staleness: Duration::from_secs(2),
     };
     let broker = "broker-a".parse().expect("a broker name");

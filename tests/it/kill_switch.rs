@@ -6,7 +6,7 @@ use std::time::Duration;
 use hallpass::domain::digest::Digest;
 use hallpass::domain::id::StopId;
 use hallpass::domain::revocation::{Book, Revision, Target};
-use hallpass::revocation::settings::{Backend as RevocationBackend, RevocationSettings};
+use hallpass::revocation::settings::{Backend as RevocationBackend, RedisSettings, RevocationSettings};
 use hallpass::revocation::{Revocation, RevocationError, Source, UnnumberedStop};
 use serde_json::{Value, json};
 
@@ -394,13 +394,7 @@ impl OtherNode {
         let redis = app.redis.as_ref().unwrap();
         let state: String = redis.command(&["HGET", "hallpass:{revocation}:stops", "state"]);
         let origin = state.split(' ').next().unwrap();
-        let backend = RevocationBackend::Redis {
-            url: redis.url(),
-            username: None,
-            password: None,
-            ca_file: None,
-            client: None,
-        };
+        let backend = RevocationBackend::Redis(Box::new(RedisSettings::new(redis.url())));
         let settings = RevocationSettings { backend, max_staleness: Duration::from_secs(2) };
         let clock = app.hands.clock();
         let revocation =

@@ -16,6 +16,7 @@ mod enforcement;
 mod examples;
 mod explain;
 mod export;
+mod failover;
 mod flood;
 mod for_a_while;
 mod full_at_start;

@@ -3,14 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod clocks;
+mod cluster;
 mod contract;
 mod hostile;
 mod merge;
 mod node;
 mod other_store;
 mod outage;
+mod permissions;
 mod prune;
 mod refusing;
+mod sentinel;
 mod several;
 mod unnumbered;
 mod words;
@@ -21,7 +24,7 @@ use std::time::{Duration, Instant};
 use hallpass::domain::id::{StopId, TokenId};
 use hallpass::domain::revocation::{Book, Holder, Levels, Revision, Target, Verdict};
 use hallpass::domain::time::{Clock, Timestamp};
-use hallpass::revocation::settings::{Backend, RevocationSettings};
+use hallpass::revocation::settings::{Backend, RedisSettings, RevocationSettings};
 use hallpass::revocation::{Applied, Revocation, RevocationError, Status};
 
 use self::node::{Durable, Node, eventually, in_view, recovered};
@@ -104,8 +107,15 @@ fn targets() -> Vec<Target> {
 }
 
 fn redis_at(port: u16) -> RevocationSettings {
-    let url = format!("redis://127.0.0.1:{port}").parse().unwrap();
-    settings(Backend::Redis { url, username: None, password: None, ca_file: None, client: None })
+    redis_of(&format!("redis://127.0.0.1:{port}"))
+}
+
+fn redis_of(url: &str) -> RevocationSettings {
+    with(RedisSettings::new(url.parse().unwrap()))
+}
+
+fn with(redis: RedisSettings) -> RevocationSettings {
+    settings(Backend::Redis(Box::new(redis)))
 }
 
 fn settings(backend: Backend) -> RevocationSettings {

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::permission::Tier;
-use crate::revocation::settings::Backend;
+use crate::revocation::settings::{Backend, RedisSettings};
 
 mod environment;
 mod files;
@@ -104,12 +104,13 @@ fn production() -> (TempDir, PathBuf) {
 fn the_example_for_production_passes_and_shows_every_key() {
     let (_dir, file) = production();
     let checked = check(&file, []).unwrap();
-    let Backend::Redis { url, username, password, ca_file, client: None } =
-        &checked.config.revocation.backend
-    else {
+    let Backend::Redis(redis) = &checked.config.revocation.backend else {
         panic!("{:?}", checked.config.revocation)
     };
-    assert_eq!(url.as_str(), "rediss://redis.acme.internal:6379/0");
+    let RedisSettings { url, username, password, ca_file, client: None, .. } = &**redis else {
+        panic!("{redis:?}")
+    };
+    assert_eq!(url.to_string(), "rediss://redis.acme.internal:6379");
     assert_eq!(username.as_deref(), Some("hallpass"));
     assert_eq!(password.as_ref().map(|password| password.expose_secret()), Some("s3cret"));
     assert!(ca_file.is_some());
@@ -230,8 +231,8 @@ fn every_scalar_answers_to_its_variable() {
     assert!(matches!(&config.key_encryption_key, KeyEncryptionKeySource::Text(_)));
     assert!(!format!("{config:?}").contains("4b4b"));
     assert_eq!(config.revocation.max_staleness.as_millis(), 500);
-    let Backend::Redis { password: Some(password), .. } = &config.revocation.backend else { panic!() };
-    assert_eq!(password.expose_secret(), "hunter2");
+    let Backend::Redis(redis) = &config.revocation.backend else { panic!() };
+    assert_eq!(redis.password.as_ref().unwrap().expose_secret(), "hunter2");
     assert_eq!(config.guardrails.ttl.as_secs(), 300);
     assert!(config.dpop_nonce);
     assert_eq!(config.limits.tokens_per_minute, None);

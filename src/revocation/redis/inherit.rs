@@ -5,8 +5,8 @@
 
 use redis::Script;
 
+use super::Redis;
 use super::wire::{STOPS, State};
-use super::{Redis, meaning};
 use crate::revocation::RevocationError;
 
 /// How often it is tried while other nodes write.
@@ -35,7 +35,7 @@ impl Redis {
             let changed: bool = invocation
                 .invoke_async(&mut connection)
                 .await
-                .map_err(|err| meaning(&err, self.link.waits.response))?;
+                .map_err(|err| self.meaning(&err, self.link.waits.response))?;
             if changed {
                 tracing::warn!(from = %state.origin, to = %self.origin, "this Redis serves the store that goes on from now on");
                 return Ok(());

@@ -1,31 +1,22 @@
 //! Connections to Redis. A lost one is never replaced unseen: each has a number, and whoever holds trust
 //! holds it for one number. While there is none, calls fail at once.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisError, TlsCertificates,
-};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use secrecy::ExposeSecret;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use zeroize::Zeroizing;
+use tokio::sync::{Notify, watch};
 
-use super::waits::{Waits, late};
-use super::words::{self, WRITE_PLAIN};
-use crate::domain::client_certificate::{ClientFiles, client_pair};
-use crate::domain::pem;
+use super::door::Door;
+use super::permissions;
+use super::primary::Primary;
+use super::waits::Waits;
+use super::words;
 use crate::revocation::RevocationError;
-use crate::revocation::settings::{Backend, RevocationSettings};
+use crate::revocation::settings::{Address, RedisSettings};
 
 /// Between attempts to connect, doubled after each failure.
 pub(super) const RETRY: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(500)];
@@ -35,6 +26,7 @@ const PROBE: Duration = Duration::from_millis(500);
 /// One connection, from its making to its loss.
 pub(super) struct Session {
     pub(super) number: u64,
+    at: Address,
     connection: MultiplexedConnection,
 }
 
@@ -45,53 +37,36 @@ impl Session {
 }
 
 pub(super) struct Link {
-    client: Client,
+    primary: Primary,
+    username: Option<String>,
     tls: bool,
     pub(super) waits: Waits,
     session: ArcSwapOption<Session>,
     /// The number of the last session; they begin at 1.
     sessions: AtomicU64,
+    /// The server of the last session.
+    at: watch::Sender<Option<Address>>,
     /// Why there is no session.
     trouble: Mutex<String>,
     wake: Notify,
 }
 
 impl Link {
-    pub(super) async fn new(settings: &RevocationSettings) -> Result<Self, RevocationError> {
-        let Backend::Redis { url, username, password, ca_file, client } = &settings.backend else {
-            return Err(RevocationError::Settings("the revocation store is not a Redis".into()));
-        };
-        let tls = url.scheme() == "rediss";
-        let mut handshake = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP2)
-            .set_skip_set_lib_name()
-            .set_db(database(url)?);
-        if let Some(username) = username {
-            handshake = handshake.set_username(username);
-        }
-        if let Some(password) = password {
-            handshake = handshake.set_password(password.expose_secret());
-        }
-        let info = url
-            .clone()
-            .into_connection_info()
-            .map_err(|err| RevocationError::Settings(format!("the URL of Redis: {}", err.category())))?
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true))
-            .set_redis_settings(handshake);
-        let client = if tls {
-            Client::build_with_tls(info, certificates(ca_file.as_deref(), client.as_ref()).await?)
-        } else if ca_file.is_some() || client.is_some() {
-            return Err(refused("certificates need a rediss:// URL"));
-        } else {
-            Client::open(info)
-        };
-        let client = client.map_err(|err| refused(&format!("the connection to Redis: {err}")))?;
+    pub(super) async fn new(
+        settings: &RedisSettings,
+        max_staleness: Duration,
+    ) -> Result<Self, RevocationError> {
+        let waits = Waits::of(max_staleness);
+        let [door, sentinels] = Door::both(settings, waits).await?;
+        let tls = door.has_tls();
         Ok(Self {
-            client,
+            primary: Primary::new(settings.url.servers.clone(), door, sentinels, waits),
+            username: settings.username.clone(),
             tls,
-            waits: Waits::of(settings.max_staleness),
+            waits,
             session: ArcSwapOption::empty(),
             sessions: AtomicU64::new(0),
+            at: watch::Sender::new(None),
             trouble: Mutex::new("not connected yet".into()),
             wake: Notify::new(),
         })
@@ -120,64 +95,48 @@ impl Link {
         }
     }
 
-    /// A connection of its own, whose answers may take `response`.
-    pub(super) async fn open(&self, response: Duration) -> Result<MultiplexedConnection, String> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.waits.connect))
-            .set_response_timeout(Some(response));
-        let client = self.client.clone();
-        let opening = async move {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            redis::cmd("PING").exec_async(&mut connection).await?;
-            Ok::<_, RedisError>(connection)
-        };
-        let opened = if self.tls {
-            // The client reads the system's roots from disk at every connection.
-            let runtime = tokio::runtime::Handle::current();
-            let task = tokio::task::spawn_blocking(move || runtime.block_on(opening));
-            task.await.map_err(|_| "the connection attempt was broken off".to_owned())?
-        } else {
-            let connect = self.waits.connect;
-            tokio::time::timeout(connect, opening).await.map_err(|_| late(connect))?
-        };
-        let err = match opened {
-            Ok(connection) => return Ok(connection),
-            Err(err) => err,
-        };
-        // Redis reads the greeting of TLS as half a line, and waits for the rest of it.
-        if self.tls && err.is_timeout() && self.speaks_plain().await {
-            return Err(WRITE_PLAIN.to_owned());
+    /// What a failed command means, in words: which server, why, and what to do.
+    pub(super) fn describe(&self, err: &RedisError, within: Duration) -> String {
+        let why = words::why(err, within);
+        match self.at.borrow().as_ref() {
+            Some(at) => self.primary.introduce(at, &why),
+            None => why,
         }
-        Err(words::why(&err, self.waits.connect))
     }
 
-    /// Whether what was asked for TLS answers a PING without it. Nothing else is sent.
-    async fn speaks_plain(&self) -> bool {
-        let ConnectionAddr::TcpTls { host, port, .. } = self.client.get_connection_info().addr() else {
-            return false;
-        };
-        let asked = async {
-            let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.write_all(b"PING\r\n").await?;
-            stream.read_u8().await
-        };
-        // `+PONG`, or `-NOAUTH` and the like.
-        let answer = tokio::time::timeout(self.waits.response, asked).await;
-        matches!(answer, Ok(Ok(b'+' | b'-')))
+    /// A connection of its own to the primary, whose answers may take `response`.
+    pub(super) async fn open(&self, response: Duration) -> Result<(Address, MultiplexedConnection), String> {
+        self.primary.open(response).await
+    }
+
+    /// Waits until the sessions are with another server than `at`.
+    pub(super) async fn leaves(&self, at: &Address) {
+        let mut now = self.at.subscribe();
+        // The sender lives as long as this.
+        let _ = now.wait_for(|now| now.as_ref().is_some_and(|now| now != at)).await;
     }
 
     /// One attempt to have a session.
     pub(super) async fn establish(&self) -> bool {
-        match self.open(self.waits.response).await {
-            Ok(connection) => {
+        match self.connect().await {
+            Ok((at, connection)) => {
                 let number = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-                self.session.store(Some(Arc::new(Session { number, connection })));
+                self.at.send_if_modified(|now| now.replace(at.clone()).as_ref() != Some(&at));
+                self.session.store(Some(Arc::new(Session { number, at, connection })));
                 true
             }
             Err(why) => {
                 self.note(why);
                 false
             }
+        }
+    }
+
+    async fn connect(&self) -> Result<(Address, MultiplexedConnection), String> {
+        let (at, connection) = self.open(self.waits.response).await?;
+        match permissions::check(&connection, self.username.as_deref(), self.waits.response).await {
+            Ok(()) => Ok((at, connection)),
+            Err(why) => Err(self.primary.introduce(&at, &why)),
         }
     }
 
@@ -193,87 +152,37 @@ impl Link {
                 }
                 Some(session) => {
                     let idle = tokio::time::timeout(PROBE, self.wake.notified()).await.is_err();
-                    if idle && let Err(err) = redis::cmd("PING").exec_async(&mut session.connection()).await {
-                        self.lost(&session, words::why(&err, self.waits.response));
+                    if idle {
+                        self.probe(&session).await;
                     }
                 }
             }
         }
     }
-}
 
-/// What is trusted besides the system's roots, and what is shown to a Redis that asks for a certificate.
-async fn certificates(
-    roots: Option<&Path>,
-    client: Option<&ClientFiles>,
-) -> Result<TlsCertificates, RevocationError> {
-    let read = async |path: &Path| {
-        let read = tokio::fs::read(path).await;
-        read.map_err(|err| refused(&format!("cannot read {}: {err}", path.display())))
-    };
-    let root_cert = match roots {
-        Some(path) => {
-            let roots = pem::certificates(&read(path).await?)
-                .map_err(|error| refused(&format!("{} {error}", path.display())))?;
-            Some(sections(&roots))
+    /// Gives the session up where the server is dead, or is the primary no more.
+    async fn probe(&self, session: &Arc<Session>) {
+        let answers = async {
+            if let Err(err) = redis::cmd("PING").exec_async(&mut session.connection()).await {
+                self.lost(session, self.describe(&err, self.waits.response));
+            }
+        };
+        let is_primary = async {
+            if let Some(now) = self.primary.replaced(&session.at).await {
+                tracing::warn!(before = %session.at, %now, "the sentinels name another primary");
+                self.lost(session, format!("{} is the primary no more, {now} is", session.at));
+            }
+        };
+        tokio::select! {
+            // Whoever waits for a new session need not wait for slow sentinels.
+            () = self.wake.notified() => {}
+            _ = async { tokio::join!(answers, is_primary) } => {}
         }
-        None => None,
-    };
-    let client_tls = match client {
-        Some(ClientFiles { cert, key }) => {
-            let (cert, key) = (read(cert).await?, Zeroizing::new(read(key).await?));
-            let (chain, key) = client_pair(&cert, &key).map_err(|why| refused(&why))?;
-            let label = match &key {
-                PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
-                PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
-                _ => "PRIVATE KEY",
-            };
-            let client_key = pem::section(label, key.secret_der()).as_bytes().to_vec();
-            Some(ClientTlsConfig { client_cert: sections(&chain), client_key })
-        }
-        None => None,
-    };
-    Ok(TlsCertificates { client_tls, root_cert })
-}
-
-/// As Redis's library reads them, whatever an editor put around the lines.
-fn sections(certificates: &[CertificateDer<'_>]) -> Vec<u8> {
-    let sections = certificates.iter().map(|der| pem::section("CERTIFICATE", der).to_string());
-    sections.collect::<String>().into_bytes()
-}
-
-fn refused(text: &str) -> RevocationError {
-    RevocationError::Settings(text.to_owned())
-}
-
-/// The database number of the URL's path. What the client would read out of the rest of a URL is refused:
-/// a fragment can turn the verification of certificates off, and credentials have settings of their own.
-fn database(url: &url::Url) -> Result<i64, RevocationError> {
-    if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
-        return Err(refused("the URL of Redis must be redis://HOST or rediss://HOST"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("the URL of Redis must not hold credentials; they have keys of their own"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(refused("the URL of Redis must end after the database number"));
-    }
-    match url.path().trim_start_matches('/') {
-        "" => Ok(0),
-        number => number.parse().ok().filter(|n| (0..=65_535).contains(n)).ok_or_else(|| {
-            refused("the path of the URL of Redis must be a database number, such as redis://HOST/0")
-        }),
     }
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let addr = match self.client.get_connection_info().addr() {
-            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-                format!("{host}:{port}")
-            }
-            _ => String::new(),
-        };
-        f.debug_struct("Link").field("addr", &addr).field("tls", &self.tls).finish_non_exhaustive()
+        f.debug_struct("Link").field("primary", &self.primary).field("tls", &self.tls).finish_non_exhaustive()
     }
 }

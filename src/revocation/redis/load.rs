@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 
+use super::Redis;
 use super::push::PART;
 use super::wire::{Item, LOG, STATE, STOPS, State};
-use super::{Redis, meaning};
 use crate::domain::revocation::Book;
 use crate::revocation::RevocationError;
 
@@ -21,7 +21,7 @@ pub(super) struct Loaded {
 
 impl Redis {
     pub(in crate::revocation) async fn load(&self) -> Result<Book, RevocationError> {
-        let mut connection =
+        let (_, mut connection) =
             self.link.open(self.link.waits.patient).await.map_err(RevocationError::Unreachable)?;
         let Loaded { state, items, .. } = self.load_over(&mut connection).await?;
         let mut book = Book::default();
@@ -42,8 +42,10 @@ impl Redis {
         let mut pipe = redis::pipe();
         pipe.atomic().cmd("HGET").arg(STOPS).arg(STATE);
         pipe.cmd("XREVRANGE").arg(LOG).arg("+").arg("-").arg("COUNT").arg(1);
-        let (text, last): (Option<String>, StreamRangeReply) =
-            pipe.query_async(&mut connection).await.map_err(|err| meaning(&err, self.link.waits.patient))?;
+        let (text, last): (Option<String>, StreamRangeReply) = pipe
+            .query_async(&mut connection)
+            .await
+            .map_err(|err| self.meaning(&err, self.link.waits.patient))?;
         let state = text.and_then(|text| State::parse(&text)).ok_or(RevocationError::Amnesia)?;
         if state.origin != self.origin {
             return Err(self.other_store(&state.origin));
@@ -56,7 +58,7 @@ impl Redis {
             let (next, fields): (u64, HashMap<String, String>) = scan
                 .query_async(&mut connection)
                 .await
-                .map_err(|err| meaning(&err, self.link.waits.patient))?;
+                .map_err(|err| self.meaning(&err, self.link.waits.patient))?;
             // One that cannot be read makes the whole unreadable.
             for (field, value) in fields.iter().filter(|(field, _)| *field != STATE) {
                 items.push(Item::decode(field, value)?);

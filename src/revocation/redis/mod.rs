@@ -18,8 +18,8 @@
 //! trusted, and only if the state goes on from the one known: the same life, at least as many writes. Flushed, evicted, restarted
 //! without its last writes, failed over to a replica that lagged: each breaks one of these, and
 //! [`RevocationError::Amnesia`] follows. A life ends with the history of writes that the server itself names
-//! (`master_replid`): a replica that took over has another one, so that no serial ever names two writes. Whoever pushes to an empty authority, or to one that lost writes, begins a new
-//! life, by which every other node notices too. An authority that refuses the follower's writes is not asked at all.
+//! (`master_replid`): a replica that took over has another one, so that no serial ever names two writes. Whoever pushes to an
+//! empty authority, or to one that lost writes, begins a new life, by which every other node notices too. An authority that refuses the follower's writes is not asked at all.
 //!
 //! **Exactness.** A node asks for the state. Where its view has followed the log just as far, the view holds all that is
 //! there; else it asks about the targets themselves. The answer is judged together with this node's own view and the
@@ -36,6 +36,7 @@
 //! to refill, and forgets which assertions were used.
 
 mod ask;
+mod door;
 mod follow;
 mod followers;
 mod given;
@@ -44,6 +45,8 @@ mod link;
 mod load;
 mod once;
 mod outage;
+mod permissions;
+mod primary;
 mod prune;
 pub(super) mod push;
 mod refill;
@@ -73,7 +76,7 @@ use crate::domain::id::{BrokerName, StopId};
 use crate::domain::revocation::{Book, Point, Target};
 use crate::domain::time::Clock;
 use crate::revocation::once::Once;
-use crate::revocation::settings::RevocationSettings;
+use crate::revocation::settings::RedisSettings;
 use crate::revocation::view::{SinceStart, View};
 use crate::revocation::{RevocationError, Stale, Status};
 
@@ -116,19 +119,20 @@ pub struct Redis {
 
 impl Redis {
     pub(super) async fn connect(
-        settings: &RevocationSettings,
+        settings: &RedisSettings,
+        max_staleness: Duration,
         node: BrokerName,
         (origin, inherits): (&str, bool),
         clock: Clock,
     ) -> Result<Self, RevocationError> {
-        let link = Arc::new(Link::new(settings).await?);
+        let link = Arc::new(Link::new(settings, max_staleness).await?);
         link.establish().await;
         let kept = link.clone();
         let redis = Self {
             node,
             origin: origin.to_owned(),
             clock,
-            max_staleness: settings.max_staleness,
+            max_staleness,
             link,
             keeper: tokio::spawn(async move { kept.keep().await }),
             script: Script::new(include_str!("push.lua")),
@@ -307,7 +311,20 @@ impl Redis {
     fn failure(&self, err: &RedisError) -> RevocationError {
         match (err.kind(), err.code()) {
             (ErrorKind::Extension, Some("OTHER")) => self.other_store(err.detail().unwrap_or_default()),
-            _ => meaning(err, self.link.waits.response),
+            _ => self.meaning(err, self.link.waits.response),
+        }
+    }
+
+    /// Timeouts and closed connections, a server that loads or is full, a replica, missing permissions: the authority cannot
+    /// be used. An answer of the wrong type: it holds what is none of ours.
+    fn meaning(&self, err: &RedisError, within: Duration) -> RevocationError {
+        let text = err.to_string();
+        match err.kind() {
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => RevocationError::Broken(text),
+            ErrorKind::Extension if text.contains("BROKEN") || text.contains("WRONGTYPE") => {
+                RevocationError::Broken(text)
+            }
+            _ => RevocationError::Unreachable(self.link.describe(err, within)),
         }
     }
 }
@@ -315,19 +332,6 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.keeper.abort();
-    }
-}
-
-/// Timeouts and closed connections, a server that loads or is full, a replica, missing permissions: the authority cannot
-/// be used. An answer of the wrong type: it holds what is none of ours.
-fn meaning(err: &RedisError, within: Duration) -> RevocationError {
-    let text = err.to_string();
-    match err.kind() {
-        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => RevocationError::Broken(text),
-        ErrorKind::Extension if text.contains("BROKEN") || text.contains("WRONGTYPE") => {
-            RevocationError::Broken(text)
-        }
-        _ => RevocationError::Unreachable(words::why(err, within)),
     }
 }
 

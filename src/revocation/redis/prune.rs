@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use redis::Script;
 
+use super::Redis;
 use super::push::PART;
 use super::wire::{Item, STATE, STOPS};
-use super::{Redis, meaning};
 use crate::domain::revocation::Revision;
 use crate::revocation::RevocationError;
 
@@ -35,7 +35,7 @@ impl Redis {
 
     /// Over a connection of its own: a long answer must keep neither issuance nor the follower waiting.
     async fn prune(&self) -> Result<u64, RevocationError> {
-        let mut connection =
+        let (_, mut connection) =
             self.link.open(self.link.waits.patient).await.map_err(RevocationError::Unreachable)?;
         // The authority's own: whoever asks it must learn that what is removed here is dead.
         let floor = self.state(&mut connection).await?.map_or(Revision::ZERO, |state| state.floor);
@@ -50,7 +50,7 @@ impl Redis {
             let (next, fields): (u64, HashMap<String, String>) = scan
                 .query_async(&mut connection)
                 .await
-                .map_err(|err| meaning(&err, self.link.waits.patient))?;
+                .map_err(|err| self.meaning(&err, self.link.waits.patient))?;
             let mut call = script.prepare_invoke();
             call.key(STOPS);
             let mut some = false;
@@ -64,7 +64,7 @@ impl Redis {
                 removed += call
                     .invoke_async::<u64>(&mut connection)
                     .await
-                    .map_err(|err| meaning(&err, self.link.waits.patient))?;
+                    .map_err(|err| self.meaning(&err, self.link.waits.patient))?;
             }
             if next == 0 {
                 return Ok(removed);

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use redis::aio::MultiplexedConnection;
 
+use super::Redis;
 use super::link::Session;
 use super::wire::{Item, LOG, STATE, STOPS, State};
-use super::{Redis, meaning};
 use crate::domain::id::StopId;
 use crate::domain::revocation::{Book, Point, Revision, Standing, Target};
 use crate::revocation::{Applied, RevocationError, Source, UnnumberedStop};
@@ -197,7 +197,7 @@ impl Redis {
         if !is_known || theirs.point.revision >= book.floor() {
             return Ok(Vec::new());
         }
-        let mut connection =
+        let (_, mut connection) =
             self.link.open(self.link.waits.patient).await.map_err(RevocationError::Unreachable)?;
         let loaded = match self.load_over(&mut connection).await {
             // It is empty now; the push will find it so.
@@ -300,8 +300,10 @@ impl Redis {
     ) -> Result<Option<State>, RevocationError> {
         let mut command = redis::cmd("HGET");
         command.arg(STOPS).arg(STATE);
-        let text: Option<String> =
-            command.query_async(connection).await.map_err(|err| meaning(&err, self.link.waits.response))?;
+        let text: Option<String> = command
+            .query_async(connection)
+            .await
+            .map_err(|err| self.meaning(&err, self.link.waits.response))?;
         text.map(|text| State::parse(&text).ok_or_else(|| RevocationError::Broken("the state".to_owned())))
             .transpose()
     }

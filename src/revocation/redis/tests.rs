@@ -7,7 +7,6 @@ use crate::domain::digest::Digest;
 use crate::domain::revocation::{Revision, Standing};
 use crate::domain::time::Timestamp;
 use crate::revocation::redis::push::How;
-use crate::revocation::settings::Backend;
 use crate::revocation::{Source, UnnumberedStop};
 
 /// A store that knows what it is told.
@@ -38,16 +37,11 @@ impl Source for Durable {
 
 /// Nobody listens there.
 async fn away() -> Redis {
-    let backend = Backend::Redis {
-        url: "redis://127.0.0.1:1".parse().unwrap(),
-        username: None,
-        password: None,
-        ca_file: None,
-        client: None,
-    };
-    let settings = RevocationSettings { backend, max_staleness: Duration::from_secs(2) };
+    let settings = RedisSettings::new("redis://127.0.0.1:1".parse().unwrap());
     let clock = Clock::new(|| Timestamp::from_seconds(1_795_000_000));
-    Redis::connect(&settings, "a".parse().unwrap(), ("log.example", false), clock).await.unwrap()
+    Redis::connect(&settings, Duration::from_secs(2), "a".parse().unwrap(), ("log.example", false), clock)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

@@ -48,13 +48,18 @@ fn refused(code: &str) -> String {
         "NOAUTH" => "it asks for a password: set revocation.password_file",
         "NOPERM" => "its user may not do what hallpass needs: give it the rules in docs/CONFIGURATION.md",
         "OOM" => "its memory is full",
-        "READONLY" => "it is a replica: name the primary in revocation.url",
+        "READONLY" => {
+            "it is a replica: name the primary in revocation.url, or let sentinels or a cluster name it \
+             (redis+sentinel://, redis+cluster://)"
+        }
         "LOADING" => "it still loads its data",
         "MISCONF" => "it cannot write to its disk",
         "NOREPLICAS" => "too few replicas follow it",
-        "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" => {
-            "it is part of a cluster, which hallpass does not use"
+        "MOVED" => {
+            "it is a node of a cluster without hallpass's keys: write redis+cluster:// in revocation.url"
         }
+        "ASK" | "TRYAGAIN" => "the slot of hallpass's keys is being moved",
+        "CLUSTERDOWN" => "the cluster has no primary for some slots",
         "DENIED" => "it answers its own machine alone (protected-mode)",
         "MASTERDOWN" => "it is a replica whose primary is away",
         _ => return format!("it refused with {code}"),

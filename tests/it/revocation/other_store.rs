@@ -26,8 +26,8 @@ async fn a_node_of_another_store_does_not_start() {
     }
     // The database next to it is another.
     let mut beside = redis_at(server.port);
-    let Backend::Redis { url, .. } = &mut beside.backend else { panic!() };
-    url.set_path("/1");
+    let Backend::Redis(redis) = &mut beside.backend else { panic!() };
+    redis.url.database = 1;
     let other = Node::of(connect_of(OTHER, "broker-b", &beside, clock()).await.unwrap(), &Durable::default());
     other.push().await.unwrap();
     assert!(!other.asked(&request()).await.unwrap().is_dead());

@@ -1,19 +1,14 @@
 //! Each reason why Redis cannot be used has its own words, for the log and for `hallpass ready -v`.
 
-use secrecy::SecretString;
-
 use super::*;
 use crate::support::redis::Options;
 
 fn at(url: &str) -> RevocationSettings {
-    let url = url.parse().unwrap();
-    settings(Backend::Redis { url, username: None, password: None, ca_file: None, client: None })
+    redis_of(url)
 }
 
 fn with_password(port: u16, password: &str) -> RevocationSettings {
-    let url = format!("redis://127.0.0.1:{port}").parse().unwrap();
-    let password = Some(SecretString::from(password));
-    settings(Backend::Redis { url, username: Some("hallpass".into()), password, ca_file: None, client: None })
+    super::hostile::with_credentials(port, "hallpass", password)
 }
 
 /// Waits until the status of a node with these settings says `words`, and no address.

@@ -14,5 +14,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod redis_cluster;
+pub(crate) mod sentinel;
 pub(crate) mod signer;
 pub(crate) mod tls;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hallpass::revocation::settings::RedisUrl;
 use tempfile::TempDir;
 
 /// How to start it. All of these outlive a restart.
@@ -20,6 +21,10 @@ pub(crate) struct Options {
     pub(crate) tls: bool,
     /// With TLS: let nobody in without a certificate of [`RedisServer::client_files`]'s authority.
     pub(crate) asks_certificates: bool,
+    /// A sentinel, which keeps no data.
+    pub(crate) sentinel: bool,
+    /// A node of a cluster.
+    pub(crate) cluster: bool,
     /// Further lines of the configuration.
     pub(crate) config: String,
 }
@@ -27,6 +32,7 @@ pub(crate) struct Options {
 pub(crate) struct RedisServer {
     pub(crate) port: u16,
     tls: bool,
+    sentinel: bool,
     folder: TempDir,
     child: Option<Child>,
 }
@@ -38,13 +44,18 @@ impl RedisServer {
 
     pub(crate) fn start_with(options: Options) -> Self {
         // Another test may take the port between its choice and its use.
-        for _ in 0..10 {
+        for _ in 0..100 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             drop(listener);
+            // The nodes of a cluster speak to each other at a port that is 10,000 higher.
+            if options.cluster && (port > 55_000 || TcpListener::bind(("127.0.0.1", port + 10_000)).is_err())
+            {
+                continue;
+            }
             let folder = tempfile::tempdir().unwrap();
             write_config(&folder, port, &options);
-            let mut server = Self { port, tls: options.tls, folder, child: None };
+            let mut server = Self { port, tls: options.tls, sentinel: options.sentinel, folder, child: None };
             if server.spawn() {
                 return server;
             }
@@ -53,7 +64,7 @@ impl RedisServer {
     }
 
     /// Without a scheme's credentials.
-    pub(crate) fn url(&self) -> url::Url {
+    pub(crate) fn url(&self) -> RedisUrl {
         let scheme = if self.tls { "rediss" } else { "redis" };
         format!("{scheme}://127.0.0.1:{}", self.port).parse().unwrap()
     }
@@ -98,6 +109,20 @@ impl RedisServer {
         let _ = std::fs::remove_file(self.folder.path().join("dump.rdb"));
     }
 
+    /// `kill -STOP`, until [`Self::go_on`].
+    pub(crate) fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("running").id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// A connection past every proxy.
     pub(crate) fn client(&self) -> redis::Connection {
         redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap().get_connection().unwrap()
@@ -110,12 +135,25 @@ impl RedisServer {
         command.query(&mut self.client()).unwrap()
     }
 
+    pub(crate) fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.client())
+    }
+
+    pub(crate) fn info(&self, section: &str) -> String {
+        self.command(&["INFO", section])
+    }
+
     /// False where the port was taken.
     fn spawn(&mut self) -> bool {
         let log = self.folder.path().join("log");
         let _ = std::fs::remove_file(&log);
         let mut command = Command::new("redis-server");
         command.arg(self.folder.path().join("redis.conf")).current_dir(self.folder.path());
+        if self.sentinel {
+            command.arg("--sentinel");
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut child = child.unwrap_or_else(|err| {
             panic!("cannot start redis-server ({err}); run scripts/test, which installs what is missing")
@@ -123,7 +161,7 @@ impl RedisServer {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            if text.contains("Ready to accept connections")
+            if (text.contains("Ready to accept connections") || text.contains("Sentinel ID is"))
                 && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
             {
                 self.child = Some(child);
@@ -150,7 +188,13 @@ impl Drop for RedisServer {
 
 fn write_config(folder: &TempDir, port: u16, options: &Options) {
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let mut config = format!("bind 127.0.0.1\nsave \"\"\ndir {}\nlogfile {}\n", file(""), file("log"));
+    let mut config = format!("bind 127.0.0.1\ndir {}\nlogfile {}\n", file(""), file("log"));
+    if !options.sentinel {
+        config += "save \"\"\n";
+    }
+    if options.cluster {
+        config += "cluster-enabled yes\ncluster-node-timeout 1000\ncluster-config-file nodes.conf\n";
+    }
     if options.append_only {
         config += "appendonly yes\nappendfsync always\n";
     }

@@ -11,10 +11,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::sync::watch;
 
+use super::Redis;
 use super::link::RETRY;
 use super::load::Loaded;
 use super::wire::{Item, LOG, SEEN, State};
-use super::{Redis, meaning};
 use crate::revocation::view::SinceStart;
 use crate::revocation::{RevocationError, Source, ended};
 
@@ -80,10 +80,13 @@ impl Redis {
     /// Follows over one connection until it fails.
     async fn follow_once(&self, source: &impl Source) -> Result<Infallible, RevocationError> {
         let block = HEARTBEAT.min(self.max_staleness / 4).max(Duration::from_millis(10));
-        let mut connection =
+        let (at, mut connection) =
             self.link.open(block + self.link.waits.response).await.map_err(RevocationError::Unreachable)?;
         let mut place = self.catch_up(&mut connection, source).await?;
         tokio::select! {
+            () = self.link.leaves(&at) => {
+                Err(RevocationError::Unreachable(format!("{at} is the primary no more")))
+            }
             ended = self.follow_log(&mut connection, &mut place, source, block) => ended,
             never = self.prune_for_ever() => match never {},
         }
@@ -154,7 +157,7 @@ impl Redis {
 
     /// What ends the following of one connection. What refuses the follower's writes is given up for issuance too.
     fn unfollowable(&self, err: &RedisError) -> RevocationError {
-        let meaning = meaning(err, HEARTBEAT + self.link.waits.response);
+        let meaning = self.meaning(err, HEARTBEAT + self.link.waits.response);
         let refuses =
             matches!(err.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly) | ErrorKind::Extension);
         if refuses && let Ok(session) = self.link.session() {
