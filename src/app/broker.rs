@@ -51,7 +51,7 @@ pub(super) async fn start(
         name: config.broker_name.clone(),
         issuer: config.server.public_url.clone(),
         rules: rulebook(config, authenticator(config, &config.server.public_url, &ambient.clock)?, registry),
-        dpop: dpop(config, &ambient)?,
+        dpop: dpop(config, &ambient, store.is_shared().then_some(&keys))?,
         log,
         keys,
         store: store.clone(),
@@ -90,9 +90,15 @@ pub(super) fn rulebook(config: &Config, authenticator: Authenticator, registry: 
     }
 }
 
-fn dpop(config: &Config, ambient: &Ambient) -> anyhow::Result<Dpop> {
+/// Nodes that share a store share the nonces too. One broker alone makes a new key at each start, so that no proof from
+/// before can be used again.
+fn dpop(config: &Config, ambient: &Ambient, shared: Option<&KeyRing>) -> anyhow::Result<Dpop> {
     let endpoint = format!("{}{}", config.server.public_url, public::TOKEN_PATH).parse()?;
-    let nonces = config.dpop_nonce.then(|| Nonces::new(&ambient.random)).transpose()?;
+    let nonces = match (config.dpop_nonce, shared) {
+        (false, _) => None,
+        (true, Some(keys)) => Some(Nonces::of_key(&*keys.shared_secret("DPoP nonces"))),
+        (true, None) => Some(Nonces::new(&ambient.random)?),
+    };
     Ok(Dpop::new(endpoint, nonces))
 }
 

@@ -29,6 +29,9 @@ use crate::token::{self, KeyEncryptionKey, KeyRing};
 /// The operator whose key the broker makes for the machine it runs on.
 const LOCAL_OPERATOR: &str = "local";
 
+/// How often a start looks at the keys of the store, where other nodes make some meanwhile.
+const ATTEMPTS: u32 = 5;
+
 /// More than any key file holds.
 const MAX_SECRET: usize = 4096;
 
@@ -42,10 +45,27 @@ pub(super) async fn open(
     ambient: &Ambient,
     given_up: bool,
 ) -> anyhow::Result<(KeyRing, Vec<NewKey>)> {
+    // Nodes that start at once make keys at once; the first to write them wins.
+    for _ in 0..ATTEMPTS {
+        if let Some(opened) = open_once(config, store, ambient, given_up).await? {
+            return Ok(opened);
+        }
+    }
+    bail!("other nodes make signing keys again and again")
+}
+
+/// None where another node has made keys meanwhile.
+async fn open_once(
+    config: &Config,
+    store: &Store,
+    ambient: &Ambient,
+    given_up: bool,
+) -> anyhow::Result<Option<(KeyRing, Vec<NewKey>)>> {
     let records = store.keys().await?;
     if !given_up {
         refuse_if_lost(&config.key_encryption_key, records.len())?;
     }
+    let known: Vec<String> = records.iter().map(|key| key.kid.clone()).collect();
     let sealing = key_encryption_key(&config.key_encryption_key, &ambient.random)?;
     let now = ambient.clock.now();
     let records = if given_up { drop_lost(store, records, &sealing, now).await? } else { records };
@@ -57,12 +77,13 @@ pub(super) async fn open(
             detail: Some(format!("{} {} is made", key.algorithm, key.kid)),
             ..Event::new(now, Kind::KeyRotated, Outcome::Done)
         };
-        match store.put_key(key.clone(), event.clone()).await {
+        match store.put_key(key.clone(), known.clone(), event.clone()).await {
             Err(error) if error.is_outage() => waiting.push((key, event)),
-            kept => kept?,
+            Ok(false) => return Ok(None),
+            kept => drop(kept?),
         }
     }
-    Ok((ring, waiting))
+    Ok(Some((ring, waiting)))
 }
 
 /// What verifies the audit log's checkpoints. The log is named after the public URL of its first start,

@@ -34,8 +34,9 @@ impl Broker {
     /// Reads the parent's token for `child`, which is known, so that it may be told what is wrong. The token
     /// must be one of ours, and its agent still registered, still allowed to delegate to this one, and still
     /// registered for what it holds.
-    pub(super) fn parent(&self, token: &str, child: &Agent, policy: &Policy) -> Result<Parent, Denied> {
-        let claims = self.keys.verify(token, &self.issuer, self.now()).map_err(|_| Reason::ParentInvalid)?;
+    pub(super) async fn parent(&self, token: &str, child: &Agent, policy: &Policy) -> Result<Parent, Denied> {
+        let claims = self.keys.verify(token, &self.issuer, self.now()).await;
+        let claims = claims.map_err(|_| Reason::ParentInvalid)?;
         let agent = policy.registry.agent(&claims.client_id).ok_or(Reason::ParentInvalid)?;
         let above = claims.parents.iter().map(|parent| &parent.client_id);
         let chain: Vec<&AgentId> = std::iter::once(&claims.client_id).chain(above).collect();

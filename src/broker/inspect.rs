@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, Denied};
 use crate::domain::permission::Origin;
+use crate::domain::revocation::Book;
 use crate::token::Claims;
 
 /// Whom the answer is for.
@@ -24,7 +25,7 @@ pub enum Inspection {
 impl Broker {
     /// Whether `token` is good now. Asks the kill switch itself, so a stop shows at once.
     pub async fn introspect(&self, token: &str, audience: Audience<'_>) -> Result<Inspection, Denied> {
-        let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()) else {
+        let Ok(claims) = self.keys.verify(token, &self.issuer, self.now()).await else {
             return Ok(Inspection::Inactive);
         };
         self.notice_lost_history(&claims).await;
@@ -40,7 +41,12 @@ impl Broker {
 
     /// A token that was decided after more changes than the store knows tells of a history that was lost.
     pub(super) async fn notice_lost_history(&self, claims: &Claims) {
-        if claims.as_of > self.store.seen().revision() {
+        if claims.as_of <= self.store.seen().revision() {
+            return;
+        }
+        // Another node may have made the changes. A store that cannot say so is down, and not an older one.
+        let is_unknown = |book: Arc<Book>| claims.as_of > book.revision();
+        if self.store.book().await.is_ok_and(is_unknown) {
             self.kill_switch.take_over_unknown(claims.as_of).await;
         }
     }

@@ -93,7 +93,10 @@ impl Broker {
             self.use_up(&agent, once, Reason::Replayed).await?;
         }
         let request = request?;
-        let parent = presented.parent.map(|token| self.parent(token, &agent, policy)).transpose()?;
+        let parent = match presented.parent {
+            Some(token) => Some(self.parent(token, &agent, policy).await?),
+            None => None,
+        };
         if let Some(parent) = &parent {
             self.still_lives(parent).await?;
         }
@@ -210,7 +213,7 @@ impl Broker {
             Some(parent) => claims.handed_down(parent),
             None => claims,
         };
-        let token = self.keys.sign(&claims, now).map_err(|error| match error {
+        let token = self.keys.ring().sign(&claims, now).map_err(|error| match error {
             KeyError::TokenTooLarge => {
                 Denied { description: Some(error.to_string()), ..Reason::DetailsInvalid.into() }
             }

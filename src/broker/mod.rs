@@ -25,6 +25,7 @@ mod refusals;
 mod revoke;
 pub mod settings;
 mod settled;
+mod signing_keys;
 mod start;
 mod upkeep;
 
@@ -60,6 +61,7 @@ pub use presented::{Presented, Proof};
 pub use read::{AgentStatus, Readiness};
 pub use refusals::{OperatorRefusal, RefusedOperator};
 pub use revoke::{BY_ITSELF, KillError, Lifted, Preview};
+use signing_keys::SigningKeys;
 pub use start::NewKey;
 use start::Start;
 pub use upkeep::NewRegistry;
@@ -87,7 +89,7 @@ pub struct Broker {
     dpop: Dpop,
     store: Store,
     kill_switch: Arc<KillSwitch>,
-    keys: Arc<KeyRing>,
+    keys: SigningKeys,
     audit: Arc<AuditLog>,
     metrics: Metrics,
     clock_watch: ClockWatch,
@@ -135,6 +137,7 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         let keys = Arc::new(parts.keys);
         let audit = AuditLog::new(parts.store.clone(), Arc::clone(&keys), parts.log);
+        let keys = SigningKeys::new(keys, parts.store.clone());
         Self {
             name: parts.name,
             issuer: parts.issuer.as_str().into(),

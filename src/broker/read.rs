@@ -78,12 +78,12 @@ impl Broker {
 
     /// RFC 7517: the keys that access tokens are verified with.
     pub fn jwks(&self) -> Arc<str> {
-        self.keys.jwks()
+        self.keys.ring().jwks()
     }
 
     /// The names of the algorithms that tokens are signed with.
     pub fn signing_algorithms(&self) -> Vec<&'static str> {
-        self.keys.algorithms().into_iter().map(|algorithm| algorithm.as_str()).collect()
+        self.keys.ring().algorithms().into_iter().map(|algorithm| algorithm.as_str()).collect()
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -127,7 +127,7 @@ impl Broker {
         let now = self.now();
         let gauges = crate::broker::metrics::Gauges {
             revocation_view_age: self.kill_switch.revocation().view_age(),
-            key_age: self.keys.age(now),
+            key_age: self.keys.ring().age(now),
             log_size: self.audit.size(),
             registry_rejected: self.rules.has_rejected_agents(),
             store_healthy: self.store.healthy(),

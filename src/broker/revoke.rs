@@ -187,7 +187,7 @@ impl Broker {
     /// # Errors
     /// `Volatile` where the end would not outlive this process, `TooManyWait` where nothing was ended.
     pub async fn end(self: &Arc<Self>, call: Call, token: &str) -> Result<(), KillError> {
-        let Ok(claims) = self.keys.issued(token, &self.issuer) else { return Ok(()) };
+        let Ok(claims) = self.keys.issued(token, &self.issuer).await else { return Ok(()) };
         // Else it would be dead only until the store has made as many changes again.
         self.notice_lost_history(&claims).await;
         // What would end with this process is no end yet.

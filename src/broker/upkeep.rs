@@ -11,8 +11,6 @@ use crate::domain::count::counted;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::event::{Event, Kind, Outcome};
 use crate::registry::Registry;
-use crate::store::StoreError;
-use crate::token::KeyError;
 
 /// How long a round of the upkeep waits for the store. A disk that stalls reports no error, for minutes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,14 +20,6 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A new revision of the agent files, or every mistake in it.
 pub type NewRegistry = Result<Arc<Registry>, Vec<Diagnostic>>;
-
-#[derive(Debug, thiserror::Error)]
-enum RotationError {
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 impl Broker {
     /// Asks the issuers and trust domains that are due, and waits for none.
@@ -173,34 +163,8 @@ impl Broker {
             (_, true) => self.kill_switch.journal_waiting().await,
             (_, false) => self.kill_switch.save_waiting().await,
         }
-        if is_journaled && let Err(error) = self.rotate_keys().await {
+        if is_journaled && let Err(error) = self.keys.rotate(self.now()).await {
             tracing::error!(%error, "rotation of the signing keys");
         }
-    }
-
-    /// A new key is durable before it is published, and published long before it signs.
-    async fn rotate_keys(&self) -> Result<(), RotationError> {
-        let rotation = self.keys.due(self.now())?;
-        if rotation.is_empty() {
-            return Ok(());
-        }
-        let rotated = |detail: String| Event {
-            detail: Some(detail),
-            ..self.event(Kind::KeyRotated, Outcome::Done, None)
-        };
-        if let Some(key) = &rotation.add {
-            let detail =
-                format!("{} {} is published and signs from {}", key.algorithm, key.kid, key.signs_from);
-            self.store.put_key(key.clone(), rotated(detail)).await?;
-        }
-        for kid in &rotation.remove {
-            let removed = rotated(format!("{kid} is removed: its last token is dead"));
-            self.store.remove_key(kid, removed).await?;
-        }
-        if let Some(kid) = &rotation.signs {
-            self.store.append(rotated(format!("{kid} signs from now on"))).await?;
-        }
-        self.keys.adopt(rotation)?;
-        Ok(())
     }
 }

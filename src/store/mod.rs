@@ -222,16 +222,25 @@ impl Store {
         self.published().head()
     }
 
-    /// Keeps a key, in place of one with the same `kid`, together with an event that says which it is.
+    /// Keeps a key, in place of one with the same `kid`, together with an event that says which it is. Where another node
+    /// has made one for the same purpose, whose `kid` is not among the `known`, nothing is written, and false given.
     ///
     /// # Errors
     /// `Misplaced` for an event of a kind that has a function of its own; `Busy`, `Unavailable`.
-    pub async fn put_key(&self, key: SealedKey, event: Event) -> Result<(), StoreError> {
+    pub async fn put_key(
+        &self,
+        key: SealedKey,
+        known: Vec<String>,
+        event: Event,
+    ) -> Result<bool, StoreError> {
         let event = self.by_itself(event)?;
-        self.write(Write::PutKey { key, event }).await.map(drop)
+        match self.write(Write::PutKey { key, known, event }).await? {
+            Written::Key(is_there) => Ok(is_there),
+            other => Err(unexpected(&other)),
+        }
     }
 
-    /// Forgets a key, together with an event about it; no error where there is none.
+    /// Forgets a key, together with an event about it; nothing happens where there is none.
     ///
     /// # Errors
     /// As [`Store::put_key`].
@@ -251,6 +260,11 @@ impl Store {
             Written::Origin(origin) => Ok(origin),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Whether other nodes may write to it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 
     /// Whether the last write succeeded and the files are in place.

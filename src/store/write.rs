@@ -38,9 +38,10 @@ pub(super) enum Write {
     },
     /// What Redis holds of a history that this store has lost.
     Adopt(Box<Adoption>),
-    /// A key in place of one with the same `kid`.
+    /// A key in place of one with the same `kid`, unless there is one that is not among the `known`.
     PutKey {
         key: SealedKey,
+        known: Vec<String>,
         event: Event,
     },
     RemoveKey {
@@ -64,6 +65,8 @@ pub(super) enum Written {
     Stop(Stop),
     Lift(LiftOutcome),
     End(Revision),
+    /// Whether the key is there now.
+    Key(bool),
     Done,
     Origin(String),
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use secrecy::SecretString;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -65,6 +66,14 @@ impl KeyEncryptionKey {
     /// Whether it is the key that sealed `record`.
     pub fn opens(&self, record: &SealedKey) -> bool {
         self.unseal(record).is_some()
+    }
+
+    /// Another key, for another use: HMAC-SHA-256 of its name.
+    pub(super) fn derive(&self, r#use: &str) -> Zeroizing<[u8; LEN]> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let mut derived = Zeroizing::new([0; LEN]);
+        derived.copy_from_slice(hmac::sign(&key, r#use.as_bytes()).as_ref());
+        derived
     }
 
     fn cipher(&self) -> LessSafeKey {

@@ -6,13 +6,43 @@ use serde_json::{Value, json};
 
 use crate::support::broker::{Hands, TestApp};
 use crate::support::command::{HALLPASS, bare, ran};
+use crate::support::fleet::Kind;
 use crate::support::proxy::Proxy;
 
 const AGENT: &str = "agent:payments-refactorer";
 
-async fn two(hands: [Hands; 2]) -> (TestApp, TestApp) {
+/// Runs each of these tests on brokers that share one opening of SQLite, and on brokers of one PostgreSQL.
+macro_rules! on_each_store {
+    ($($test:ident),* $(,)?) => {
+        $(mod $test {
+            use super::Kind;
+
+            #[tokio::test]
+            async fn sqlite() {
+                super::$test(Kind::OneSqlite).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                super::$test(Kind::Postgres).await;
+            }
+        })*
+    };
+}
+
+on_each_store!(
+    a_stop_at_one_is_confirmed_and_obeyed_by_the_other_at_once_and_so_is_its_lift,
+    a_token_that_its_holder_ends_at_one_is_dead_at_the_other,
+    brokers_hours_apart_agree,
+    without_redis_the_other_is_pending_and_the_command_fails,
+    one_that_hangs_is_pending_and_catches_up,
+    a_redis_that_refuses_writes_is_down_for_both,
+    stops_of_an_outage_hold_everywhere_and_get_their_numbers,
+);
+
+async fn two(kind: Kind, hands: [Hands; 2]) -> (TestApp, TestApp) {
     let [one, other] = hands;
-    let a = TestApp::first_of_several(one).await;
+    let a = TestApp::first_on(kind, one).await;
     let port = a.redis.as_ref().unwrap().port;
     let b = a.beside("broker-b", other, port).await;
     both_are_heard(&a).await;
@@ -40,9 +70,8 @@ async fn is_refused(app: &TestApp) {
     assert_eq!((answer.status, answer.reason().as_str()), (400, "revoked"), "{}", answer.text);
 }
 
-#[tokio::test]
-async fn a_stop_at_one_is_confirmed_and_obeyed_by_the_other_at_once_and_so_is_its_lift() {
-    let (a, b) = two(Default::default()).await;
+async fn a_stop_at_one_is_confirmed_and_obeyed_by_the_other_at_once_and_so_is_its_lift(kind: Kind) {
+    let (a, b) = two(kind, Default::default()).await;
     for round in 0..6 {
         let (one, other) = if round % 2 == 0 { (&a, &b) } else { (&b, &a) };
         let tokens = [one.issue().await, other.issue().await];
@@ -72,9 +101,8 @@ async fn a_stop_at_one_is_confirmed_and_obeyed_by_the_other_at_once_and_so_is_it
     a.finish().await;
 }
 
-#[tokio::test]
-async fn a_token_that_its_holder_ends_at_one_is_dead_at_the_other() {
-    let (a, b) = two(Default::default()).await;
+async fn a_token_that_its_holder_ends_at_one_is_dead_at_the_other(kind: Kind) {
+    let (a, b) = two(kind, Default::default()).await;
     let (token, other) = (a.issue().await, a.issue().await);
     assert!(b.active(&token).await);
     assert_eq!(b.post_form("/oauth/revoke", &[("token", &token)], None).await.status, 200);
@@ -85,10 +113,9 @@ async fn a_token_that_its_holder_ends_at_one_is_dead_at_the_other() {
 }
 
 /// By instants a stop at the broker behind was «confirmed» by the one ahead, which went on issuing.
-#[tokio::test]
-async fn brokers_hours_apart_agree() {
+async fn brokers_hours_apart_agree(kind: Kind) {
     let hands = [Hands::default(), Hands::default()];
-    let (a, b) = two(hands.clone()).await;
+    let (a, b) = two(kind, hands.clone()).await;
     for (round, hours) in [[2, -3], [-7, 4], [9, -1]].into_iter().enumerate() {
         let (one, other) = if round % 2 == 0 { (&b, &a) } else { (&a, &b) };
         hands[0].push(hours[0] * 3_600);
@@ -129,9 +156,8 @@ async fn command(app: &TestApp, target: &str) -> crate::support::command::Ran {
     ran(command).await
 }
 
-#[tokio::test]
-async fn without_redis_the_other_is_pending_and_the_command_fails() {
-    let (mut a, b) = two(Default::default()).await;
+async fn without_redis_the_other_is_pending_and_the_command_fails(kind: Kind) {
+    let (mut a, b) = two(kind, Default::default()).await;
     let token = b.issue().await;
     let done = command(&a, "owner:team-payments").await;
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -160,9 +186,8 @@ async fn without_redis_the_other_is_pending_and_the_command_fails() {
     a.finish().await;
 }
 
-#[tokio::test]
-async fn one_that_hangs_is_pending_and_catches_up() {
-    let a = TestApp::first_of_several(Hands::default()).await;
+async fn one_that_hangs_is_pending_and_catches_up(kind: Kind) {
+    let a = TestApp::first_on(kind, Hands::default()).await;
     let proxy = Proxy::to(a.redis.as_ref().unwrap().port).await;
     let b = a.beside("broker-b", Hands::default(), proxy.port).await;
     both_are_heard(&a).await;
@@ -185,9 +210,8 @@ async fn one_that_hangs_is_pending_and_catches_up() {
     a.finish().await;
 }
 
-#[tokio::test]
-async fn a_redis_that_refuses_writes_is_down_for_both() {
-    let (a, b) = two(Default::default()).await;
+async fn a_redis_that_refuses_writes_is_down_for_both(kind: Kind) {
+    let (a, b) = two(kind, Default::default()).await;
     let redis = a.redis.as_ref().unwrap();
     revoke(&a, "owner:team-payments").await;
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -220,12 +244,10 @@ fn without_number(app: &TestApp) -> Vec<String> {
 }
 
 /// Many at once, and one target twice: each gets its number, none is given back, and each can be lifted.
-#[tokio::test]
-async fn stops_of_an_outage_hold_everywhere_and_get_their_numbers() {
-    let (a, b) = two(Default::default()).await;
+async fn stops_of_an_outage_hold_everywhere_and_get_their_numbers(kind: Kind) {
+    let (a, b) = two(kind, Default::default()).await;
     let tokens = [a.issue().await, b.issue().await];
-    let (database, elsewhere) = (a.file("hallpass.db"), a.file("elsewhere.db"));
-    std::fs::rename(&database, &elsewhere).unwrap();
+    a.lose_store();
     for target in [AGENT, "owner:team-payments", AGENT, "issuer:ci", "everything"] {
         let answer = revoke(&a, target).await;
         assert_eq!(answer["audit"], "pending", "{answer}");
@@ -243,7 +265,7 @@ async fn stops_of_an_outage_hold_everywhere_and_get_their_numbers() {
             assert_ne!(answer.status, 200, "{}", answer.text);
         }
     }
-    std::fs::rename(&elsewhere, &database).unwrap();
+    a.give_store_back();
     let began = Instant::now();
     loop {
         let listed = a.admin_get("/v1/revocations?active=true").await;

@@ -59,7 +59,7 @@ impl KillSwitch {
     /// older copy, and nothing else remembers. Numbers on above, and every token decided before is dead.
     pub(in crate::broker) async fn take_over_unknown(&self, as_of: Revision) {
         let _turn = self.taken_over.lock().await;
-        let ours = self.store.seen();
+        let Ok(ours) = self.store.book().await else { return };
         if as_of <= ours.revision() {
             return;
         }

@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 /// always long enough for a proof that is made with it at once.
 const WINDOW: i64 = 60;
 
-/// Gives and recognises the nonces of this broker, until it ends: its key is nowhere else.
+/// Gives and recognises the nonces of this broker, until it ends, or of the brokers that share a key.
 pub struct Nonces(hmac::Key);
 
 impl Nonces {
@@ -22,6 +22,11 @@ impl Nonces {
     /// When the operating system gives no random bytes.
     pub fn new(random: &Random) -> Result<Self, NoRandomness> {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &random.bytes::<32>()?)))
+    }
+
+    /// Of a key that several brokers share, so that each accepts what another gave.
+    pub fn of_key(key: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
     /// The nonce to give at `now`: the same for everybody, and to be guessed by nobody.

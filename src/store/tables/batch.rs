@@ -27,6 +27,7 @@ pub(in crate::store) enum Job {
     },
     PutKey {
         key: SealedKey,
+        known: Vec<String>,
         draft: Draft,
     },
     RemoveKey {
@@ -46,9 +47,9 @@ impl Job {
                 draft: Draft::of(&event),
                 levels,
             },
-            Write::PutKey { key, mut event } => {
+            Write::PutKey { key, known, mut event } => {
                 event.keys = vec![KeyRecord::from(&key)];
-                Self::PutKey { key, draft: Draft::of(&event) }
+                Self::PutKey { key, known, draft: Draft::of(&event) }
             }
             Write::RemoveKey { kid, mut event } => {
                 event.removed_key = Some(kid.clone());
@@ -140,14 +141,21 @@ impl<'a> Batch<'a> {
             Job::Issuance { draft, token_sha256, levels } => {
                 Written::Issuance(self.issue(draft, token_sha256, &levels)?)
             }
-            Job::PutKey { key, draft } => {
+            Job::PutKey { key, known, draft } => {
+                let present = keys::list(self.journal)?;
+                let mut rivals = present.iter().filter(|other| other.purpose == key.purpose);
+                if rivals.any(|other| other.kid != key.kid && !known.contains(&other.kid)) {
+                    return Ok(Written::Key(false));
+                }
                 keys::put(self.journal, &key)?;
                 self.append(draft)?;
-                Written::Done
+                Written::Key(true)
             }
             Job::RemoveKey { kid, draft } => {
-                keys::remove(self.journal, &kid)?;
-                self.append(draft)?;
+                if keys::list(self.journal)?.iter().any(|key| key.kid == kid) {
+                    keys::remove(self.journal, &kid)?;
+                    self.append(draft)?;
+                }
                 Written::Done
             }
             Job::Other(write) => return self.change(*write),

@@ -103,11 +103,18 @@ async fn keys_and_origin_are_kept(place: Place) {
     let first = key("a", KeyPurpose::Checkpoint, SigningAlgorithm::EdDsa);
     let second = key("b", KeyPurpose::Token, SigningAlgorithm::Es256);
     let event = || Event::new(at(0), Kind::KeyRotated, Outcome::Done);
-    store.put_key(first.clone(), event()).await.unwrap();
-    store.put_key(second.clone(), event()).await.unwrap();
-    assert!(store.put_key(second.clone(), issued(1, 0)).await.is_err());
-    assert_eq!(store.keys().await.unwrap(), [first.clone(), second]);
+    store.put_key(first.clone(), Vec::new(), event()).await.unwrap();
+    store.put_key(second.clone(), Vec::new(), event()).await.unwrap();
+    assert!(store.put_key(second.clone(), Vec::new(), issued(1, 0)).await.is_err());
+    // Another node's key for tokens, made without knowledge of this one.
+    let rival = key("c", KeyPurpose::Token, SigningAlgorithm::Es256);
+    assert!(!store.put_key(rival.clone(), vec!["a".to_owned()], event()).await.unwrap());
+    assert_eq!(store.keys().await.unwrap(), [first.clone(), second.clone()]);
     assert_eq!(store.seen_head().size, 2);
+    assert!(store.put_key(rival.clone(), vec!["b".to_owned()], event()).await.unwrap());
+    store.remove_key("c", event()).await.unwrap();
+    assert_eq!(store.keys().await.unwrap(), [first.clone(), second]);
+    assert_eq!(store.seen_head().size, 4);
     store.remove_key("b", event()).await.unwrap();
     store.remove_key("unknown", event()).await.unwrap();
     assert_eq!(store.origin().await.unwrap(), None);

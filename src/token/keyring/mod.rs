@@ -147,6 +147,38 @@ impl KeyRing {
         Ok(Rotation { add: self.next_key(now)?, remove, signs: self.begun(now) })
     }
 
+    /// The `kid` of each key for tokens in it.
+    pub fn kids(&self) -> Vec<String> {
+        self.keys.load().keys.iter().map(|key| key.kid.clone()).collect()
+    }
+
+    /// Takes over the keys of the store, which other nodes rotate too. Says whether there was news.
+    pub fn learn(&self, records: &[SealedKey]) -> Result<bool, KeyError> {
+        let records = records.iter().filter(|record| record.purpose == KeyPurpose::Token);
+        let present = self.keys.load();
+        let mut is_news = false;
+        let mut keys = Vec::new();
+        for record in records {
+            match present.keys.iter().find(|key| key.kid == record.kid) {
+                Some(known) => keys.push(Arc::clone(known)),
+                None => {
+                    is_news = true;
+                    keys.push(open_key(record, &self.kek, self.operator.as_ref(), &self.random)?);
+                }
+            }
+        }
+        if is_news || keys.len() != present.keys.len() {
+            self.keys.store(Arc::new(Keys::new(keys, present.told.clone())));
+            is_news = true;
+        }
+        Ok(is_news)
+    }
+
+    /// A secret of the installation that every node makes alike, for this use alone.
+    pub fn shared_secret(&self, r#use: &str) -> Zeroizing<[u8; 32]> {
+        self.kek.derive(r#use)
+    }
+
     /// Makes `rotation` the truth of this ring.
     pub fn adopt(&self, rotation: Rotation) -> Result<(), KeyError> {
         if rotation.is_empty() {

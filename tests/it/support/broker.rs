@@ -83,6 +83,8 @@ pub(crate) struct TestApp {
     pub(super) folder: TempDir,
     /// The store that it shares with other brokers of the test.
     pub(super) shared: Option<hallpass::store::Store>,
+    /// The database in PostgreSQL that several brokers share.
+    pub(super) database: Option<String>,
     pub(super) app: Option<App>,
     pub(super) http: reqwest::Client,
     pub(super) released: Mutex<BTreeSet<String>>,
@@ -199,6 +201,7 @@ impl TestApp {
             operator: String::new(),
             folder,
             shared: None,
+            database: None,
             app: None,
             http: client(),
             released: Mutex::default(),
@@ -350,7 +353,7 @@ impl TestApp {
             self.every_release_has_its_event().await;
             self.shutdown().await;
         }
-        hallpass::cli::audit::verify_file(&self.file("hallpass.db"), None).expect("an unbroken log");
+        self.verify_log();
     }
 }
 

@@ -2,21 +2,74 @@
 //! programs, and a Redis; each has its own name, folder and clock.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use hallpass::store::{Store, StoreSettings};
+use hallpass::store::settings::{Address, PostgresSettings, Servers};
+use hallpass::store::{Reader, Store, StoreSettings};
 
 use crate::support::broker::{Backend, Hands, PAYMENTS, TestApp, client, configuration};
 use crate::support::issuer::Issuer;
+use crate::support::postgres::PostgresServer;
+
+/// What the brokers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One opening of an SQLite store, within this process.
+    OneSqlite,
+    /// A database, which each of them opens.
+    Postgres,
+}
+
+const SQLITE: &str = "url = \"sqlite://hallpass.db\"\n";
+
+/// The configuration on a database of PostgreSQL.
+fn on_postgres(text: &str, database: &str, key: &str) -> String {
+    let (url, user) = (PostgresServer::shared().url(database), PostgresServer::USER);
+    let store = format!(
+        "url = \"{url}\"\nusername = \"{user}\"\npassword_file = \"postgres-password\"\nspool = \"spool\"\n\
+         key_encryption_key_file = \"{key}\"\n"
+    );
+    text.replacen(SQLITE, &store, 1)
+}
+
+/// The files that it names.
+fn prepare_postgres(folder: &Path) {
+    let secret = |name: &str, text: &str| {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(folder.join(name)).and_then(|mut file| file.write_all(text.as_bytes())).unwrap();
+    };
+    secret("postgres-password", PostgresServer::PASSWORD);
+    secret("hallpass.db.key", &"a7".repeat(32));
+}
 
 impl TestApp {
     /// The first of several: [`TestApp::beside`] starts the others.
     pub(crate) async fn first_of_several(hands: Hands) -> Self {
+        Self::first_on(Kind::OneSqlite, hands).await
+    }
+
+    /// The same, on a store of this kind.
+    pub(crate) async fn first_on(kind: Kind, hands: Hands) -> Self {
         let agents = [("payments-refactorer", PAYMENTS.to_owned())];
-        let configure = |url: &str, issuer: &str| configuration(url, issuer, "");
-        let mut first = Self::unstarted(Backend::Redis, hands, configure, &agents, |_| {}).await;
-        let settings = StoreSettings::sqlite(first.file("hallpass.db"));
-        first.shared = Some(Store::open(&settings).await.expect("a store"));
+        let database = (kind == Kind::Postgres).then(|| PostgresServer::shared().database());
+        let configure = |url: &str, issuer: &str| {
+            let text = configuration(url, issuer, "");
+            database.as_ref().map_or(text.clone(), |database| on_postgres(&text, database, "hallpass.db.key"))
+        };
+        let prepare = |folder: &Path| {
+            if kind == Kind::Postgres {
+                prepare_postgres(folder);
+            }
+        };
+        let mut first = Self::unstarted(Backend::Redis, hands, configure, &agents, prepare).await;
+        if kind == Kind::OneSqlite {
+            let settings = StoreSettings::sqlite(first.file("hallpass.db"));
+            first.shared = Some(Store::open(&settings).await.expect("a store"));
+        }
+        first.database = database;
         first.boot().await;
         first
     }
@@ -42,11 +95,16 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("agents")).unwrap();
         fs::write(folder.path().join("agents/payments-refactorer.toml"), PAYMENTS).unwrap();
-        let keys = format!("key_encryption_key_file = {:?}\n", self.file("hallpass.db.key"));
-        let url = "url = \"sqlite://hallpass.db\"\n";
-        let text = configuration(&format!("redis://127.0.0.1:{port}"), issuer.url(), "")
-            .replacen("broker-a", name, 1)
-            .replacen(url, &format!("{url}{keys}"), 1);
+        let text = configuration(&format!("redis://127.0.0.1:{port}"), issuer.url(), "");
+        let text = text.replacen("broker-a", name, 1);
+        let key = self.file("hallpass.db.key");
+        let text = match &self.database {
+            Some(database) => on_postgres(&text, database, &key.display().to_string()),
+            None => text.replacen(SQLITE, &format!("{SQLITE}key_encryption_key_file = {key:?}\n"), 1),
+        };
+        if self.database.is_some() {
+            prepare_postgres(folder.path());
+        }
         fs::write(folder.path().join("hallpass.toml"), text).unwrap();
         prepare(folder.path());
         let mut other = Self {
@@ -58,12 +116,60 @@ impl TestApp {
             operator: String::new(),
             folder,
             shared: self.shared.clone(),
+            database: self.database.clone(),
             app: None,
             http: client(),
             released: std::sync::Mutex::default(),
         };
         other.boot().await;
         other
+    }
+
+    /// Takes the store away from every broker.
+    pub(crate) fn lose_store(&self) {
+        match &self.database {
+            None => fs::rename(self.file("hallpass.db"), self.file("elsewhere.db")).unwrap(),
+            Some(database) => {
+                let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname =";
+                let statements =
+                    format!("alter database {database} allow_connections false; {end} '{database}'");
+                PostgresServer::shared().sql("postgres", &statements);
+            }
+        }
+    }
+
+    pub(crate) fn give_store_back(&self) {
+        match &self.database {
+            None => fs::rename(self.file("elsewhere.db"), self.file("hallpass.db")).unwrap(),
+            Some(database) => {
+                let statement = format!("alter database {database} allow_connections true");
+                PostgresServer::shared().sql("postgres", &statement);
+            }
+        }
+    }
+
+    /// # Panics
+    /// Where the log is not what it was.
+    pub(super) fn verify_log(&self) {
+        let settings = match &self.database {
+            None => StoreSettings::sqlite(self.file("hallpass.db")),
+            Some(database) => StoreSettings::Postgres(Box::new(PostgresSettings {
+                servers: Servers::Tcp(vec![Address {
+                    host: "127.0.0.1".to_owned(),
+                    port: PostgresServer::shared().port,
+                }]),
+                database: database.clone(),
+                username: PostgresServer::USER.to_owned(),
+                password: Some(PostgresServer::PASSWORD.into()),
+                tls: None,
+                spool: self.file("spool"),
+            })),
+        };
+        // Blocking, which a thread of a runtime must not be.
+        std::thread::scope(|scope| {
+            let verify = || Reader::open_store(&settings).unwrap().verify(None, &mut |_, _| {});
+            scope.spawn(verify).join().unwrap().expect("an unbroken log")
+        });
     }
 
     /// The events of what was released until now are lost with the store that was replaced.

@@ -22,10 +22,10 @@ fn rotated() -> Event {
 async fn every_change_of_a_key_without_an_event_is_named() {
     let place = Place::new();
     let store = place.open().await;
-    store.put_key(key("a"), rotated()).await.unwrap();
+    store.put_key(key("a"), Vec::new(), rotated()).await.unwrap();
     store.set_origin("log.acme", named()).await.unwrap();
-    store.put_key(key("b"), rotated()).await.unwrap();
-    store.put_key(key("c"), rotated()).await.unwrap();
+    store.put_key(key("b"), vec!["a".to_owned()], rotated()).await.unwrap();
+    store.put_key(key("c"), ["a", "b"].map(str::to_owned).to_vec(), rotated()).await.unwrap();
     store.remove_key("c", rotated()).await.unwrap();
     store.close().await;
     place.verify().unwrap();
