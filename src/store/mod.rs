@@ -199,6 +199,8 @@ impl Store {
     async fn refresh(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
+            // While it is down, its writer looks several times a second.
+            Self::Postgres(_) if let Some(fault) = self.fault() => Err(StoreError::clone(&fault)),
             Self::Postgres(store) => store.queue().refresh().await,
         }
     }

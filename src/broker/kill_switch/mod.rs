@@ -44,6 +44,8 @@ const TAKEOVER_PATIENCE: Duration = Duration::from_secs(4);
 const REFILL_PATIENCE: Duration = Duration::from_millis(100);
 /// Milliseconds between looks at a store that seems to have lost numbers: it may only be in the middle of a commit.
 const LOOKS: [u64; 4] = [1, 4, 16, 64];
+/// What the kill switch waits for the store to say what others have written.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 pub struct KillSwitch {
     store: Store,
@@ -239,8 +241,19 @@ fn unreadable(error: impl std::fmt::Display) -> RevocationError {
 }
 
 impl Source for KillSwitch {
+    /// Where the store cannot say what others have written, what this node knows of its history must do: a stop takes
+    /// effect without the store.
     async fn book(&self) -> Result<Arc<Book>, RevocationError> {
-        self.store.book().await.map_err(unreadable)
+        let error = match tokio::time::timeout(STORE_PATIENCE, self.store.book()).await {
+            Ok(Ok(book)) => return Ok(book),
+            Ok(Err(error)) => unreadable(error),
+            Err(_) => unreadable("it is not answered"),
+        };
+        if self.is_behind() {
+            return Err(error);
+        }
+        let (seen, view) = (self.store.seen(), self.revocation.known());
+        Ok(if view.revision() > seen.revision() { view } else { seen })
     }
 
     async fn mark(&self, revision: Revision) -> Result<Option<Digest>, RevocationError> {
