@@ -285,7 +285,7 @@ impl Draft {
         let root = document.root(mistakes);
         let listeners = server::read(&root, mistakes);
         let (store, key_encryption_key) = storage::store(&root, mistakes);
-        let revocation = storage::revocation(&root, mistakes);
+        let revocation = storage::revocation(&root, store.as_ref(), mistakes);
         let guardrails = limits::guardrails(&root, mistakes);
         let token = token::read(&root, guardrails.max_ttl, mistakes);
         let (limits, public_limits) = limits::limits(&root, mistakes);

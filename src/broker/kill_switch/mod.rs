@@ -96,7 +96,8 @@ impl KillSwitch {
     pub(super) async fn verdict(&self, levels: &Levels) -> Result<Verdict, Denied> {
         match self.ask(levels).await {
             Ok(live) => Ok(self.judge(levels, &live)),
-            Err(error) if self.store.healthy() && !*self.store_is_behind.borrow() => {
+            // The store has every stop of every node, and is asked for those that this one has not seen.
+            Err(error) if !self.is_behind() && self.store.healthy() && self.store.book().await.is_ok() => {
                 if self.revocation.usable() && error != RevocationError::Amnesia {
                     tracing::warn!(%error, "kill switch asked from the store alone");
                 } else {

@@ -12,6 +12,7 @@ use crate::domain::client_certificate::{ClientFiles, client_pair};
 use crate::revocation::settings::{
     Backend, RedisSettings, RedisUrl, RevocationSettings, SentinelSettings, Servers, UrlError,
 };
+use crate::store::settings::StoreSettings;
 
 const MEMORY: &str = "memory:";
 const DEFAULT_STALENESS: Duration = Duration::from_secs(2);
@@ -19,7 +20,11 @@ const DEFAULT_STALENESS: Duration = Duration::from_secs(2);
 /// A view older than this is no view.
 const STALENESS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
-pub(in crate::config) fn revocation(root: &Table<'_>, mistakes: &Mistakes) -> Option<RevocationSettings> {
+pub(in crate::config) fn revocation(
+    root: &Table<'_>,
+    store: Option<&StoreSettings>,
+    mistakes: &Mistakes,
+) -> Option<RevocationSettings> {
     let section = root.section("revocation");
     let max_staleness =
         section.key("max_staleness", "\"2s\"").or(DEFAULT_STALENESS, |field| field.duration(STALENESS));
@@ -46,6 +51,15 @@ pub(in crate::config) fn revocation(root: &Table<'_>, mistakes: &Mistakes) -> Op
     ];
     let refuse = |place, why: &str, remedy: &str| mistakes.add(place, why, remedy);
     if url.value == MEMORY {
+        if let Some(StoreSettings::Postgres(_)) = store {
+            let remedy =
+                "write url = \"redis://host:6379\" and so on, the same for every broker of the database";
+            refuse(
+                &url.place,
+                "knows of one broker, and store.url names a database that several may share",
+                remedy,
+            );
+        }
         for place in of_redis.iter().chain(&of_tls).chain(&of_sentinels).flatten() {
             let remedy = "take it out, or write url = \"redis://…\"";
             refuse(place, "has no meaning with revocation.url memory:", remedy);

@@ -10,7 +10,9 @@ fn postgres(config: &Config) -> &PostgresSettings {
 
 /// `[store]` of these lines, with a key-encryption key.
 fn with(lines: &str) -> (TempDir, PathBuf) {
-    let (dir, file) = folder(&format!("{OPERATOR}[store]\nkey_encryption_key_file = 'kek'\n{lines}\n"));
+    let (dir, file) = folder(&format!(
+        "{OPERATOR}[revocation]\nurl = 'redis://127.0.0.1:6379'\n\n[store]\nkey_encryption_key_file = 'kek'\n{lines}\n"
+    ));
     fs::write(dir.path().join("kek"), "4b".repeat(32)).unwrap();
     fs::write(dir.path().join("password"), "pg-canary\n").unwrap();
     (dir, file)
@@ -41,6 +43,7 @@ fn the_environment_has_the_url_and_the_secrets() {
     let (dir, file) = folder(OPERATOR);
     let set = variables(&[
         ("HALLPASS_STORE__URL", "postgres:///hallpass?host=/run/postgresql"),
+        ("HALLPASS_REVOCATION__URL", "redis://127.0.0.1:6379"),
         ("HALLPASS_STORE__PASSWORD", "pg-canary"),
         ("HALLPASS_STORE__KEY_ENCRYPTION_KEY", &"4b".repeat(32)),
     ]);
@@ -118,4 +121,18 @@ fn what_of_it_needs_a_restart_is_named() {
     ] {
         assert_eq!(held.needs_restart(&of(&lines)), keys, "{lines}");
     }
+}
+
+/// Nobody would know of the other brokers of the database.
+#[test]
+fn several_brokers_need_a_redis() {
+    let (_dir, file) = with("url = 'postgres://127.0.0.1/a'");
+    let text = fs::read_to_string(&file).unwrap().replacen("redis://127.0.0.1:6379", "memory:", 1);
+    fs::write(&file, text).unwrap();
+    let mistakes = check(&file, []).unwrap_err();
+    let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert!(
+        told.len() == 1 && told[0].contains("revocation.url") && told[0].contains("redis://host:6379"),
+        "{told:?}"
+    );
 }

@@ -18,6 +18,7 @@ mod tls;
 mod writer;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::store::error::StoreError;
 use crate::store::settings::PostgresSettings;
@@ -28,6 +29,10 @@ use crate::store::tables::sql::Sql;
 use session::SNAPSHOT;
 pub(in crate::store) use session::Session;
 use writer::Writer;
+
+/// How long a start waits for PostgreSQL.
+const START: Duration = Duration::from_secs(20);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
 
 /// A store that several nodes write to. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -79,7 +84,7 @@ impl Postgres {
     pub async fn open(settings: &PostgresSettings) -> Result<Self, StoreError> {
         let settings = Arc::new(settings.clone());
         let opening = tokio::task::spawn_blocking(move || {
-            let writer = Writer::open(&settings)?;
+            let writer = open_patiently(&settings)?;
             let (published, pool) = (writer.published(), writer.pool());
             let instance = pool.read_now(instance)?;
             let queue = Queue::start(move |waiting| writer.run(waiting))?;
@@ -107,6 +112,23 @@ impl Postgres {
         read: impl FnOnce(&dyn Sql) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.0.pool.read(read).await
+    }
+}
+
+/// Brokers are often started together with their database.
+fn open_patiently(settings: &Arc<PostgresSettings>) -> Result<Writer, StoreError> {
+    let deadline = Instant::now() + START;
+    let mut is_told = false;
+    loop {
+        match Writer::open(settings) {
+            Err(error) if error.is_outage() && Instant::now() < deadline => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(%error, "the store cannot be opened yet, and is tried again");
+                }
+                std::thread::sleep(BETWEEN_ATTEMPTS);
+            }
+            opened => return opened,
+        }
     }
 }
 
