@@ -106,11 +106,7 @@ pub(super) async fn log_verifier(
 
 /// The key that signs checkpoints, of the store that `reader` reads; `None` before the first start.
 pub fn checkpoint_key(config: &Config, reader: &Reader) -> anyhow::Result<Option<Ed25519KeyPair>> {
-    let text = match &config.key_encryption_key {
-        KeyEncryptionKeySource::Text(text) => Zeroizing::new(text.expose_secret().to_owned()),
-        KeyEncryptionKeySource::File(path) | KeyEncryptionKeySource::DefaultFile(path) => read_secret(path)?,
-    };
-    let sealing = KeyEncryptionKey::from_text(text.trim()).context("the key-encryption key")?;
+    let sealing = existing_key(config)?;
     Ok(token::checkpoint_key(&reader.keys()?, &sealing)?)
 }
 
@@ -159,6 +155,21 @@ fn key_encryption_key(source: &KeyEncryptionKeySource, random: &Random) -> anyho
         })?,
     };
     KeyEncryptionKey::from_text(text.trim()).context("the key-encryption key")
+}
+
+/// The key-encryption key, which is there.
+fn existing_key(config: &Config) -> anyhow::Result<KeyEncryptionKey> {
+    let text = match &config.key_encryption_key {
+        KeyEncryptionKeySource::Text(text) => Zeroizing::new(text.expose_secret().to_owned()),
+        KeyEncryptionKeySource::File(path) | KeyEncryptionKeySource::DefaultFile(path) => read_secret(path)?,
+    };
+    KeyEncryptionKey::from_text(text.trim()).context("the key-encryption key")
+}
+
+/// Whether the key-encryption key of the configuration opens every one of these records.
+pub fn opens_every_key(config: &Config, records: &[SealedKey]) -> anyhow::Result<bool> {
+    let sealing = existing_key(config)?;
+    Ok(records.iter().all(|record| sealing.opens(record)))
 }
 
 /// Who may call, by their keys. Makes the local operator's where there is none.

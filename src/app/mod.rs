@@ -39,7 +39,7 @@ pub use ambient::Ambient;
 use certificates::Certificates;
 use files::{Files, Followed};
 pub use given_up::GivenUp;
-pub use keys::checkpoint_key;
+pub use keys::{checkpoint_key, opens_every_key};
 use listeners::Listeners;
 pub use telemetry::Telemetry;
 use threads::Threads;

@@ -25,6 +25,7 @@ pub mod link;
 pub mod listener;
 pub mod man;
 pub mod moment;
+pub mod move_store;
 pub mod operator;
 pub mod problem;
 pub mod ready;
@@ -182,6 +183,9 @@ Examples:
   hallpass restore /backup/hallpass-2026-11-28.db
   hallpass restore --replace data/hallpass.db.backup-20261128T230000Z")]
     Restore(backup::RestoreArgs),
+    /// Moves the store
+    #[command(subcommand)]
+    Store(move_store::StoreCommand),
     /// Makes a key pair by which an agent is registered
     #[command(after_help = "\
 An Ed25519 key as PKCS#8 PEM. Where a workload has an identity of its own (a CI job, a pod), use
@@ -271,6 +275,7 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
         Command::Audit(command) => audit::run(&command, host),
         Command::Backup(args) => backup::back_up(&args, host),
         Command::Restore(args) => backup::restore(&args, host),
+        Command::Store(move_store::StoreCommand::Copy(args)) => move_store::copy(&args, host),
         Command::Keygen(args) => keygen::run(&args, host),
         Command::Operator(command) => operator::run(&command, host),
         Command::Completions(args) => completions::run(&args, host),

@@ -49,7 +49,10 @@ impl Reader {
     }
 
     /// Within a transaction that sees one state of the store.
-    fn read<T, E: From<StoreError>>(&self, read: impl FnOnce(&dyn Sql) -> Result<T, E>) -> Result<T, E> {
+    pub(super) fn read<T, E: From<StoreError>>(
+        &self,
+        read: impl FnOnce(&dyn Sql) -> Result<T, E>,
+    ) -> Result<T, E> {
         match &self.0 {
             Database::Sqlite(file) => file.read(read),
             Database::Postgres(session) => session.read(read),

@@ -235,7 +235,7 @@ async fn a_lost_store_is_restored_and_redis_gives_what_the_backup_lacks() {
 #[tokio::test]
 async fn a_store_in_postgresql_is_left_to_its_own_tools() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "[admin]\nlocal_operator_key_file = 'operator.key'\n[store]\nurl = 'postgres://db.example/hallpass'\n\
+    let text = "[admin]\nlocal_operator_key_file = 'operator.key'\n[revocation]\nurl = 'redis://127.0.0.1:6379'\n[store]\nurl = 'postgres://db.example/hallpass'\n\
                 key_encryption_key_file = 'kek'\n";
     fs::write(folder.path().join("hallpass.toml"), text).unwrap();
     fs::write(folder.path().join("kek"), "4b".repeat(32)).unwrap();

@@ -38,6 +38,7 @@ mod operators;
 mod otlp;
 mod outage;
 mod platforms;
+mod postgres;
 mod readme;
 mod refill;
 mod registered_keys;

@@ -25,10 +25,12 @@ use crate::store::settings::PostgresSettings;
 use crate::store::tables::pool::{Pool, Source};
 use crate::store::tables::published::Published;
 use crate::store::tables::queue::Queue;
+use crate::store::tables::rows::Journal;
 use crate::store::tables::sql::Sql;
+use crate::store::tables::tip::head_of;
 use session::SNAPSHOT;
 pub(in crate::store) use session::Session;
-use writer::Writer;
+use writer::{LOCKED_HEAD, Writer};
 
 /// How long a start waits for PostgreSQL.
 const START: Duration = Duration::from_secs(20);
@@ -130,6 +132,25 @@ fn open_patiently(settings: &Arc<PostgresSettings>) -> Result<Writer, StoreError
             opened => return opened,
         }
     }
+}
+
+/// Lets `write` fill an empty database, whole or not at all.
+///
+/// # Errors
+/// `Refused` where it is not empty.
+pub(in crate::store) fn fill(
+    settings: &PostgresSettings,
+    write: impl FnOnce(&dyn Journal) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let session = Session::open(settings)?;
+    schema::prepare(&session, &settings.name())?;
+    let head = session.begin_locked(LOCKED_HEAD, head_of)?;
+    if head.size > 0 {
+        let problem = format!("{} holds {} events already: name an empty one", settings.name(), head.size);
+        return Err(StoreError::Refused(problem.into()));
+    }
+    write(&session)?;
+    session.run("COMMIT")
 }
 
 /// A connection that reads beside the brokers, of tables that are of this version.

@@ -38,7 +38,7 @@ const GATHER: Duration = Duration::from_micros(150);
 const DOUBT: Duration = Duration::from_secs(8);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
-const LOCKED_HEAD: &str =
+pub(super) const LOCKED_HEAD: &str =
     "SELECT size, root, peaks, latest, skew, revision, floor FROM head WHERE id = 1 FOR UPDATE";
 
 pub(super) struct Writer {

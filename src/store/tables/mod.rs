@@ -24,5 +24,6 @@ mod tail;
 mod tiles;
 pub(in crate::store) mod tip;
 mod told;
+pub(in crate::store) mod transfer;
 pub(in crate::store) mod tree;
 pub(in crate::store) mod verify;

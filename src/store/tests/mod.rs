@@ -1,6 +1,7 @@
 //! What every store must do, on a real disk and a real server, and what the tests of each are made of.
 
 pub(in crate::store) mod hits;
+mod moving;
 mod order;
 mod search;
 mod stops;

@@ -36,13 +36,14 @@ fn on_postgres(text: &str, database: &str, key: &str) -> String {
 
 /// The files that it names.
 fn prepare_postgres(folder: &Path) {
-    let secret = |name: &str, text: &str| {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        options.open(folder.join(name)).and_then(|mut file| file.write_all(text.as_bytes())).unwrap();
-    };
-    secret("postgres-password", PostgresServer::PASSWORD);
-    secret("hallpass.db.key", &"a7".repeat(32));
+    secret(&folder.join("postgres-password"), PostgresServer::PASSWORD);
+    secret(&folder.join("hallpass.db.key"), &"a7".repeat(32));
+}
+
+fn secret(path: &Path, text: &str) {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).unwrap();
 }
 
 impl TestApp {
@@ -123,6 +124,28 @@ impl TestApp {
         };
         other.boot().await;
         other
+    }
+
+    /// Names `database` in the configuration of a broker that is stopped; its key-encryption key stays.
+    pub(crate) fn turn_to_postgres(&mut self, database: String) {
+        let file = self.file("hallpass.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, on_postgres(&text, &database, "hallpass.db.key")).unwrap();
+        secret(&self.file("postgres-password"), PostgresServer::PASSWORD);
+        self.database = Some(database);
+    }
+
+    pub(crate) fn dump(&self, file: &Path) {
+        PostgresServer::shared().dump(self.database.as_ref().unwrap(), file);
+    }
+
+    /// Puts a dump into an empty database, and names that in the configuration.
+    pub(crate) fn restore_dump(&mut self, dump: &Path) {
+        let database = PostgresServer::shared().restore(dump);
+        let file = self.file("hallpass.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let old = self.database.replace(database.clone()).unwrap();
+        fs::write(&file, text.replacen(&format!("/{old}\""), &format!("/{database}\""), 1)).unwrap();
     }
 
     /// Takes the store away from every broker.

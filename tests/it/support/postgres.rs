@@ -129,6 +129,26 @@ impl PostgresServer {
         String::from_utf8(done.stdout).expect("text").trim_end().to_owned()
     }
 
+    /// Writes a dump of a database, as operators do.
+    pub(crate) fn dump(&self, database: &str, file: &Path) {
+        self.tool("pg_dump", &["--format=custom", "--dbname", database], &["--file".as_ref(), file.as_ref()]);
+    }
+
+    /// Puts a dump into a new database, and gives its name.
+    pub(crate) fn restore(&self, file: &Path) -> String {
+        let database = self.database();
+        let role = ["--no-owner", "--role", Self::USER, "--dbname", &database];
+        self.tool("pg_restore", &role, &[file.as_ref()]);
+        database
+    }
+
+    fn tool(&self, name: &str, options: &[&str], files: &[&std::ffi::OsStr]) {
+        let mut tool = Command::new(binary(name));
+        tool.args(["-U", "postgres", "-p", &self.port.to_string(), "-h"]).arg(self.folder());
+        let done = tool.args(options).args(files).output().expect("it starts");
+        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// Ends it in good order, and every connection at once.
     pub(crate) fn stop(&mut self) {
         self.signal("-INT");
