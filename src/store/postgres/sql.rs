@@ -6,11 +6,15 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::schema;
 use super::session::Session;
+use crate::domain::digest::Digest;
 use crate::domain::time::NumericDate;
 use crate::store::error::StoreError;
 use crate::store::head::HeadRow;
 use crate::store::tables::rows::{BlockRow, EventRow, Journal, Rows};
 use crate::store::tables::sql::{Cell, EachRow, Row, Sql, Value};
+
+/// An entry of an index holds up to about 2,700 bytes, and a batch with a longer one fails as a whole.
+const LONGEST: usize = 1024;
 
 type Fault = Box<dyn std::error::Error + Sync + Send>;
 
@@ -66,6 +70,14 @@ impl Sql for Session {
     fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<(), StoreError> {
         let statement = self.statement(sql)?;
         self.wait(self.client().execute(&statement, &bound(values))).map(drop)
+    }
+
+    fn indexed(&self, text: String) -> String {
+        // No text of PostgreSQL holds a NUL, for which somebody may search all the same.
+        if text.len() <= LONGEST && !text.contains('\0') {
+            return text;
+        }
+        format!("sha256 {}", Digest::of(text.as_bytes()))
     }
 
     fn check_stops(&self) -> Result<(), StoreError> {

@@ -58,7 +58,7 @@ fn enter_blocks(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let size: i64 = transaction.query_row("SELECT size FROM head WHERE id = 1", [], |row| row.get(0))?;
     let size = size.unsigned_abs();
     for block in 0..blocks::full(size) {
-        let row = Entry::of(&**transaction, block, size)?.row(block);
+        let row = Entry::of(&**transaction, block, size)?.row(&**transaction, block);
         transaction.write(&Rows { blocks: vec![row], ..Rows::default() })?;
     }
     Ok(())

@@ -227,7 +227,7 @@ impl<'a> Batch<'a> {
             self.flush()?;
             Arc::new(Entry::of(self.journal, block, self.tip.frontier.size())?)
         };
-        self.rows.blocks.push(entry.row(block));
+        self.rows.blocks.push(entry.row(self.journal, block));
         Ok(())
     }
 
@@ -275,6 +275,7 @@ impl<'a> Batch<'a> {
             return Ok(active);
         }
         stop.lift = None;
+        stop.reason = without_nul(stop.reason);
         event.at = stop.at;
         event.stop = Some(stop.id);
         event.reason = Some(stop.reason.clone());
@@ -302,6 +303,7 @@ impl<'a> Batch<'a> {
         if stop.lift.is_some() {
             return Ok(LiftOutcome::Already(stop));
         }
+        lift.reason = without_nul(lift.reason);
         event.kind = Kind::RevocationLifted;
         event.at = lift.at;
         event.target = Some(stop.target.clone());
@@ -360,4 +362,9 @@ impl<'a> Batch<'a> {
         }
         Ok(())
     }
+}
+
+/// A reason comes from Redis or a file, too, and PostgreSQL's text holds no NUL: the whole batch would fail.
+fn without_nul(reason: String) -> String {
+    if reason.contains('\0') { reason.replace('\0', "\u{fffd}") } else { reason }
 }

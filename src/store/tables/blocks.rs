@@ -46,7 +46,7 @@ pub(in crate::store) fn full(size: u64) -> u64 {
 /// How the terms of holders begin.
 pub(super) const HOLDER: &str = "holder ";
 
-/// Something that an event is found by. Its text is what stands in the table.
+/// Something that an event is found by. Its text is what stands in the table, or a hash of it ([`Sql::indexed`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::store) enum Term {
     Kind(Kind),
@@ -139,16 +139,16 @@ impl Entry {
     }
 
     /// In the order in which the table has them.
-    pub(super) fn terms(&self) -> Vec<String> {
-        let mut terms: Vec<String> = self.terms.iter().map(ToString::to_string).collect();
+    pub(super) fn terms(&self, sql: &dyn Sql) -> Vec<String> {
+        let mut terms: Vec<String> = self.terms.iter().map(|term| sql.indexed(term.to_string())).collect();
         terms.sort_unstable();
         terms
     }
 
     /// What is entered of the block, which is full.
-    pub(in crate::store) fn row(&self, block: u64) -> BlockRow {
+    pub(in crate::store) fn row(&self, sql: &dyn Sql, block: u64) -> BlockRow {
         let none = Timestamp::from_millis(0);
-        BlockRow { block, span: self.span.unwrap_or((none, none)), terms: self.terms() }
+        BlockRow { block, span: self.span.unwrap_or((none, none)), terms: self.terms(sql) }
     }
 
     /// What would be entered of the events of `block` up to `size`.
@@ -212,7 +212,7 @@ impl Blocks {
         match self {
             Self::With(term) => sql.one(
                 "SELECT block FROM terms WHERE term = ?1 AND block <= ?2 ORDER BY block DESC LIMIT 1",
-                values![term.to_string(), block],
+                values![sql.indexed(term.to_string()), block],
                 |row| row.number(0),
             ),
             Self::Within { first, last, since, until } => sql.one(

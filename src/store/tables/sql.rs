@@ -43,6 +43,11 @@ pub(in crate::store) trait Sql {
 
     fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<(), StoreError>;
 
+    /// What stands in an index for a text. A database whose indexes hold no long texts keeps a hash of them.
+    fn indexed(&self, text: String) -> String {
+        text
+    }
+
     /// What could hide a stop from a start or change what is written: a damaged table of the stops, a trigger.
     fn check_stops(&self) -> Result<(), StoreError>;
 

@@ -4,6 +4,7 @@ use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 contract!(
     live_tokens_are_those_neither_expired_nor_stopped,
     a_token_of_the_longest_life_is_counted_to_its_end,
+    the_longest_url_is_found_and_holds_up_nobody,
 );
 
 async fn live_tokens_are_those_neither_expired_nor_stopped(place: Place) {
@@ -53,4 +54,33 @@ async fn a_token_of_the_longest_life_is_counted_to_its_end(place: Place) {
     let live = async |millis| store.reach(&Target::Everything, at(millis)).await.unwrap().tokens;
     assert_eq!(live(life as i64 * 1000 - 1).await, 1);
     assert_eq!(live(life as i64 * 1000).await, 0);
+}
+
+/// A URL may be as long as its file.
+async fn the_longest_url_is_found_and_holds_up_nobody(place: Place) {
+    let store = place.open().await;
+    // Of digests, which nothing makes shorter.
+    let path: String = (0..8192u64 / 64).map(|n| Digest::of(&bytes(n)).to_string()).collect();
+    let url = format!("https://git.acme.internal/{path}");
+    let json = format!(
+        r#"[{{"type":"git_repository","identifier":"long","locations":["{url}"],"actions":["read"],"refs":["**"]}}]"#
+    );
+    let permissions: Vec<GrantedPermission> = serde_json::from_str(&json).unwrap();
+    let long = append(&store, Event { permissions: permissions.into(), ..issued(1, 0) }).await;
+    refuse(&store, 0..300).await;
+    let of = |name: &str| EventFilter { resource: Some(name.to_owned()), ..EventFilter::default() };
+    assert_eq!(seqs(&store.events(&of(&url), 9, None).await.unwrap()), [long]);
+    assert_eq!(seqs(&store.events(&of("long"), 9, None).await.unwrap()), [long]);
+    for other in [&url[..url.len() - 1], "a\0b"] {
+        assert!(store.events(&of(other), 9, None).await.unwrap().is_empty());
+    }
+    store.close().await;
+    place.verify().unwrap();
+}
+
+async fn append(store: &Store, event: Event) -> u64 {
+    match store.append_issuance(event, levels(1, Revision::ZERO)).await.unwrap() {
+        Issuance::Recorded(receipt) => receipt.seq(),
+        Issuance::Dead(verdict) => panic!("{verdict:?}"),
+    }
 }

@@ -8,6 +8,7 @@ contract!(
 contract!(
     a_stop_takes_effect_with_its_event_and_survives,
     stopping_again_gives_the_stop_that_is,
+    a_reason_with_a_nul_fails_nobody,
     a_stop_of_what_was_stopped_already_is_known_by_its_id,
     changes_are_numbered_in_the_order_of_the_log,
     a_token_decided_before_a_stop_is_dead_and_one_decided_after_its_lift_is_not,
@@ -259,4 +260,18 @@ async fn nothing_is_handed_down_from_a_token_that_died_meanwhile(place: Place) {
     assert!(matches!(hand(0).await, Issuance::Dead(_)), "decided before the stop");
     assert!(matches!(hand(1).await, Issuance::Recorded(_)), "decided after it, as far as numbers tell");
     assert!(matches!(hand(2).await, Issuance::Recorded(_)));
+}
+
+/// Who wrote to Redis or to the spool may have written anything.
+async fn a_reason_with_a_nul_fails_nobody(place: Place) {
+    let store = place.open().await;
+    let stop = Stop { reason: "a\0b".into(), ..stop_of(1, Target::Everything, 0) };
+    let (stopped, other) = tokio::join!(store.stop(stop, stopped(0)), store.append(refused(1, 0)));
+    assert_eq!((&*stopped.unwrap().reason, other.unwrap()), ("a\u{fffd}b", 2));
+    let id = StopId::new(at(0), &bytes(1));
+    let lift = Lift { reason: "c\0".into(), ..lift_at(1) };
+    assert!(matches!(store.lift(id, lift, lifted()).await.unwrap(), LiftOutcome::Now(_)));
+    store.append(Event { detail: Some("d\0".into()), ..refused(2, 0) }).await.unwrap();
+    store.close().await;
+    assert_eq!(place.verify().unwrap().size, 4);
 }

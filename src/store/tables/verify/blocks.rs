@@ -64,7 +64,7 @@ impl Tally {
         if !entry.has_times_of(sql, block)? {
             differences.push(named(block, "the times by which they are found are not theirs"));
         }
-        for term in entry.terms() {
+        for term in entry.terms(sql) {
             self.terms.add(&term, block);
         }
         Ok(())
@@ -154,7 +154,7 @@ fn name_wrong(
             continue;
         }
         let mut lost = None;
-        for term in Entry::of(sql, block, u64::MAX - 1)?.terms() {
+        for term in Entry::of(sql, block, u64::MAX - 1)?.terms(sql) {
             match sql.one(exists, values![&*term, block], |row| row.int(0))? {
                 None | Some(0) => lost = lost.or(Some(term)),
                 Some(_) => strangers = strangers.saturating_sub(1),
