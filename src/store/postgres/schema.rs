@@ -3,7 +3,7 @@
 use super::session::Session;
 use crate::domain::merkle::empty_root;
 use crate::store::error::StoreError;
-use crate::store::tables::sql::{Sql, values};
+use crate::store::tables::sql::{Row, Sql, values};
 
 /// Raised whenever the tables change; a database of a higher version is not touched.
 const VERSION: i64 = 1;
@@ -41,6 +41,28 @@ CREATE TABLE blocks(block bigint PRIMARY KEY, earliest bigint NOT NULL, latest b
 CREATE TABLE terms(term text COLLATE "C" NOT NULL, block bigint NOT NULL, PRIMARY KEY (term, block));
 "#;
 
+/// The names of the tables, to be read with others of SQL.
+macro_rules! own {
+    () => {
+        "('hallpass', 'meta', 'events', 'tiles', 'head', 'stops', 'changes', 'signing_keys', 'blocks', 'terms')"
+    };
+}
+
+/// The schema that tables are made in: the first of the search path that exists.
+macro_rules! here {
+    () => {
+        "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+    };
+}
+
+/// Tables of something else; those of an extension are not counted.
+const STRANGERS: &str = concat!(
+    "SELECT relname::text FROM pg_class WHERE relnamespace = ", here!(),
+    " AND (relname IN ", own!(), " OR relkind IN ('r', 'p', 'f', 'v', 'm'))
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
+    ORDER BY 1 LIMIT 1"
+);
+
 /// Makes the tables in an empty database, in one transaction.
 ///
 /// # Errors
@@ -48,22 +70,21 @@ CREATE TABLE terms(term text COLLATE "C" NOT NULL, block bigint NOT NULL, PRIMAR
 pub(super) fn prepare(session: &Session, name: &str) -> Result<(), StoreError> {
     session.run("BEGIN")?;
     session.run(LOCK)?;
-    match version(session)? {
-        Some(VERSION) => {}
-        Some(found) => return Err(StoreError::Newer { path: name.into(), found, known: VERSION }),
-        None => {
-            let others = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace
-                          AND relname IN ('events', 'head', 'stops', 'meta', 'changes')";
-            if session_sql(session).one(others, &[], |row| row.int(0))? != Some(0) {
-                let problem = "it has tables of something else: make a database for hallpass alone";
-                return Err(StoreError::Foreign { path: name.into(), problem: problem.to_owned() });
-            }
-            session.run(TABLES)?;
-            let sql = session_sql(session);
-            sql.execute("INSERT INTO hallpass(id, schema) VALUES (1, ?1)", values![VERSION])?;
-            let head = "INSERT INTO head(id, size, root, peaks, latest, skew, revision, floor) VALUES (1, 0, ?1, '', 0, 0, 0, 0)";
-            sql.execute(head, values![&empty_root()])?;
+    let sql = session_sql(session);
+    if let Some(found) = version(session, name)? {
+        judge(found, name)?;
+    } else {
+        if let Some(stranger) = sql.one(STRANGERS, &[], |row| Ok(row.text(0)?.to_owned()))? {
+            let stranger = stranger.escape_debug();
+            let problem = format!(
+                "it has «{stranger}», which is of something else: make a database for hallpass alone"
+            );
+            return Err(foreign(name, problem));
         }
+        session.run(TABLES)?;
+        sql.execute("INSERT INTO hallpass(id, schema) VALUES (1, ?1)", values![VERSION])?;
+        let head = "INSERT INTO head(id, size, root, peaks, latest, skew, revision, floor) VALUES (1, 0, ?1, '', 0, 0, 0, 0)";
+        sql.execute(head, values![&empty_root()])?;
     }
     session.run("COMMIT")
 }
@@ -73,14 +94,22 @@ pub(super) fn prepare(session: &Session, name: &str) -> Result<(), StoreError> {
 /// # Errors
 /// `Newer`; `Foreign` where there are none.
 pub(super) fn check(session: &Session, name: &str) -> Result<(), StoreError> {
-    match version(session)? {
-        Some(VERSION) => Ok(()),
-        Some(found) => Err(StoreError::Newer { path: name.into(), found, known: VERSION }),
-        None => {
-            let problem = "no broker has made its tables yet".to_owned();
-            Err(StoreError::Foreign { path: name.into(), problem })
-        }
+    match version(session, name)? {
+        Some(found) => judge(found, name),
+        None => Err(foreign(name, "no broker has made its tables yet")),
     }
+}
+
+fn judge(found: i64, name: &str) -> Result<(), StoreError> {
+    match found {
+        VERSION => Ok(()),
+        newer if newer > VERSION => Err(StoreError::Newer { path: name.into(), found, known: VERSION }),
+        _ => Err(foreign(name, format!("it has the schema {found}, which no hallpass ever made"))),
+    }
+}
+
+fn foreign(name: &str, problem: impl Into<String>) -> StoreError {
+    StoreError::Foreign { path: name.into(), problem: problem.into() }
 }
 
 fn session_sql(session: &Session) -> &dyn Sql {
@@ -88,44 +117,77 @@ fn session_sql(session: &Session) -> &dyn Sql {
 }
 
 /// The schema of the tables, where there are any of hallpass.
-pub(super) fn version(session: &Session) -> Result<Option<i64>, StoreError> {
+///
+/// # Errors
+/// `Foreign` where there is no place for tables, or the tables that are there are hidden by another schema, which would
+/// look like an empty store.
+fn version(session: &Session, name: &str) -> Result<Option<i64>, StoreError> {
     let sql = session_sql(session);
-    let found = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = 'hallpass'";
-    if sql.one(found, &[], |row| row.int(0))? == Some(0) {
-        return Ok(None);
+    let places = "SELECT current_schema()::text, (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('hallpass'))";
+    let read = |row: &dyn Row| {
+        Ok((row.text_or_none(0)?.map(str::to_owned), row.text_or_none(1)?.map(str::to_owned)))
+    };
+    let (Some(here), holder) = sql.one(places, &[], read)?.unwrap_or_default() else {
+        return Err(foreign(name, "no schema of its search_path exists, so tables have no place"));
+    };
+    const FOUND: &str = concat!(
+        "SELECT count(*) FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid WHERE relnamespace = ",
+        here!(),
+        " AND relname = 'hallpass' AND attname = 'schema' AND atttypid = 'integer'::regtype AND NOT attisdropped"
+    );
+    if sql.one(FOUND, &[], |row| row.int(0))? == Some(0) {
+        let (here, holder) = (here.escape_debug(), holder.filter(|holder| holder.trim_matches('"') != here));
+        return holder.map_or(Ok(None), |holder| {
+            let holder = holder.escape_debug();
+            Err(foreign(name, format!("the schema «{here}» hides the tables in «{holder}»: drop it, or set the role's search_path")))
+        });
     }
     let version = sql.one("SELECT schema FROM hallpass WHERE id = 1", &[], |row| row.int(0))?;
     version.map(Some).ok_or_else(|| StoreError::Damaged("the table hallpass is empty".to_owned()))
 }
 
 /// What runs unseen when a table is read or written.
-const INTRUDERS: &str = "
-    SELECT 'a trigger, ' || tgname || ' of ' || relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-    WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace
+const INTRUDERS: &str = concat!(
+    "SELECT 'a trigger, ' || tgname || ' of ' || relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+    WHERE NOT tgisinternal AND relnamespace = ", here!(), "
     UNION ALL
     SELECT 'a rule, ' || rulename || ' of ' || tablename FROM pg_rules WHERE schemaname = current_schema()
     UNION ALL
     SELECT 'a policy, ' || policyname || ' of ' || tablename FROM pg_policies WHERE schemaname = current_schema()
     UNION ALL
-    SELECT 'a view in the place of ' || relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
-    AND relkind <> 'r' AND relname IN ('meta', 'events', 'tiles', 'head', 'stops', 'changes', 'signing_keys', 'blocks', 'terms')
-    ORDER BY 1";
+    SELECT 'a constraint, ' || conname || ' of ' || relname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+    WHERE relnamespace = ", here!(), " AND relname IN ", own!(), " AND contype IN ('c', 'f', 'x')
+    AND conname NOT IN ('hallpass_id_check', 'head_id_check')
+    UNION ALL
+    SELECT 'a table that is part of ' || relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhparent
+    WHERE relnamespace = ", here!(), " AND relname IN ", own!(), "
+    UNION ALL
+    SELECT 'a view in the place of ' || relname FROM pg_class WHERE relnamespace = ", here!(), "
+    AND relkind <> 'r' AND relname IN ", own!(), "
+    ORDER BY 1"
+);
 
-/// The first trigger, rule, policy or view, where hallpass has tables alone.
+/// The first of them, where hallpass has tables alone.
 pub(super) fn intruder(session: &Session) -> Result<Option<String>, StoreError> {
     session_sql(session).one(INTRUDERS, &[], |row| Ok(row.text(0)?.escape_debug().to_string()))
 }
 
-/// Each column and each index of hallpass's tables, as PostgreSQL itself describes them.
+/// Each column and each index of the schema, as PostgreSQL itself describes them; those of an extension are not hallpass's.
 const DESCRIPTION: &str = "
     SELECT 'the column ' || table_name || '.' || column_name,
            data_type || ' ' || is_nullable || ' ' || coalesce(collation_name, '') || ' ' || coalesce(column_default, '')
-    FROM information_schema.columns WHERE table_schema = current_schema()
+           || coalesce(' ' || domain_name, '')
+    FROM information_schema.columns JOIN pg_namespace ON nspname = table_schema
+    JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = table_name
+    WHERE table_schema = current_schema() AND NOT EXISTS (SELECT FROM pg_depend
+        WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
     UNION ALL
     SELECT 'the index ' || indexname,
-           replace(indexdef, current_schema() || '.', '') || CASE WHEN indisvalid AND indisready THEN '' ELSE ' broken' END
+           replace(indexdef, ' ON ' || quote_ident(schemaname) || '.', ' ON ')
+           || CASE WHEN indisvalid AND indisready THEN '' ELSE ' broken' END
     FROM pg_indexes JOIN pg_index ON indexrelid = format('%I.%I', schemaname, indexname)::regclass
-    WHERE schemaname = current_schema()
+    WHERE schemaname = current_schema() AND NOT EXISTS (SELECT FROM pg_depend
+        WHERE classid = 'pg_class'::regclass AND objid = indrelid AND deptype = 'e')
     ORDER BY 1, 2";
 
 /// What is not as this version makes it.

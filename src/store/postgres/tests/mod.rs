@@ -6,8 +6,10 @@ use super::server::{Options, PostgresServer};
 use crate::domain::client_certificate::ClientFiles;
 use crate::store::settings::{Address, PostgresSettings, PostgresTls, Servers};
 
+mod nodes;
 mod refusals;
 mod sessions;
+mod tamper;
 mod tls;
 
 /// By TCP, without TLS, with the right password.
