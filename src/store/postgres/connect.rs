@@ -28,8 +28,11 @@ const KEEPALIVE_RETRIES: u32 = 3;
 const OLDEST: u32 = 14;
 
 /// What holds for each statement of a session, whatever the server or the role says. A commit is durable when it returns
-/// (`synchronous_commit`), and a statement ends, so that one that hangs does not hold the log.
-const SESSION: &str = "-c statement_timeout=10s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s \
+/// (`synchronous_commit`), and a statement ends, so that one that hangs does not hold the log. A lock is waited for longer than
+/// its holder may be idle. The server gives up a machine
+/// that is gone, also in the middle of a message, which no timeout of a statement ends.
+const SESSION: &str = "-c statement_timeout=10s -c lock_timeout=7s -c idle_in_transaction_session_timeout=5s \
+                       -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10s \
                        -c synchronous_commit=on -c default_transaction_isolation=read\\ committed -c TimeZone=UTC";
 
 /// What carries a client's queries; somebody must poll it.

@@ -104,6 +104,16 @@ impl Session {
         read(self, sql)
     }
 
+    /// Ends the sessions of nodes that stopped or were cut off in the middle of what they sent, which may hold the lock of
+    /// the head: no timeout of PostgreSQL ends those.
+    pub(super) fn end_stuck(&self) -> Result<(), StoreError> {
+        let stuck = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user
+            AND application_name = 'hallpass' AND state = 'active' AND wait_event = 'ClientRead'
+            AND query_start < now() - interval '6 s'";
+        self.run(stuck)
+    }
+
     /// A statement of the shared code, which is prepared once.
     pub(super) fn statement(&self, sql: &str) -> Result<Statement, StoreError> {
         if let Some(statement) = self.statements.borrow().get(sql) {

@@ -126,6 +126,18 @@ impl Writer {
     }
 
     fn look(&mut self) -> Result<(), StoreError> {
+        let is_kept = self.session.is_some();
+        match self.look_once() {
+            // A connection that was idle may have ended, of which its first use tells.
+            Err(StoreError::Unavailable(_)) if is_kept => {
+                self.session = None;
+                self.look_once()
+            }
+            looked => looked,
+        }
+    }
+
+    fn look_once(&mut self) -> Result<(), StoreError> {
         self.session()?;
         let Some(session) = &self.session else { return Err(StoreError::Closed) };
         let sql: &dyn Sql = session;
@@ -173,6 +185,7 @@ impl Writer {
     fn session(&mut self) -> Result<&Session, StoreError> {
         if self.session.is_none() {
             let session = Session::open(&self.settings)?;
+            session.end_stuck()?;
             let sql: &dyn Sql = &session;
             let known = self.tip.frontier.size();
             session.run(SNAPSHOT)?;
@@ -264,7 +277,8 @@ impl Writer {
                 Ok(false) => return Err(error),
                 Err(cause) if Instant::now() >= deadline => {
                     tracing::error!(%cause, seq, "nobody can tell whether the last events were recorded");
-                    return Err(error);
+                    let told = format!("{error}, and nobody can tell yet whether the event was recorded");
+                    return Err(StoreError::Unavailable(told.into()));
                 }
                 Err(_) => std::thread::sleep(BETWEEN_ATTEMPTS),
             }

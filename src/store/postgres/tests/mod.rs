@@ -6,6 +6,8 @@ use super::server::{Options, PostgresServer};
 use crate::domain::client_certificate::ClientFiles;
 use crate::store::settings::{Address, PostgresSettings, PostgresTls, Servers};
 
+mod cutter;
+mod faults;
 mod nodes;
 mod refusals;
 mod sessions;

@@ -16,7 +16,7 @@ async fn a_session_is_set_whatever_the_database_says() {
         let client = session(&PostgresSettings { servers, ..settings(server, &database) }).await;
         for (setting, value) in [
             ("statement_timeout", "10s"),
-            ("lock_timeout", "10s"),
+            ("lock_timeout", "7s"),
             ("idle_in_transaction_session_timeout", "5s"),
             ("synchronous_commit", "on"),
             ("default_transaction_isolation", "read committed"),
