@@ -58,6 +58,11 @@ impl Cutter {
         self.state.lock().unwrap().armed.is_some()
     }
 
+    /// Lets everything through again.
+    pub(super) fn disarm(&self) {
+        self.state.lock().unwrap().armed = None;
+    }
+
     pub(super) fn record(&self) {
         self.state.lock().unwrap().recorded = Some(Vec::new());
     }
