@@ -51,7 +51,7 @@ fn events(from: &dyn Sql, to: &dyn Journal, head: &HeadRow) -> Result<(), StoreE
             });
             entry.note(event.at, &blocks::terms(&event));
             if seq.is_multiple_of(blocks::SIZE) {
-                rows.blocks.push(std::mem::take(&mut entry).row(blocks::of_seq(seq)));
+                rows.blocks.push(std::mem::take(&mut entry).row(to, blocks::of_seq(seq)));
             }
             rows.events.push(EventRow { seq, leaf, columns: Columns::of(&event), bytes: bytes.to_owned() });
             Ok(())
