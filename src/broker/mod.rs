@@ -8,6 +8,7 @@
 mod audit;
 mod clock_watch;
 mod decisions;
+mod degraded;
 mod delegate;
 mod explain;
 mod export;
@@ -17,6 +18,7 @@ mod issue;
 mod kill_switch;
 mod limits;
 pub mod metrics;
+mod nodes;
 mod noise;
 mod policy;
 mod presented;
@@ -27,6 +29,7 @@ pub mod settings;
 mod settled;
 mod signing_keys;
 mod start;
+mod status;
 mod upkeep;
 
 use std::borrow::Cow;
@@ -48,13 +51,16 @@ use crate::token::KeyRing;
 
 pub use audit::{AuditLog, Inclusion};
 use clock_watch::ClockWatch;
+pub use degraded::Degraded;
 pub use explain::{Explained, Mismatch, Miss, Supposed};
 pub use export::{Export, Format};
 pub use follow::{Following, Heartbeat, Seen};
 pub use inspect::{Audience, Inspection};
 pub use issue::Issued;
-pub use kill_switch::{Audited, Change, KillSwitch, TooManyFollowers};
+pub use kill_switch::{Audited, Change, EnforcementPoint, KillSwitch, TooManyFollowers};
 use metrics::Metrics;
+pub use nodes::Node;
+use nodes::Nodes;
 use policy::InForce;
 pub use policy::{NewConfiguration, Rulebook};
 pub use presented::{Presented, Proof};
@@ -64,6 +70,7 @@ pub use revoke::{BY_ITSELF, KillError, Lifted, Preview};
 use signing_keys::SigningKeys;
 pub use start::NewKey;
 use start::Start;
+pub use status::Installation;
 pub use upkeep::NewRegistry;
 
 /// What `app` hands over; each part is ready for use.
@@ -98,6 +105,11 @@ pub struct Broker {
     lifting: Arc<tokio::sync::Mutex<()>>,
     /// The turn to do with the store what is due.
     tending: Arc<tokio::sync::Mutex<()>>,
+    /// The turn to measure how long the store takes to answer.
+    probing: Arc<tokio::sync::Mutex<()>>,
+    /// The other brokers of this installation.
+    nodes: Nodes,
+    started_at: Timestamp,
     clock: Clock,
     random: Random,
 }
@@ -152,6 +164,9 @@ impl Broker {
             start: Start::default(),
             lifting: Arc::default(),
             tending: Arc::default(),
+            probing: Arc::default(),
+            nodes: Nodes::default(),
+            started_at: parts.clock.now(),
             clock: parts.clock,
             random: parts.random,
         }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::broker::Broker;
 use crate::broker::decisions::Decisions;
+use crate::broker::degraded::Degraded;
 use crate::broker::limits::RateLimits;
 use crate::broker::settings::Limits;
 use crate::domain::count::counted;
@@ -122,16 +123,23 @@ impl InForce {
     }
 
     /// What operators should know.
-    pub(super) fn degraded(&self) -> Vec<String> {
+    pub(super) fn degraded(&self) -> Vec<Degraded> {
         let (agents, configuration) = (self.rejected_agents.load(), self.configuration.load());
-        let agents = agents
-            .as_ref()
-            .as_ref()
-            .map(|problem| format!("registry: {problem}; the last good revision serves"));
+        let check = "correct the files: `hallpass check-config` names every mistake";
+        let agents = agents.as_ref().as_ref().map(|problem| {
+            Degraded::new(format!("registry: {problem}; the last good revision serves"), check)
+        });
         let rejected = configuration.rejected.as_ref();
-        let rejected = rejected.map(|problem| format!("configuration: {problem}; the last good one serves"));
+        let rejected = rejected.map(|problem| {
+            Degraded::new(format!("configuration: {problem}; the last good one serves"), check)
+        });
         let keys = configuration.needs_restart.join(", ");
-        let restart = (!keys.is_empty()).then(|| format!("configuration: needs a restart: {keys}"));
+        let restart = (!keys.is_empty()).then(|| {
+            Degraded::new(
+                format!("configuration: needs a restart: {keys}"),
+                "restart this broker, or put the old values back",
+            )
+        });
         agents.into_iter().chain(rejected).chain(restart).collect()
     }
 

@@ -1,7 +1,9 @@
 //! What operators read: agents, stops, and whether tokens can be issued.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::broker::degraded::Degraded;
 use crate::broker::{Broker, Denied};
 use crate::domain::agent::Agent;
 use crate::domain::count::counted;
@@ -12,6 +14,9 @@ use crate::domain::revocation::{Levels, Stop, Target};
 use crate::domain::time::Timestamp;
 use crate::revocation::Status;
 use crate::store::StoreError;
+
+/// The log of the broker says why the store fails; it may not be for everybody who reads readiness.
+const STORE_REMEDY: &str = "see the log for the cause (a full disk, a database that is down) and mend it; the broker goes on by itself";
 
 /// An agent as it stands now.
 pub struct AgentStatus {
@@ -26,8 +31,8 @@ pub struct AgentStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
     pub ready: bool,
-    /// Each part that is not well, in words for an operator.
-    pub degraded: Vec<String>,
+    /// Each part that is not well.
+    pub degraded: Vec<Degraded>,
 }
 
 impl Broker {
@@ -91,20 +96,30 @@ impl Broker {
         let (healthy, owes_start) = (self.store.healthy(), self.owes_start());
         let store = healthy && !owes_start;
         if !healthy {
-            degraded.push("store: the audit log cannot be written, so no token is issued".to_owned());
+            degraded.push(Degraded::new(
+                "store: the audit log cannot be written, so no token is issued",
+                STORE_REMEDY,
+            ));
         } else if owes_start {
-            degraded.push(
-                "store: the start of this broker is not in the audit log yet, so no token is issued"
-                    .to_owned(),
-            );
+            degraded.push(Degraded::new(
+                "store: the start of this broker is not in the audit log yet, so no token is issued",
+                STORE_REMEDY,
+            ));
         }
         let behind = self.kill_switch.is_behind();
         if behind {
-            degraded.push("revocation: Redis was not compared with the store yet, which may be an older copy of it: nothing is issued until then".to_owned());
+            degraded.push(Degraded::new(
+                "revocation: Redis was not compared with the store yet, which may be an older copy of it: nothing is \
+                 issued until then",
+                "have this broker reach both Redis and the store; it compares them by itself",
+            ));
         } else if let Status::Unusable(why) = self.kill_switch.revocation().status() {
-            degraded.push(format!(
-                "revocation: Redis cannot be used: {why}. The store answers in its place, but not for proofs that work \
-                 once (registered keys, DPoP): those get no token"
+            degraded.push(Degraded::new(
+                format!(
+                    "revocation: Redis cannot be used: {why}. The store answers in its place, but not for proofs that \
+                     work once (registered keys, DPoP): those get no token"
+                ),
+                "mend Redis or the way to it; the broker goes on with it by itself",
             ));
         }
         degraded.extend(self.rules.degraded());
@@ -112,12 +127,19 @@ impl Broker {
         degraded.extend(
             self.authenticator().status().into_iter().filter(|issuer| issuer.error.is_some()).map(|issuer| {
                 let serve = if issuer.keys > 0 { "those at hand serve on" } else { "none are at hand" };
-                format!("issuer {}: its keys cannot be fetched, {serve}; the log says why", issuer.name)
+                Degraded::new(
+                    format!("issuer {}: its keys cannot be fetched, {serve}; the log says why", issuer.name),
+                    "have the issuer answer this broker; it asks again by itself",
+                )
             }),
         );
+        degraded.extend(self.nodes.degraded(&self.registry_revision(), Instant::now()));
         let waiting = self.kill_switch.waiting();
         if waiting > 0 {
-            degraded.push(format!("audit: {} in effect and not yet in the log", counted(waiting, "stop")));
+            degraded.push(Degraded::new(
+                format!("audit: {} in effect and not yet in the log", counted(waiting, "stop")),
+                "let the broker run until the store can be written again; it journals them by itself",
+            ));
         }
         Readiness { ready: store && !behind, degraded }
     }

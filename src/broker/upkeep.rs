@@ -84,6 +84,7 @@ impl Broker {
             tracing::error!("the store stalls: the end of the broker is not journaled");
             self.kill_switch.save_waiting().await;
         }
+        self.leave_nodes().await;
         self.kill_switch.unwritten()
     }
 
@@ -106,6 +107,7 @@ impl Broker {
     pub async fn tend(self: &Arc<Self>) {
         self.rules.policy().limits.forget_quiet();
         self.kill_switch.hear_of_followers().await;
+        self.meet_nodes().await;
         self.begin_to_lift_ended();
         if !self.with_store(PATIENCE, |broker| async move { broker.tend_store().await }).await {
             self.kill_switch.save_waiting().await;

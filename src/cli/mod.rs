@@ -35,6 +35,7 @@ pub mod revoke;
 pub mod run;
 pub mod serve;
 pub mod show;
+pub mod status;
 pub mod table;
 pub mod target;
 #[cfg(test)]
@@ -132,6 +133,15 @@ Examples:
   hallpass ready -v --url https://hallpass.acme.internal
   hallpass ready -v --key-file oncall.key")]
     Ready(ready::ReadyArgs),
+    /// The installation at a glance: brokers, store, Redis, keys, and what is wrong
+    #[command(after_help = "\
+Prints what one broker sees, and what to do about each part that is degraded.
+Exit code 0 if all is well, 1 if something is degraded or no token can be issued.
+
+Examples:
+  hallpass status
+  hallpass status --json | jq -r '.degraded[].what'")]
+    Status(status::StatusArgs),
     /// The registered agents
     #[command(subcommand, arg_required_else_help = true)]
     Agents(agents::AgentsCommand),
@@ -268,6 +278,7 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
         Command::Run(args) => run::run(&args, host),
         Command::GitCredential(args) => git_credential::run(&args, host),
         Command::Ready(args) => ready::run(&args, host),
+        Command::Status(args) => status::run(&args, host),
         Command::Agents(command) => agents::run(command, host),
         Command::Revoke(args) => revoke::revoke(&args, host),
         Command::Lift(args) => revoke::lift(&args, host),

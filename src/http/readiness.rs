@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 
+use crate::broker::Degraded;
 use crate::http::Reachable;
 
 pub(super) struct Readiness {
@@ -10,14 +11,16 @@ pub(super) struct Readiness {
     /// `ok`, `degraded` or `unavailable`.
     pub(super) status: &'static str,
     /// Each part that is not well: names of issuers, counts of stops, what failed.
-    pub(super) degraded: Vec<String>,
+    pub(super) degraded: Vec<Degraded>,
 }
 
 impl Reachable {
     pub(super) fn readiness(&self) -> Readiness {
         let readiness = self.broker.readiness();
         let mut degraded = readiness.degraded;
-        degraded.extend(self.tls.iter().filter_map(|tls| tls.degraded()));
+        let renew = "renew the certificate, or correct its files; the broker takes them over by itself";
+        degraded
+            .extend(self.tls.iter().filter_map(|tls| tls.degraded()).map(|what| Degraded::new(what, renew)));
         let (code, status) = match (readiness.ready, degraded.is_empty()) {
             (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             (true, false) => (StatusCode::OK, "degraded"),

@@ -271,6 +271,40 @@ impl Revocation {
         }
     }
 
+    /// Tells the other nodes `facts` about this one, and gives what every node told, by name. There is no other node
+    /// without Redis.
+    ///
+    /// # Errors
+    /// When the authority cannot take it.
+    pub async fn exchange_facts(&self, facts: &str) -> Result<HashMap<String, String>, RevocationError> {
+        match self {
+            Self::Memory(_) => Ok(HashMap::new()),
+            Self::Redis(redis) => redis.exchange_facts(facts).await,
+        }
+    }
+
+    /// Removes what nodes told that have gone.
+    ///
+    /// # Errors
+    /// When the authority cannot take it.
+    pub async fn forget_facts(&self, nodes: &[String]) -> Result<(), RevocationError> {
+        match self {
+            Self::Redis(redis) if !nodes.is_empty() => redis.forget_facts(nodes).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// How long the authority takes to answer; `None` where it is this process.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn latency(&self) -> Result<Option<Duration>, RevocationError> {
+        match self {
+            Self::Memory(_) => Ok(None),
+            Self::Redis(redis) => redis.latency().await.map(Some),
+        }
+    }
+
     /// Whether this node remembers that `agent` used `key` up. Asks nobody.
     pub fn was_used(&self, agent: &AgentId, key: &Digest) -> bool {
         match self {

@@ -16,7 +16,7 @@ mod verify;
 pub use claims::{AccessToken, Claims, Subject, UnreleasedToken};
 pub use crypto::install_crypto;
 pub use key::check_rsa_key;
-pub use keyring::{KeyError, KeyRing, Rotation, checkpoint_key};
+pub use keyring::{KeyError, KeyRing, PublishedKey, Rotation, checkpoint_key};
 pub use seal::{InvalidKeyEncryptionKey, KeyEncryptionKey};
 pub use verify::{MAX_TOKEN_LENGTH, TokenError};
 

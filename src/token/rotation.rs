@@ -53,6 +53,16 @@ pub(super) fn next_start(keys: &[Arc<Key>], schedule: &Schedule, now: Timestamp)
     }
 }
 
+/// When another key than the one that signs at `now` begins to sign; none where the operator rotates.
+pub(super) fn next_change(keys: &[Arc<Key>], schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    if let Some(next) = keys.iter().find(|key| key.private.is_some() && key.signs_from > now) {
+        return Some(next.signs_from);
+    }
+    let newest = keys.last()?;
+    let is_operators = Some(&newest.kid) == schedule.operator_kid.as_ref();
+    (!is_operators).then(|| newest.signs_from + schedule.rotate_every)
+}
+
 /// The keys whose last token is dead: it was signed before the next key began, and lived no longer
 /// than any token may.
 pub(super) fn dead(keys: &[Arc<Key>], now: Timestamp) -> impl Iterator<Item = &Arc<Key>> {

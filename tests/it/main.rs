@@ -47,6 +47,7 @@ mod restored;
 mod revocation;
 mod run;
 mod spiffe;
+mod status;
 mod support;
 mod tls;
 mod token_endpoint;

@@ -54,6 +54,16 @@ pub(super) struct Seen {
     pub(super) pending: Vec<FollowerName>,
 }
 
+/// One enforcement point outside, as this node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnforcementPoint {
+    pub name: FollowerName,
+    /// Since its last report.
+    pub silent: Duration,
+    /// Whether it may let a token pass; else it refuses everything by itself.
+    pub counts: bool,
+}
+
 /// One key has as many enforcement points as may be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyFollowers;
@@ -133,6 +143,19 @@ impl KillSwitch {
         if let Err(error) = self.revocation.forget_followers(&[name.to_string()]).await {
             tracing::debug!(%error, follower = %name, "other brokers do not hear that an enforcement point left");
         }
+    }
+
+    /// The enforcement points that reported within a minute, by name. Asks nobody.
+    pub(in crate::broker) fn enforcement_points(&self) -> Vec<EnforcementPoint> {
+        let (now, max_staleness) = (Instant::now(), self.revocation.max_staleness());
+        let point = |(name, heard): (&FollowerName, &Heard)| EnforcementPoint {
+            name: name.clone(),
+            silent: now.saturating_duration_since(heard.at),
+            counts: heard.is_within(max_staleness, now),
+        };
+        let mut points: Vec<_> = self.followers.lock().iter().map(point).collect();
+        points.sort_by(|a, b| a.name.cmp(&b.name));
+        points
     }
 
     /// Since when the enforcement point is silent.

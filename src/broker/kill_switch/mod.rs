@@ -16,6 +16,7 @@ mod take_over;
 mod tests;
 mod unjournaled;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(super) use self::change::Ended;
 pub use self::change::{Audited, Change};
 use self::feed::Feed;
 use self::followers::Followers;
-pub use self::followers::TooManyFollowers;
+pub use self::followers::{EnforcementPoint, TooManyFollowers};
 pub(super) use self::lift::LiftError;
 use self::schedule::Schedule;
 pub(super) use self::schedule::lasting;
@@ -178,6 +179,19 @@ impl KillSwitch {
     /// Whether the store may have lost stops that Redis remembers, and nobody could tell yet.
     pub(super) fn is_behind(&self) -> bool {
         *self.store_is_behind.borrow()
+    }
+
+    /// How many targets are stopped, by the books of the store and of Redis as far as this node has seen them.
+    pub(super) fn stops_in_force(&self) -> usize {
+        let books = self.books();
+        let stopped =
+            books.iter().flat_map(|book| book.standings()).filter(|(_, standing)| standing.stop.is_some());
+        let targets: HashSet<&Target> = stopped.map(|(target, _)| target).collect();
+        let known: Vec<&Book> = books.iter().map(|book| &**book).collect();
+        let numbered = targets.iter().filter(|target| Verdict::is_stopped(target, &known)).count();
+        let waiting =
+            books.iter().flat_map(|book| book.unnumbered()).filter(|(target, _)| !targets.contains(*target));
+        numbered + waiting.map(|(target, _)| target).collect::<HashSet<_>>().len()
     }
 
     /// How many stops wait for the store.

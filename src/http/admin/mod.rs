@@ -12,6 +12,7 @@ mod readiness;
 mod reads;
 mod revocations;
 mod seen;
+mod status;
 mod stream;
 mod streams;
 
@@ -50,6 +51,7 @@ pub fn router(gate: Gate, connections: usize) -> Router {
         .route("/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/v1/audit/key", get(audit::key))
         .route("/v1/audit/proof", get(proof::proof))
+        .route("/v1/status", get(status::status))
         .route("/readyz", get(readiness::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))

@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 
 use super::{
     NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations, seen,
-    stream,
+    status, stream,
 };
 use crate::http::problem::Problem;
 
@@ -31,6 +31,7 @@ use crate::http::problem::Problem;
         audit::checkpoint,
         audit::key,
         proof::proof,
+        status::status,
         readiness::readyz,
         metrics::metrics,
         document,

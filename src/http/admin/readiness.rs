@@ -27,6 +27,7 @@ pub(super) async fn readyz(
     _: Parameters<NoParameters>,
 ) -> impl IntoResponse {
     let readiness = gate.readiness();
-    let body = Readiness { status: readiness.status, degraded: readiness.degraded };
+    let degraded = readiness.degraded.into_iter().map(|part| part.what).collect();
+    let body = Readiness { status: readiness.status, degraded };
     (readiness.code, [(CACHE_CONTROL, "no-store")], Json(body))
 }

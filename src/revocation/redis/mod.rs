@@ -6,6 +6,7 @@
 //! | `hallpass:{revocation}:log` | stream of writes, the last 10,000 or so |
 //! | `hallpass:{revocation}:seen` | hash: node → `<beat> <revision> <life> <serial> <instance of the store>`, written at least twice a second |
 //! | `hallpass:{revocation}:followers` | hash: enforcement point outside → what it reported last, by whichever node heard it |
+//! | `hallpass:{revocation}:nodes` | hash: node → what it tells of itself once a second, as JSON, for people; nothing is decided by it |
 //! | `hallpass:{revocation}:once:<agent>:*` | proofs that were used, until they expire |
 //!
 //! **Numbers.** The store numbers the changes. `revision` in the state says that every change up to it is here, and `mark`
@@ -43,6 +44,7 @@ mod given;
 mod inherit;
 mod link;
 mod load;
+mod nodes;
 mod once;
 mod outage;
 mod permissions;

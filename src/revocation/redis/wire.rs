@@ -13,6 +13,8 @@ pub(super) const STOPS: &str = "hallpass:{revocation}:stops";
 pub(super) const LOG: &str = "hallpass:{revocation}:log";
 pub(super) const SEEN: &str = "hallpass:{revocation}:seen";
 pub(super) const FOLLOWERS: &str = "hallpass:{revocation}:followers";
+/// What each node tells of itself. The kill switch never looks at it, so that nodes of another version may write it otherwise.
+pub(super) const NODES: &str = "hallpass:{revocation}:nodes";
 pub(super) const ONCE: &str = "hallpass:{revocation}:once:";
 /// The field of `stops` that holds the state; no target is called so. It lives and dies with the stops,
 /// so an evicted or deleted hash is never taken for one without stops.

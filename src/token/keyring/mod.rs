@@ -75,6 +75,16 @@ impl Rotation {
     }
 }
 
+/// A key that tokens are verified with, without any of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedKey {
+    pub kid: String,
+    pub algorithm: SigningAlgorithm,
+    pub signs_from: Timestamp,
+    /// Whether tokens are signed with it now.
+    pub signs: bool,
+}
+
 /// One generation of the ring.
 struct Keys {
     /// In the order of `signs_from`, then of `kid`.
@@ -244,6 +254,19 @@ impl KeyRing {
     /// The algorithms of the published keys.
     pub fn algorithms(&self) -> BTreeSet<SigningAlgorithm> {
         self.keys.load().keys.iter().map(|key| key.algorithm).collect()
+    }
+
+    /// The keys for tokens, the oldest first, and when another one begins to sign.
+    pub fn schedule(&self, now: Timestamp) -> (Vec<PublishedKey>, Option<Timestamp>) {
+        let keys = self.keys.load();
+        let signer = rotation::signer(&keys.keys, now).map(|key| &key.kid);
+        let published = keys.keys.iter().map(|key| PublishedKey {
+            kid: key.kid.clone(),
+            algorithm: key.algorithm,
+            signs_from: key.signs_from,
+            signs: Some(&key.kid) == signer,
+        });
+        (published.collect(), rotation::next_change(&keys.keys, &self.schedule, now))
     }
 
     /// The `kid` of the key that signs at `now`.
