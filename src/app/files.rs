@@ -147,9 +147,10 @@ impl Files {
     }
 
     fn read(&self) -> Result<Next, Vec<Diagnostic>> {
+        let serving = self.broker.registry();
         let Checked { config, registry, source, warnings } =
-            self.configuration.source.check(self.ambient.clock.now())?;
-        if registry.agents().len() == 0 && self.broker.registry().agents().len() > 0 {
+            self.configuration.source.check(self.ambient.clock.now(), &serving)?;
+        if registry.agents().len() == 0 && serving.agents().len() > 0 {
             return Err(vec![fallen_empty(&config.registry_path)]);
         }
         let of_file = |problem: String| vec![self.diagnostic(problem)];

@@ -142,7 +142,16 @@ pub fn check(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    check_into(Mistakes::default(), path, environment)
+    check_into(Mistakes::default(), path, environment, None)
+}
+
+/// As [`check`], beside a broker that serves `before`: agents whose files have not changed are shared with it.
+fn check_after(
+    before: &Registry,
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Checked, Vec<Diagnostic>> {
+    check_into(Mistakes::default(), path, environment, Some(before))
 }
 
 /// As [`check`], without opening the files that the configuration names, such as secrets and certificates: they are not on a
@@ -154,7 +163,7 @@ pub fn check_without_files(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    check_into(Mistakes::without_files(), path, environment)
+    check_into(Mistakes::without_files(), path, environment, None)
 }
 
 /// Reads the agent files alone, under whatever could be read of the configuration.
@@ -183,9 +192,14 @@ fn check_into(
     mistakes: Mistakes,
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
+    before: Option<&Registry>,
 ) -> Result<Checked, Vec<Diagnostic>> {
     let draft = Draft::read(path, environment, &mistakes);
-    let registry = draft.registry_path.map(|dir| draft.rules.load(&dir));
+    let load = |dir: PathBuf| match before {
+        Some(before) => draft.rules.load_after(before, &dir),
+        None => draft.rules.load(&dir),
+    };
+    let registry = draft.registry_path.map(load);
     match (draft.config, registry) {
         (Some(config), Some(Ok(registry))) if mistakes.is_empty() => {
             let mut warnings = mistakes.into_warnings();

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::config::{Checked, check, environment};
+use crate::config::{Checked, check_after, environment};
 use crate::document::read_bytes;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::digest::Digest;
 use crate::domain::time::Timestamp;
+use crate::registry::Registry;
 
 /// The file, and the variables that override it as they were at the start: those of a running process do not change.
 #[derive(Clone)]
@@ -49,13 +50,14 @@ impl Source {
         read_bytes(&self.path).ok().map(|bytes| Digest::of(&bytes))
     }
 
-    /// Reads and checks everything again, at `now`. Blocks.
+    /// Reads and checks everything again, at `now`. Agents of `before` whose files have not changed are shared with it.
+    /// Blocks.
     ///
     /// # Errors
-    /// As [`check`], and certificates that cannot be served with now.
-    pub fn check(&self, now: Timestamp) -> Result<Checked, Vec<Diagnostic>> {
+    /// As [`check`](crate::config::check), and certificates that cannot be served with now.
+    pub fn check(&self, now: Timestamp, before: &Registry) -> Result<Checked, Vec<Diagnostic>> {
         let variables = self.variables.iter().map(|(name, value)| (name.clone(), value.to_string()));
-        let checked = check(&self.path, variables)?;
+        let checked = check_after(before, &self.path, variables)?;
         let mistakes = checked.config.certificates_at(now);
         if mistakes.is_empty() { Ok(checked) } else { Err(mistakes) }
     }

@@ -77,6 +77,11 @@ impl Mistakes {
         self.mistakes.borrow().is_empty()
     }
 
+    /// The warnings since the last call, in the order in which they came.
+    pub fn take_warnings(&self) -> Vec<Warning> {
+        self.warnings.take()
+    }
+
     /// Every mistake by file and line, none twice.
     pub fn into_sorted(self) -> Vec<Diagnostic> {
         sorted(self.mistakes.into_inner())

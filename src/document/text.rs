@@ -66,7 +66,8 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Fault> {
     if !metadata.is_file() {
         return Err(Fault::new("is not a regular file", "write a file of this name"));
     }
-    let mut bytes = Vec::new();
+    // Room for all of it and one byte more, so that one call reads it and the next finds its end.
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_FILE_BYTES) as usize + 1);
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {

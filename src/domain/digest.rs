@@ -16,13 +16,37 @@ impl Digest {
 
     /// The hash of the concatenation of `parts`, without building it.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        for part in parts {
-            context.update(part);
-        }
+        let mut hashing = Hashing::default();
+        parts.iter().for_each(|part| hashing.update(part));
+        hashing.finish()
+    }
+}
+
+/// The hash of what comes piece by piece.
+#[derive(Clone)]
+pub struct Hashing(ring::digest::Context);
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+}
+
+impl Hashing {
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// Adds `part` after its length, so that where one part ends and the next begins is hashed too.
+    pub fn frame(&mut self, part: &[u8]) {
+        self.update(&(part.len() as u64).to_be_bytes());
+        self.update(part);
+    }
+
+    pub fn finish(self) -> Digest {
         let mut out = [0; 32];
-        out.copy_from_slice(context.finish().as_ref());
-        Self(out)
+        out.copy_from_slice(self.0.finish().as_ref());
+        Digest(out)
     }
 }
 

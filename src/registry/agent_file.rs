@@ -1,35 +1,24 @@
-//! One agent's file → [`Agent`].
+//! One agent's file → [`Said`].
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::document::{Document, FLAW_REMEDY, Field, Located, Mistakes, Place, Table, show_duration};
-use crate::domain::agent::{Agent, IdentityRule};
+use crate::domain::agent::Agent;
 use crate::domain::diagnostic::is_deceptive;
 use crate::domain::guardrails::MAX_TOKEN_LIFETIME;
 use crate::domain::id::{AgentId, Owner, PermissionName};
 use crate::domain::permission::{Permission, ResourceKind};
+use crate::registry::reading::Said;
 use crate::registry::{Rules, identity_rule, resource};
 
 /// A purpose is a sentence, shown in lists and on approvals.
 const MAX_PURPOSE: usize = 300;
 
-pub(super) struct AgentFile {
-    /// None where something that every agent must have is not there or not right.
-    pub(super) agent: Option<Agent>,
-    pub(super) identities: Vec<Located<IdentityRule>>,
-    /// Whom it may delegate to, as it is written.
-    pub(super) delegates: Vec<Located<AgentId>>,
-}
-
 /// Reads everything that can be read; what is wrong goes to `mistakes`.
-pub(super) fn read(
-    document: &Document<'_>,
-    id: Option<AgentId>,
-    rules: &Rules,
-    mistakes: &Mistakes,
-) -> AgentFile {
+pub(super) fn read(document: &Document<'_>, id: Option<AgentId>, rules: &Rules, mistakes: &Mistakes) -> Said {
     let root = document.root(mistakes);
     let purpose = purpose(root.key("purpose", "\"Says in one sentence what the agent is for.\""), mistakes);
     let owner = root.key("owner", "\"team-payments\"").required().parse::<Owner>();
@@ -44,10 +33,13 @@ pub(super) fn read(
         let remedy = "write [[identity]] with issuer and claims, with spiffe, or with key";
         mistakes.add(&place, "is missing, so no workload could prove to be this agent", remedy);
     }
-    let identities: Vec<Located<IdentityRule>> =
-        tables.into_iter().filter_map(|table| identity_rule::read(&table, rules, mistakes)).collect();
+    let identities = tables.into_iter().filter_map(|table| identity_rule::read(&table, rules, mistakes));
+    let (identities, places): (Vec<_>, Vec<_>) = identities.map(|rule| (rule.value, rule.place)).unzip();
     let permissions = permissions(&root, rules, mistakes);
-    let agent = purpose.zip(owner).zip(id).map(|((purpose, owner), id)| Agent {
+    let Some(((purpose, owner), id)) = purpose.zip(owner).zip(id) else {
+        return Said { agent: None, orphans: identities, places, delegates };
+    };
+    let agent = Agent {
         id,
         purpose: purpose.value,
         owner: owner.value,
@@ -55,10 +47,10 @@ pub(super) fn read(
         tokens_per_minute,
         sender_constrained: require.is_some(),
         may_delegate_to: delegates.iter().map(|delegate| delegate.value.clone()).collect(),
-        identities: identities.iter().map(|rule| rule.value.clone()).collect(),
+        identities,
         permissions,
-    });
-    AgentFile { agent, identities, delegates }
+    };
+    Said { agent: Some(Arc::new(agent)), orphans: Vec::new(), places, delegates }
 }
 
 /// Whether each is registered is judged once all files are read.

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::document::{Located, Mistakes, Place};
+use crate::document::{Mistakes, Place};
 use crate::domain::agent::IdentityRule;
 use crate::domain::id::IssuerName;
 use crate::domain::pattern::OverlappingPatterns;
+
+/// A rule and where it stands.
+pub(super) type RuleAt<'a> = (&'a IdentityRule, &'a Place);
 
 /// Rules by issuer and claim.
 type ByClaim<'a> = HashMap<(&'a IssuerName, &'a str), OverlappingPatterns<usize>>;
@@ -17,7 +20,7 @@ type ByClaim<'a> = HashMap<(&'a IssuerName, &'a str), OverlappingPatterns<usize>
 const ENOUGH: usize = 500;
 
 /// Tells of every rule the first earlier rule that it clashes with.
-pub(super) fn report(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
+pub(super) fn report(rules: &[RuleAt<'_>], mistakes: &Mistakes) {
     report_keys(rules, mistakes);
     let (mut first_of, distinct) = same(rules);
     let by_claim = file(rules, &distinct);
@@ -25,38 +28,44 @@ pub(super) fn report(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
         if first_of.len() > ENOUGH {
             break;
         }
-        for other in candidates(&rules[at].value, &by_claim) {
+        for other in candidates(rules[at].0, &by_claim) {
             let (first, later) = (at.min(other), at.max(other));
-            if first != later && clash(&rules[first].value, &rules[later].value).is_some() {
+            if first != later && clash(rules[first].0, rules[later].0).is_some() {
                 let known = first_of.entry(later).or_insert(first);
                 *known = first.min(*known);
             }
         }
     }
     for (later, first) in first_of {
-        if let Some(how) = clash(&rules[first].value, &rules[later].value) {
+        if let Some(how) = clash(rules[first].0, rules[later].0) {
             let remedy = "keep one, or tell them apart by a claim, such as `ref` or `job_workflow_ref`";
-            tell(&rules[later], &rules[first].place, how, remedy, mistakes);
+            tell(rules[later], rules[first].1, how, remedy, mistakes);
         }
     }
 }
 
-fn report_keys(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
+fn report_keys(rules: &[RuleAt<'_>], mistakes: &Mistakes) {
     let mut keys: BTreeMap<String, &Place> = BTreeMap::new();
-    for rule in rules {
-        if let IdentityRule::Key(key) = &rule.value {
-            let first = *keys.entry(key.thumbprint().to_string()).or_insert(&rule.place);
-            if *first != rule.place {
-                tell(rule, first, "is the same key as", "make each agent a key of its own", mistakes);
+    for &(rule, place) in rules {
+        if let IdentityRule::Key(key) = rule {
+            let first = *keys.entry(key.thumbprint().to_string()).or_insert(place);
+            if first != place {
+                tell(
+                    (rule, place),
+                    first,
+                    "is the same key as",
+                    "make each agent a key of its own",
+                    mistakes,
+                );
             }
         }
     }
 }
 
-fn tell(rule: &Located<IdentityRule>, first: &Place, how: &str, remedy: &str, mistakes: &Mistakes) {
+fn tell((_, place): RuleAt<'_>, first: &Place, how: &str, remedy: &str, mistakes: &Mistakes) {
     let line = first.line.map(|line| format!(":{line}")).unwrap_or_default();
     let problem = format!("{how} {} in {}{line}", first.key, first.file.display());
-    mistakes.add(&rule.place, problem, remedy);
+    mistakes.add(place, problem, remedy);
 }
 
 /// Why an identity that `later` matches could be one that `first` matches.
@@ -77,11 +86,11 @@ fn overlap(a: &IdentityRule, b: &IdentityRule) -> bool {
 }
 
 /// Of each rule that an earlier one equals that one, and the rules that are left.
-fn same(rules: &[Located<IdentityRule>]) -> (BTreeMap<usize, usize>, Vec<usize>) {
+fn same(rules: &[RuleAt<'_>]) -> (BTreeMap<usize, usize>, Vec<usize>) {
     let mut known = HashMap::new();
     let (mut first_of, mut distinct) = (BTreeMap::new(), Vec::new());
-    for (at, rule) in rules.iter().enumerate() {
-        let IdentityRule::Claims { issuer, claims } = &rule.value else { continue };
+    for (at, (rule, _)) in rules.iter().enumerate() {
+        let IdentityRule::Claims { issuer, claims } = rule else { continue };
         match *known.entry((issuer, claims)).or_insert(at) {
             first if first == at => distinct.push(at),
             first => drop(first_of.insert(at, first)),
@@ -90,10 +99,10 @@ fn same(rules: &[Located<IdentityRule>]) -> (BTreeMap<usize, usize>, Vec<usize>)
     (first_of, distinct)
 }
 
-fn file<'a>(rules: &'a [Located<IdentityRule>], distinct: &[usize]) -> ByClaim<'a> {
+fn file<'a>(rules: &[RuleAt<'a>], distinct: &[usize]) -> ByClaim<'a> {
     let mut by_claim = ByClaim::new();
     for &at in distinct {
-        if let IdentityRule::Claims { issuer, claims } = &rules[at].value {
+        if let IdentityRule::Claims { issuer, claims } = rules[at].0 {
             for (name, pattern) in claims {
                 by_claim.entry((issuer, name.as_str())).or_default().insert(pattern, at);
             }

@@ -1,37 +1,61 @@
 //! The folder of agent files, as bytes: what is in it, what does not belong there, and its hash.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::document::{Fault, Mistakes, decode, nearest, read_bytes};
+use crate::document::{Fault, Mistakes, nearest, read_bytes};
 use crate::domain::diagnostic::Diagnostic;
-use crate::domain::digest::Digest;
+use crate::domain::digest::{Digest, Hashing};
 use crate::domain::id::AgentId;
+use crate::registry::look::{Look, names};
+use crate::registry::reading::{Reading, Readings};
 
 /// More agents than this in one folder are a mistake.
-pub const MAX_AGENTS: usize = 10_000;
+pub const MAX_AGENTS: usize = 50_000;
 
 const EXTENSION: &str = "toml";
+
+/// Agent files that together hold more than this are a mistake: 5 KiB for each of the most agents.
+const MAX_BYTES: usize = 256 << 20;
 
 /// The folder as it was read once.
 pub(super) struct Snapshot {
     dir: PathBuf,
+    /// Taken before the first file was read.
+    look: Look,
     /// Agent files by name.
-    files: BTreeMap<String, Result<Vec<u8>, Fault>>,
+    files: Vec<(String, Content)>,
     /// What else is wrong, by the path it is about.
     faults: BTreeMap<PathBuf, Fault>,
+    revision: Digest,
+}
+
+/// What was found in one agent file.
+pub(super) enum Content {
+    /// The bytes of the file that was read before.
+    Known(Arc<Reading>),
+    New(Vec<u8>, Digest),
+    Bad(Fault),
 }
 
 impl Snapshot {
-    pub(super) fn read(dir: &Path) -> Self {
-        Self::read_at_most(dir, MAX_AGENTS)
+    /// Keeps the bytes of those files alone that are not `known`.
+    pub(super) fn read(dir: &Path, known: &Readings) -> Self {
+        Self::read_at_most(dir, known, MAX_AGENTS, MAX_BYTES)
     }
 
-    pub(super) fn read_at_most(dir: &Path, most: usize) -> Self {
-        let mut snapshot = Self { dir: dir.to_path_buf(), files: BTreeMap::new(), faults: BTreeMap::new() };
+    pub(super) fn read_at_most(dir: &Path, known: &Readings, most: usize, most_bytes: usize) -> Self {
+        let look = Look::at(dir);
+        let mut snapshot = Self {
+            dir: dir.to_path_buf(),
+            look,
+            files: Vec::new(),
+            faults: BTreeMap::new(),
+            revision: Hashing::default().finish(),
+        };
         match names(dir) {
             Ok(names) => {
                 let agents = names.iter().filter(|name| name.to_str().is_some_and(is_agent)).count();
@@ -40,7 +64,7 @@ impl Snapshot {
                     let fault = Fault::new(problem, "take out those that are not used any more");
                     snapshot.faults.insert(dir.to_path_buf(), fault);
                 } else {
-                    names.into_iter().for_each(|name| snapshot.take(name));
+                    snapshot.take_all(names, known, most_bytes);
                 }
             }
             Err(error) => {
@@ -58,36 +82,48 @@ impl Snapshot {
         snapshot
     }
 
-    fn take(&mut self, name: std::ffi::OsString) {
-        let path = self.dir.join(&name);
-        let Some(name) = name.to_str() else {
-            let fault = Fault::new("the file's name is not UTF-8", "name it <agent id>.toml");
-            self.faults.insert(path, fault);
-            return;
-        };
-        match kind(name) {
-            Kind::Agent => {
-                self.files.insert(name.to_owned(), read_bytes(&path));
-            }
-            Kind::Ignored => {}
-            Kind::Stranger => {
-                let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-                let near = extension.is_some_and(|extension| nearest(extension, [EXTENSION]).is_some());
-                let fault = if near {
-                    Fault::new("agent files end in .toml", "rename it to <agent id>.toml")
-                } else if path.is_dir() {
-                    let remedy = "move its agents up, and the folder elsewhere";
-                    Fault::new("is a folder, and agents are not looked for in it", remedy)
-                } else {
-                    Fault::new("is not an agent file", "rename it to <agent id>.toml, or move it elsewhere")
-                };
+    fn take_all(&mut self, names: Vec<OsString>, known: &Readings, most_bytes: usize) {
+        let (mut revision, mut bytes_read) = (Hashing::default(), 0);
+        for name in names {
+            let path = self.dir.join(&name);
+            let Some(name) = name.to_str() else {
+                let fault = Fault::new("the file's name is not UTF-8", "name it <agent id>.toml");
                 self.faults.insert(path, fault);
+                continue;
+            };
+            match kind(name) {
+                Kind::Agent => {
+                    revision.frame(name.as_bytes());
+                    let content = match read_bytes(&path) {
+                        Ok(bytes) => {
+                            revision.frame(&bytes);
+                            bytes_read += bytes.len();
+                            known.content(&self.dir, name, bytes)
+                        }
+                        Err(fault) => Content::Bad(fault),
+                    };
+                    self.files.push((name.to_owned(), content));
+                }
+                Kind::Ignored => {}
+                Kind::Stranger => drop(self.faults.insert(path.clone(), stranger(name, &path))),
+            }
+            if bytes_read > most_bytes {
+                let problem = format!("its agent files together are over {} MiB", most_bytes >> 20);
+                let fault =
+                    Fault::new(problem, "take out agents that are not used any more, or shorten them");
+                self.faults.insert(self.dir.clone(), fault);
+                break;
             }
         }
+        self.revision = revision.finish();
     }
 
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(super) fn look(&self) -> &Look {
+        &self.look
     }
 
     /// Whether it could be listed and holds no agent file.
@@ -100,65 +136,78 @@ impl Snapshot {
         fallen_empty(&self.dir)
     }
 
-    /// What is wrong with the folder as such.
+    /// What is wrong with the folder as such, and names that are no ids.
     pub(super) fn report(&self, mistakes: &Mistakes) {
         for (path, fault) in &self.faults {
             mistakes.push(fault.at(path.clone()));
         }
     }
 
-    /// The path, id and text of every file that can be read; the others go to `mistakes`, and so do names
-    /// that are no ids.
-    pub(super) fn agents(
-        &self,
-        mistakes: &Mistakes,
-    ) -> impl Iterator<Item = (PathBuf, Option<AgentId>, String)> {
-        self.files.iter().filter_map(|(name, bytes)| {
-            let path = self.dir.join(name);
-            let id = name.strip_suffix(".toml").unwrap_or(name).parse::<AgentId>();
-            if let Err(error) = &id {
-                let fault = Fault::new(error.to_string(), "rename the file: its name is the agent's id");
-                mistakes.push(fault.at(path.clone()));
-            }
-            match bytes.clone().and_then(decode) {
-                Ok(text) => Some((path, id.ok(), text)),
-                Err(fault) => {
-                    mistakes.push(fault.at(path));
-                    None
-                }
-            }
-        })
+    /// Every agent file, by name.
+    pub(super) fn into_files(self) -> impl Iterator<Item = AgentFileFound> {
+        let Self { dir, files, .. } = self;
+        files.into_iter().map(move |(name, content)| AgentFileFound { path: dir.join(&name), name, content })
     }
 
     /// `sha256:<hex>` over the name, length and bytes of every agent file.
     pub(super) fn revision(&self) -> String {
-        format!("sha256:{}", self.hash(false))
+        format!("sha256:{}", self.revision)
     }
 
     /// A hash that also tells one unreadable folder from another.
     pub(super) fn fingerprint(&self) -> Digest {
-        self.hash(true)
-    }
-
-    fn hash(&self, faults: bool) -> Digest {
-        let mut frames: Vec<Vec<u8>> = Vec::new();
-        let mut frame = |part: &[u8]| {
-            frames.push((part.len() as u64).to_be_bytes().to_vec());
-            frames.push(part.to_vec());
-        };
-        for (name, bytes) in &self.files {
-            frame(name.as_bytes());
-            match bytes {
-                Ok(bytes) => frame(bytes),
-                Err(fault) if faults => frame(fault.problem.as_bytes()),
-                Err(_) => {}
+        let mut hashing = Hashing::default();
+        hashing.update(&self.revision.0);
+        for (name, content) in &self.files {
+            if let Content::Bad(fault) = content {
+                hashing.frame(name.as_bytes());
+                hashing.frame(fault.problem.as_bytes());
             }
         }
-        for (path, fault) in self.faults.iter().filter(|_| faults) {
-            frame(path.as_os_str().as_encoded_bytes());
-            frame(fault.problem.as_bytes());
+        for (path, fault) in &self.faults {
+            hashing.frame(path.as_os_str().as_encoded_bytes());
+            hashing.frame(fault.problem.as_bytes());
         }
-        Digest::of_parts(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        hashing.finish()
+    }
+}
+
+/// One agent file of a [`Snapshot`].
+pub(super) struct AgentFileFound {
+    pub(super) path: PathBuf,
+    name: String,
+    pub(super) content: Content,
+}
+
+impl AgentFileFound {
+    /// The id that its name says; what is wrong with that goes to `mistakes`.
+    pub(super) fn id(&self, mistakes: &Mistakes) -> Option<AgentId> {
+        let id = stem(&self.name).parse::<AgentId>();
+        if let Err(error) = &id {
+            let fault = Fault::new(error.to_string(), "rename the file: its name is the agent's id");
+            mistakes.push(fault.at(self.path.clone()));
+        }
+        id.ok()
+    }
+}
+
+/// The name of an agent file without what it ends in: the agent's id.
+pub(super) fn stem(name: &str) -> &str {
+    name.strip_suffix(".toml").unwrap_or(name)
+}
+
+/// What is wrong with a file that is no agent file.
+fn stranger(name: &str, path: &Path) -> Fault {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    if extension.is_some_and(|extension| nearest(extension, [EXTENSION]).is_some()) {
+        Fault::new("agent files end in .toml", "rename it to <agent id>.toml")
+    } else if path.is_dir() {
+        Fault::new(
+            "is a folder, and agents are not looked for in it",
+            "move its agents up, and the folder elsewhere",
+        )
+    } else {
+        Fault::new("is not an agent file", "rename it to <agent id>.toml, or move it elsewhere")
     }
 }
 
@@ -166,12 +215,6 @@ impl Snapshot {
 pub fn fallen_empty(dir: &Path) -> Diagnostic {
     let remedy = "mount it again; if no agent should be registered any more, restart the broker";
     Fault::new("holds no agent file any more; is its volume mounted?", remedy).at(dir.to_path_buf())
-}
-
-fn names(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    let mut names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-    names.sort();
-    Ok(names)
 }
 
 enum Kind {
@@ -194,24 +237,5 @@ fn kind(name: &str) -> Kind {
         Kind::Agent
     } else {
         Kind::Stranger
-    }
-}
-
-/// What tells, without reading any file, that the folder is likely as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Look(Result<Vec<(std::ffi::OsString, Option<Stat>)>, io::ErrorKind>);
-
-/// Inode, size, and when content or name last changed, in nanoseconds; a forged mtime hides nothing.
-type Stat = (u64, u64, i64, i64);
-
-impl Look {
-    pub(super) fn at(dir: &Path) -> Self {
-        let stat =
-            |metadata: Metadata| (metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec());
-        let files = |names: Vec<std::ffi::OsString>| {
-            let stat_of = |name: &std::ffi::OsString| fs::metadata(dir.join(name)).ok().map(stat);
-            names.into_iter().map(|name| (name.clone(), stat_of(&name))).collect()
-        };
-        Self(names(dir).map(files).map_err(|error| error.kind()))
     }
 }

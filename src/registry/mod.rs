@@ -12,7 +12,9 @@ mod clash;
 mod folder;
 mod identity_rule;
 mod index;
+mod look;
 mod platforms;
+mod reading;
 mod resource;
 mod spiffe_rule;
 #[cfg(test)]
@@ -24,9 +26,10 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::document::{Document, Located, Mistakes, Place, nearest};
+use crate::document::{Document, Mistakes, Place, decode, nearest};
 use crate::domain::agent::Agent;
 use crate::domain::diagnostic::{Diagnostic, Warning};
+use crate::domain::digest::Digest;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::id::{AgentId, IssuerName};
 use crate::domain::identity::VerifiedIdentity;
@@ -36,11 +39,13 @@ pub use folder::{MAX_AGENTS, fallen_empty};
 pub use index::Found;
 pub use watcher::Watcher;
 
-use folder::Snapshot;
+use folder::{AgentFileFound, Content, Snapshot};
 use index::Index;
+use look::Look;
+use reading::{Reading, Readings};
 
 /// What agent files are held to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     pub guardrails: Guardrails,
     /// The issuers that identity rules may name, and whose claims theirs are; `None` where they are not
@@ -62,42 +67,71 @@ impl Rules {
     /// # Errors
     /// Every mistake of every file, by file and line.
     pub fn load(&self, dir: &Path) -> Result<Registry, Vec<Diagnostic>> {
-        self.judge(&Snapshot::read(dir))
+        self.judge(Snapshot::read(dir, &Readings::default()))
     }
 
-    fn judge(&self, snapshot: &Snapshot) -> Result<Registry, Vec<Diagnostic>> {
+    /// The same. The agents of `before` whose files have not changed are shared with it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_after(&self, before: &Registry, dir: &Path) -> Result<Registry, Vec<Diagnostic>> {
+        match before.readings.are_by(self) {
+            true => self.judge(Snapshot::read(dir, &before.readings)),
+            false => self.load(dir),
+        }
+    }
+
+    fn judge(&self, snapshot: Snapshot) -> Result<Registry, Vec<Diagnostic>> {
         let mistakes = Mistakes::default();
         snapshot.report(&mistakes);
-        let mut agents = Vec::new();
-        let (mut identities, mut delegates, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for (path, id, text) in snapshot.agents(&mistakes) {
-            ids.extend(id.clone());
-            let document = Document::parse(&path, &text, &mistakes);
-            let ignored = Mistakes::default();
-            let read =
-                agent_file::read(&document, id, self, if document.is_whole() { &mistakes } else { &ignored });
-            agents.extend(read.agent.map(Arc::new));
-            identities.extend(read.identities);
-            delegates.extend(read.delegates);
-        }
-        unknown_delegates(&delegates, &ids, &mistakes);
-        clash::report(&identities, &mistakes);
-        if !mistakes.is_empty() {
-            return Err(mistakes.into_sorted());
-        }
         if snapshot.is_empty() {
             let place = Place { file: snapshot.dir().into(), line: None, key: String::new() };
             let remedy = "write <agent id>.toml for each agent, or mount the volume that holds them";
             mistakes.warn(&place, "holds no agent file, so nobody gets a token", remedy);
         }
-        let registry = Registry::new(agents, snapshot.revision().into());
-        Ok(Registry { warnings: mistakes.into_warnings(), ..registry })
+        let mut warnings = mistakes.take_warnings();
+        let seen = Seen { look: snapshot.look().clone(), content: snapshot.fingerprint() };
+        let (dir, revision) = (snapshot.dir().to_path_buf(), snapshot.revision());
+        let (mut ids, mut files) = (BTreeSet::new(), Vec::new());
+        for found in snapshot.into_files() {
+            let id = found.id(&mistakes);
+            ids.extend(id.clone());
+            files.extend(self.read(id, found, &mistakes));
+        }
+        unknown_delegates(&files, &ids, &mistakes);
+        clash::report(&files.iter().flat_map(|file| file.said.rules()).collect::<Vec<_>>(), &mistakes);
+        if !mistakes.is_empty() {
+            return Err(mistakes.into_sorted());
+        }
+        warnings.extend(files.iter().flat_map(|file| file.warnings.iter().cloned()));
+        warnings.sort();
+        warnings.dedup();
+        let registry =
+            Registry::new(files.iter().filter_map(|file| file.said.agent.clone()).collect(), revision.into());
+        let readings = Arc::new(Readings::new(dir, self.clone(), files));
+        Ok(Registry { warnings, readings, seen: Some(seen), ..registry })
+    }
+
+    /// None where nothing can be read of the file.
+    fn read(&self, id: Option<AgentId>, found: AgentFileFound, mistakes: &Mistakes) -> Option<Arc<Reading>> {
+        let (text, digest) = match found.content {
+            Content::Known(reading) => return Some(reading),
+            Content::New(bytes, digest) => (decode(bytes), digest),
+            Content::Bad(fault) => (Err(fault), Digest::of(&[])),
+        };
+        let text = text.map_err(|fault| mistakes.push(fault.at(found.path.clone()))).ok()?;
+        let document = Document::parse(&found.path, &text, mistakes);
+        let ignored = Mistakes::default();
+        let told = if document.is_whole() { mistakes } else { &ignored };
+        let said = agent_file::read(&document, id, self, told);
+        Some(Arc::new(Reading { digest, said, warnings: mistakes.take_warnings() }))
     }
 }
 
 /// A file that does not say who its agent is counts as one that is there: its own mistakes are told.
-fn unknown_delegates(delegates: &[Located<AgentId>], known: &BTreeSet<AgentId>, mistakes: &Mistakes) {
-    for delegate in delegates.iter().filter(|delegate| !known.contains(&delegate.value)) {
+fn unknown_delegates(files: &[Arc<Reading>], known: &BTreeSet<AgentId>, mistakes: &Mistakes) {
+    let delegates = files.iter().flat_map(|file| &file.said.delegates);
+    for delegate in delegates.filter(|delegate| !known.contains(&delegate.value)) {
         let remedy = match nearest(delegate.value.as_str(), known.iter().map(AgentId::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("register it as {}.toml, or take it out", delegate.value),
@@ -121,6 +155,16 @@ pub struct Registry {
     revision: Arc<str>,
     most_keys: usize,
     warnings: Vec<Warning>,
+    readings: Arc<Readings>,
+    /// None where it was not read from a folder.
+    seen: Option<Seen>,
+}
+
+/// The folder as it was when a revision was read from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    look: Look,
+    content: Digest,
 }
 
 impl Registry {
@@ -128,7 +172,15 @@ impl Registry {
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         let index = Index::new(&agents);
         let most_keys = agents.iter().map(|agent| most_of_a_kind(agent)).max().unwrap_or_default().max(1);
-        Self { agents, index, revision, most_keys, warnings: Vec::new() }
+        Self {
+            agents,
+            index,
+            revision,
+            most_keys,
+            warnings: Vec::new(),
+            readings: Arc::default(),
+            seen: None,
+        }
     }
 
     /// `sha256:<hex>` over the name, length and bytes of every agent file, in the order of their names.

@@ -4,17 +4,22 @@
 //! mounted folder. A look costs one `stat` a file; files are read only when a look differs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::digest::Digest;
-use crate::registry::folder::{Look, Snapshot};
-use crate::registry::{Registry, Rules};
+use crate::registry::folder::Snapshot;
+use crate::registry::look::Look;
+use crate::registry::reading::Readings;
+use crate::registry::{Registry, Rules, Seen};
 
 /// Polled about once a second by whoever serves a registry.
 pub struct Watcher {
     dir: PathBuf,
     rules: Rules,
     look: Look,
+    /// Of the revision that was accepted last.
+    readings: Arc<Readings>,
     /// The content that was last accepted or rejected; none where the folder is past it already.
     judged: Option<Digest>,
     /// Whether the revision that serves has an agent.
@@ -37,10 +42,14 @@ impl Watcher {
     /// other change. Blocks.
     pub fn new(dir: impl Into<PathBuf>, rules: Rules, served: &Registry) -> Self {
         let dir = dir.into();
-        let look = Look::at(&dir);
-        let snapshot = Snapshot::read(&dir);
-        let judged = (*snapshot.revision() == **served.revision()).then(|| snapshot.fingerprint());
-        Self { dir, rules, look, judged, populated: served.agents().len() > 0, state: State::Unsettled }
+        let readings =
+            if served.readings.are_by(&rules) { Arc::clone(&served.readings) } else { Arc::default() };
+        let (look, judged) = match &served.seen {
+            Some(Seen { look, content }) => (look.clone(), Some(*content)),
+            None => (Look::at(&dir), None),
+        };
+        let populated = served.agents().len() > 0;
+        Self { dir, rules, look, readings, judged, populated, state: State::Unsettled }
     }
 
     pub fn dir(&self) -> &Path {
@@ -59,7 +68,7 @@ impl Watcher {
         if self.state == State::Settled {
             return None;
         }
-        let snapshot = Snapshot::read(&self.dir);
+        let snapshot = Snapshot::read(&self.dir, &self.readings);
         if Look::at(&self.dir) != look {
             return None;
         }
@@ -73,9 +82,10 @@ impl Watcher {
         if self.populated && snapshot.is_empty() {
             return Some(Err(vec![snapshot.fallen_empty()]));
         }
-        let judged = self.rules.judge(&snapshot);
+        let judged = self.rules.judge(snapshot);
         if let Ok(registry) = &judged {
             self.populated = registry.agents().len() > 0;
+            self.readings = Arc::clone(&registry.readings);
         }
         Some(judged)
     }

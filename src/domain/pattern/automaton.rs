@@ -34,8 +34,10 @@ type Bits = Box<[u64]>;
 
 #[derive(Clone)]
 pub(super) struct Automaton {
-    /// Where each character stands, sorted by it.
-    letters: Vec<(char, Bits)>,
+    /// The characters, sorted.
+    letters: Box<[char]>,
+    /// Where each of them stands, one set after the other: an agent's file has few rules, and a registry many agents.
+    places: Bits,
     /// Where a star of either kind stands.
     stars: Bits,
     /// Where `**` stands.
@@ -46,12 +48,12 @@ pub(super) struct Automaton {
 impl Automaton {
     pub(super) fn of(pieces: &[Piece]) -> Self {
         let words = (pieces.len() + 1).div_ceil(64);
-        let places = |holds: &dyn Fn(Piece) -> bool| -> Bits {
+        let places = |holds: &dyn Fn(Piece) -> bool| {
             let mut bits = vec![0; words];
             for (i, _) in pieces.iter().enumerate().filter(|(_, piece)| holds(**piece)) {
                 bits[i / 64] |= 1 << (i % 64);
             }
-            bits.into()
+            bits
         };
         let mut letters: Vec<char> = pieces
             .iter()
@@ -63,9 +65,10 @@ impl Automaton {
         letters.sort_unstable();
         letters.dedup();
         Self {
-            letters: letters.into_iter().map(|c| (c, places(&|piece| piece == Piece::Char(c)))).collect(),
-            stars: places(&|piece| !matches!(piece, Piece::Char(_))),
-            double_stars: places(&|piece| piece == Piece::DoubleStar),
+            places: letters.iter().flat_map(|c| places(&|piece| piece == Piece::Char(*c))).collect(),
+            letters: letters.into(),
+            stars: places(&|piece| !matches!(piece, Piece::Char(_))).into(),
+            double_stars: places(&|piece| piece == Piece::DoubleStar).into(),
             end: pieces.len(),
         }
     }
@@ -96,9 +99,9 @@ impl Automaton {
         live[self.end / 64] >> (self.end % 64) & 1 == 1
     }
 
-    fn places(&self, c: char) -> Option<&Bits> {
-        let at = self.letters.binary_search_by_key(&c, |(letter, _)| *letter).ok()?;
-        Some(&self.letters[at].1)
+    fn places(&self, c: char) -> Option<&[u64]> {
+        let at = self.letters.binary_search(&c).ok()?;
+        self.places.chunks_exact(self.stars.len()).nth(at)
     }
 
     /// A star may match nothing. No two stars are neighbours, so one step is enough.

@@ -14,8 +14,7 @@ use crate::domain::text::serialized_as_text;
 /// A rule for one string claim of a workload identity: the exact value, or a glob of it.
 #[derive(Clone)]
 pub struct ClaimPattern {
-    text: String,
-    pieces: Vec<Piece>,
+    text: Box<str>,
     /// None where the rule is one exact value.
     automaton: Option<Automaton>,
 }
@@ -30,13 +29,14 @@ impl ClaimPattern {
         self.text.split('*').next().unwrap_or_default()
     }
 
-    pub(super) fn pieces(&self) -> &[Piece] {
-        &self.pieces
+    /// Made anew each time: only the comparison of rules with one another needs them.
+    pub(super) fn pieces(&self) -> Vec<Piece> {
+        Piece::of(&self.text)
     }
 
     pub fn matches(&self, value: &str) -> bool {
         match &self.automaton {
-            None => self.text == value,
+            None => *self.text == *value,
             Some(automaton) => automaton.absorbs(value.chars().map(Piece::Char)),
         }
     }
@@ -48,7 +48,7 @@ impl ClaimPattern {
 
     /// Whether every value of some kind would match: a rule that says nothing.
     pub fn is_everything(&self) -> bool {
-        self.pieces.iter().all(|piece| !matches!(piece, Piece::Char(c) if !SEPARATORS.contains(c)))
+        self.pieces().iter().all(|piece| !matches!(piece, Piece::Char(c) if !SEPARATORS.contains(c)))
     }
 
     /// Whether every value that `other` matches is matched by this rule. A star of `other` stands for runs of
@@ -57,27 +57,28 @@ impl ClaimPattern {
     pub fn covers(&self, other: &Self) -> bool {
         match &self.automaton {
             None => self.text == other.text,
-            Some(automaton) => automaton.absorbs(other.pieces.iter().copied()),
+            Some(automaton) => automaton.absorbs(other.pieces().into_iter()),
         }
     }
 
     /// Whether some value is matched by both. For rules alone, which operators write: its time is the product
     /// of both lengths.
     pub fn overlaps(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.pieces(), other.pieces());
         // Most pairs part before either has a star.
-        let heads = self.pieces.iter().zip(&other.pieces);
+        let heads = ours.iter().zip(&theirs);
         let mut heads = heads.take_while(|(a, b)| matches!((a, b), (Piece::Char(_), Piece::Char(_))));
         if heads.any(|(a, b)| a != b) {
             return false;
         }
-        let (n, m) = (self.pieces.len(), other.pieces.len());
+        let (n, m) = (ours.len(), theirs.len());
         let absorbs = |star: Piece, c: char| star == Piece::DoubleStar || !SEPARATORS.contains(&c);
         // `below[j]` answers for the next piece of `self`, `row[j]` for this one.
         let mut below = vec![false; m + 1];
         for i in (0..=n).rev() {
             let mut row = vec![false; m + 1];
             for j in (0..=m).rev() {
-                row[j] = match (self.pieces.get(i), other.pieces.get(j)) {
+                row[j] = match (ours.get(i), theirs.get(j)) {
                     (None, None) => true,
                     (Some(Piece::Char(a)), Some(Piece::Char(b))) => a == b && below[j + 1],
                     (Some(Piece::Char(c)), Some(star)) => row[j + 1] || (absorbs(*star, *c) && below[j]),
@@ -100,7 +101,7 @@ impl FromStr for ClaimPattern {
         let pieces = Piece::of(text);
         let is_exact = pieces.iter().all(|piece| matches!(piece, Piece::Char(_)));
         let automaton = (!is_exact).then(|| Automaton::of(&pieces));
-        Ok(Self { text: text.to_owned(), pieces, automaton })
+        Ok(Self { text: text.into(), automaton })
     }
 }
 

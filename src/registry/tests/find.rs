@@ -126,6 +126,10 @@ fn located(agents: &[Arc<Agent>]) -> Vec<Located<IdentityRule>> {
         .collect()
 }
 
+fn report(rules: &[Located<IdentityRule>], mistakes: &Mistakes) {
+    clash::report(&rules.iter().map(|rule| (&rule.value, &rule.place)).collect::<Vec<_>>(), mistakes);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -152,7 +156,7 @@ proptest! {
     fn clashes_are_told_exactly_where_some_pair_clashes(agents in agents()) {
         let rules = located(&agents);
         let mistakes = Mistakes::default();
-        clash::report(&rules, &mistakes);
+        report(&rules, &mistakes);
         prop_assert_eq!(!mistakes.is_empty(), clashes(&rules));
     }
 
@@ -167,7 +171,7 @@ proptest! {
         };
         let agents: Vec<Arc<Agent>> = agents.iter().map(single).collect();
         let mistakes = Mistakes::default();
-        clash::report(&located(&agents), &mistakes);
+        report(&located(&agents), &mistakes);
         prop_assume!(mistakes.is_empty());
         let registry = Registry::new(agents, "".into());
         prop_assert!(!matches!(registry.find(&identity), Found::Several(_)));
@@ -188,7 +192,7 @@ fn ten_thousand_rules_that_are_nearly_alike_are_compared_and_found_at_once() {
         let agents: Vec<Arc<Agent>> = (0..10_000).map(agent).collect();
         let begun = std::time::Instant::now();
         let mistakes = Mistakes::default();
-        clash::report(&located(&agents), &mistakes);
+        report(&located(&agents), &mistakes);
         assert!(mistakes.is_empty());
         let registry = Registry::new(agents, "".into());
         for n in 0..10_000 {

@@ -133,9 +133,23 @@ fn one_agent_too_many_is_told_without_reading_any() {
     for n in 0..4 {
         fs::write(dir.path().join(format!("{n}.toml")), good(n)).unwrap();
     }
-    assert!(rules().judge(&Snapshot::read_at_most(dir.path(), 4)).is_ok());
+    let judge = || rules().judge(Snapshot::read_at_most(dir.path(), &Readings::default(), 4, 1 << 20));
+    assert!(judge().is_ok());
     fs::write(dir.path().join("bad.toml"), "").unwrap();
-    let told = rules().judge(&Snapshot::read_at_most(dir.path(), 4)).unwrap_err();
+    let told = judge().unwrap_err();
     assert_eq!(told.len(), 1);
     assert!(told[0].problem.contains("5 agents"), "{told:?}");
+}
+
+#[test]
+fn files_that_together_are_too_big_are_told() {
+    let dir = folder(&[]);
+    for n in 0..4 {
+        fs::write(dir.path().join(format!("{n}.toml")), good(n)).unwrap();
+    }
+    let judge = |most| rules().judge(Snapshot::read_at_most(dir.path(), &Readings::default(), 10, most));
+    let all: usize = (0..4).map(|n| good(n).len()).sum();
+    assert!(judge(all).is_ok());
+    let told = judge(all - 1).unwrap_err();
+    assert!(told[0].problem.contains("together are over"), "{told:?}");
 }

@@ -143,3 +143,60 @@ fn an_empty_folder_at_the_start_may_stay_so_and_takes_its_first_agent() {
     fs::write(dir.path().join("a.toml"), GOOD).unwrap();
     assert_eq!(looks(&mut watcher).unwrap().unwrap().agents().len(), 1);
 }
+
+#[test]
+fn agents_whose_files_stay_as_they_are_are_not_read_again() {
+    let (dir, mut watcher) = watched(&[("a.toml", GOOD), ("a-b.toml", &good(2)), ("c.toml", &good(3))]);
+    let before = rules().load(dir.path()).unwrap();
+    let after = || rules().load_after(&before, dir.path()).unwrap();
+    let shared = |after: &Registry, agent: &str| {
+        Arc::ptr_eq(before.agent(&id(agent)).unwrap(), after.agent(&id(agent)).unwrap())
+    };
+    assert!(["a", "a-b", "c"].iter().all(|agent| shared(&after(), agent)));
+    assert_eq!(after().revision(), before.revision());
+
+    fs::write(dir.path().join("c.toml"), good(3).replace("team-a", "team-b")).unwrap();
+    let changed = after();
+    assert!(shared(&changed, "a") && shared(&changed, "a-b") && !shared(&changed, "c"));
+    assert_eq!(owner(&changed, "c").as_deref(), Some("team-b"));
+
+    // What the watcher puts in force shares with what served before it, reload by reload.
+    let first = looks(&mut watcher).unwrap().unwrap();
+    fs::write(dir.path().join("c.toml"), good(3)).unwrap();
+    let second = looks(&mut watcher).unwrap().unwrap();
+    let same = |agent: &str| Arc::ptr_eq(first.agent(&id(agent)).unwrap(), second.agent(&id(agent)).unwrap());
+    assert!(same("a") && same("a-b") && !same("c"));
+    assert_eq!(second.revision(), before.revision());
+}
+
+#[test]
+fn a_shared_agent_is_judged_beside_the_new_ones_and_under_new_rules_from_the_start() {
+    let dir = folder(&[("a.toml", GOOD), ("b.toml", &good(2))]);
+    let before = rules().load(dir.path()).unwrap();
+    // The same rule as in a file that has not changed.
+    fs::write(dir.path().join("b.toml"), GOOD).unwrap();
+    let told = rules().load_after(&before, dir.path()).unwrap_err();
+    assert!(told.iter().any(|mistake| mistake.to_string().contains("a.toml:5")), "{told:?}");
+
+    fs::write(dir.path().join("b.toml"), good(2)).unwrap();
+    let mut strict = rules();
+    strict.guardrails.max_ttl = Duration::from_secs(60);
+    assert_eq!(strict.load_after(&before, dir.path()).unwrap_err(), strict.load(dir.path()).unwrap_err());
+}
+
+#[test]
+fn warnings_and_delegates_of_unchanged_files_are_told_at_each_reload() {
+    let weak = GOOD.replace("refs/heads/main", "refs/heads/**");
+    let delegating = good(2).replacen("max_ttl", "may_delegate_to = [\"c\"]\nmax_ttl", 1);
+    let dir = folder(&[("a.toml", &weak), ("b.toml", &delegating), ("c.toml", &good(3))]);
+    let mut rules = rules();
+    let github = rules.issuers.as_mut().unwrap().get_mut(&"github".parse::<IssuerName>().unwrap()).unwrap();
+    *github = Platform::Github;
+    let before = rules.load(dir.path()).unwrap();
+    assert!(!before.warnings().is_empty());
+    assert_eq!(rules.load_after(&before, dir.path()).unwrap().warnings(), before.warnings());
+
+    fs::remove_file(dir.path().join("c.toml")).unwrap();
+    let told = rules.load_after(&before, dir.path()).unwrap_err();
+    assert!(told[0].problem.contains("no agent `c` is registered"), "{told:?}");
+}

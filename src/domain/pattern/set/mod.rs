@@ -28,10 +28,11 @@ impl<T> Default for ClaimPatterns<T> {
 
 impl<T: Copy> ClaimPatterns<T> {
     pub fn insert(&mut self, pattern: &ClaimPattern, of: T) {
-        if pattern.pieces().iter().filter(|piece| piece.is_star()).count() > MOST_STARS {
+        let pieces = pattern.pieces();
+        if pieces.iter().filter(|piece| piece.is_star()).count() > MOST_STARS {
             self.starry.push((pattern.clone(), of));
         } else {
-            self.forwards.insert(pattern.pieces(), of);
+            self.forwards.insert(&pieces, of);
         }
     }
 
@@ -57,16 +58,16 @@ impl<T> Default for OverlappingPatterns<T> {
 
 impl<T: Copy> OverlappingPatterns<T> {
     pub fn insert(&mut self, pattern: &ClaimPattern, of: T) {
-        self.forwards.insert(pattern.pieces(), of);
-        let backwards: Vec<Piece> = pattern.pieces().iter().rev().copied().collect();
+        self.forwards.insert(&pattern.pieces(), of);
+        let backwards: Vec<Piece> = pattern.pieces().into_iter().rev().collect();
         self.backwards.insert(&backwards, of);
     }
 
     /// Those that have a value in common with `pattern`, each once; `None` where it takes more than `effort` steps to
     /// find them.
     pub fn overlapping(&self, pattern: &ClaimPattern, effort: usize) -> Option<Vec<T>> {
-        let backwards: Vec<Piece> = pattern.pieces().iter().rev().copied().collect();
-        self.forwards.meet(pattern.pieces(), effort).or_else(|| self.backwards.meet(&backwards, effort))
+        let backwards: Vec<Piece> = pattern.pieces().into_iter().rev().collect();
+        self.forwards.meet(&pattern.pieces(), effort).or_else(|| self.backwards.meet(&backwards, effort))
     }
 }
 

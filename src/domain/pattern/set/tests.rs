@@ -39,7 +39,7 @@ proptest! {
         let overlapping = each(&|pattern| pattern.overlaps(&other));
         let met = |tree: &Tree<usize>, pieces: &[Piece]| tree.meet(pieces, usize::MAX).map(sorted);
         let backwards: Vec<Piece> = other.pieces().iter().rev().copied().collect();
-        prop_assert_eq!(met(&rules.forwards, other.pieces()), Some(overlapping.clone()));
+        prop_assert_eq!(met(&rules.forwards, &other.pieces()), Some(overlapping.clone()));
         prop_assert_eq!(met(&rules.backwards, &backwards), Some(overlapping));
     }
 }
