@@ -106,6 +106,7 @@ impl Broker {
     /// Once a second or so: what is due.
     pub async fn tend(self: &Arc<Self>) {
         self.rules.policy().limits.forget_quiet();
+        self.keys.ring().forget_dead(self.now());
         self.kill_switch.hear_of_followers().await;
         self.meet_nodes().await;
         self.begin_to_lift_ended();

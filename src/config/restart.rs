@@ -68,12 +68,13 @@ fn of_server(held: &ServerSettings, new: &ServerSettings) -> Vec<&'static str> {
 }
 
 fn of_token(held: &TokenSettings, new: &TokenSettings) -> Vec<&'static str> {
-    let TokenSettings { algorithm, rsa_key, rotate_every, publish_ahead } = held;
+    let TokenSettings { algorithm, rsa_key, rotate_every, publish_ahead, verified_memory } = held;
     differing([
         ("token.algorithm", *algorithm != new.algorithm),
         ("token.rsa_key_file", !same_secret(rsa_key.as_ref(), new.rsa_key.as_ref())),
         ("token.rotate_every", *rotate_every != new.rotate_every),
         ("token.publish_ahead", *publish_ahead != new.publish_ahead),
+        ("token.verified_memory_mib", *verified_memory != new.verified_memory),
     ])
 }
 

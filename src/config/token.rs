@@ -16,6 +16,10 @@ const DEFAULT_TTL: Duration = Duration::from_secs(10 * 60);
 const DEFAULT_ROTATION: Duration = Duration::from_secs(30 * 86_400);
 const DEFAULT_AHEAD: Duration = Duration::from_secs(60 * 60);
 
+/// 100,000 tokens of 1,000 bytes.
+const DEFAULT_MEMORY_MIB: u32 = 384;
+const MEMORY_MIB: std::ops::RangeInclusive<u32> = 1..=65_536;
+
 /// A key older than this should have been replaced.
 const MAX_ROTATION: Duration = Duration::from_secs(366 * 86_400);
 
@@ -62,6 +66,12 @@ pub(super) fn read(root: &Table<'_>, max_ttl: Duration, mistakes: &Mistakes) -> 
         }
         _ => Some(None),
     };
+    let verified_memory =
+        section.key("verified_memory_mib", "384").or(DEFAULT_MEMORY_MIB, |field| field.number());
+    if let Some(memory) = verified_memory.as_ref().filter(|memory| !MEMORY_MIB.contains(&memory.value)) {
+        let problem = format!("{} is not from {} to {}", memory.value, MEMORY_MIB.start(), MEMORY_MIB.end());
+        mistakes.add(&memory.place, problem, format!("write verified_memory_mib = {DEFAULT_MEMORY_MIB}"));
+    }
     let dpop_nonce = section.key("dpop_nonce", "true").or(false, |field| field.boolean());
     let strict = section.key("strict_assertion_audience", "true").or(false, |field| field.boolean());
     let settings = (|| {
@@ -70,6 +80,7 @@ pub(super) fn read(root: &Table<'_>, max_ttl: Duration, mistakes: &Mistakes) -> 
             rsa_key: rsa_key?,
             rotate_every: rotate_every?.value,
             publish_ahead: publish_ahead?.value,
+            verified_memory: u64::from(verified_memory?.value) << 20,
         })
     })();
     Token {

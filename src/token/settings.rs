@@ -16,4 +16,6 @@ pub struct TokenSettings {
     /// The next key is published this long before it signs, so that every verifier has it;
     /// at least as long as the JWK set may be cached, never zero.
     pub publish_ahead: Duration,
+    /// What verified tokens may take of memory, bytes.
+    pub verified_memory: u64,
 }

@@ -1,6 +1,6 @@
 //! The check of an access token: ours, whole, and of this hour.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -37,14 +37,20 @@ pub enum TokenError {
     NotYetValid,
 }
 
-/// What remembered tokens may take of memory, bytes; about 1,800 of them.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-const CACHE_ITEMS: usize = 4096;
+/// What is counted for a token beside its length: the claims that are in every token, and the memory's own.
+const EACH: u64 = 1024;
+/// A guess at the length of a token, to lay out the memory.
+const USUAL: u64 = 1000;
+/// How often dead tokens are forgotten. Their memory would come back when others need it, and until then be of no use.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Tokens that one generation of the keys has verified lately, by the SHA-256 of each: a resource server asks for
 /// the same token again and again. A hit spares the signature and the reading. What changes with time is
 /// judged anew, and the next generation of keys begins with none.
-pub(super) struct VerifiedTokens(Cache<Digest, Arc<Remembered>, ByBytes>);
+pub(super) struct VerifiedTokens {
+    cache: Cache<Digest, Arc<Remembered>, ByBytes>,
+    swept: Mutex<Timestamp>,
+}
 
 struct Remembered {
     claims: Arc<Claims>,
@@ -57,13 +63,39 @@ struct ByBytes;
 impl Weighter<Digest, Arc<Remembered>> for ByBytes {
     /// About what the claims take: a permission is held as it is and in the JSON.
     fn weight(&self, _: &Digest, remembered: &Arc<Remembered>) -> u64 {
-        (1024 + 3 * remembered.token_bytes) as u64
+        weight(remembered.token_bytes as u64)
     }
 }
 
+fn weight(token_bytes: u64) -> u64 {
+    EACH + 3 * token_bytes
+}
+
 impl VerifiedTokens {
-    pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByBytes))
+    /// Takes at most `memory` bytes.
+    pub(super) fn new(memory: u64) -> Self {
+        let items = usize::try_from(memory / weight(USUAL)).unwrap_or(usize::MAX);
+        Self {
+            cache: Cache::with_weighter(items, memory, ByBytes),
+            swept: Mutex::new(Timestamp::from_millis(0)),
+        }
+    }
+
+    /// Forgets tokens that are dead at `now`, once a minute.
+    pub(super) fn forget_dead(&self, now: Timestamp) {
+        {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.since(*swept) < SWEEP && *swept <= now {
+                return;
+            }
+            *swept = now;
+        }
+        self.cache.retain(|_, remembered| NumericDate::from(now) < remembered.claims.exp);
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, u64) {
+        (self.cache.len(), self.cache.weight())
     }
 
     /// The claims of `token`, if one of `keys` signed it, and it is of `issuer`.
@@ -77,13 +109,13 @@ impl VerifiedTokens {
             return Err(TokenError::TooLarge);
         }
         let digest = Digest::of(token.as_bytes());
-        if let Some(remembered) = self.0.get(&digest) {
+        if let Some(remembered) = self.cache.get(&digest) {
             return of_issuer(&remembered.claims, issuer).map(|()| Arc::clone(&remembered.claims));
         }
         let claims = Arc::new(signed(keys, token)?);
         of_issuer(&claims, issuer)?;
         let remembered = Remembered { claims: Arc::clone(&claims), token_bytes: token.len() };
-        self.0.insert(digest, Arc::new(remembered));
+        self.cache.insert(digest, Arc::new(remembered));
         Ok(claims)
     }
 }

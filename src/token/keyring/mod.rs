@@ -97,12 +97,12 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(mut keys: Vec<Arc<Key>>, told: Option<String>) -> Self {
+    fn new(mut keys: Vec<Arc<Key>>, told: Option<String>, verified_memory: u64) -> Self {
         keys.sort_by(|a, b| (a.signs_from, &a.kid).cmp(&(b.signs_from, &b.kid)));
         keys.dedup_by(|a, b| a.kid == b.kid);
         let jwks: Vec<&str> = keys.iter().map(|key| key.jwk.as_str()).collect();
         let jwks = format!(r#"{{"keys":[{}]}}"#, jwks.join(","));
-        Self { keys, jwks: jwks.into(), verified: VerifiedTokens::new(), told }
+        Self { keys, jwks: jwks.into(), verified: VerifiedTokens::new(verified_memory), told }
     }
 }
 
@@ -114,6 +114,8 @@ pub struct KeyRing {
     random: Random,
     keys: ArcSwap<Keys>,
     checkpoint: Ed25519KeyPair,
+    /// Bytes.
+    verified_memory: u64,
 }
 
 impl KeyRing {
@@ -137,12 +139,13 @@ impl KeyRing {
         };
         let (tokens, checkpoints): (Vec<_>, Vec<_>) =
             records.into_iter().partition(|record| record.purpose == KeyPurpose::Token);
+        let verified_memory = settings.verified_memory;
         let mut made = Vec::new();
         let checkpoint = open_checkpoint(checkpoints, &kek, &random, now, &mut made)?;
         let keys: Result<Vec<_>, _> =
             tokens.iter().map(|record| open_key(record, &kek, operator.as_ref(), &random)).collect();
-        let keys = ArcSwap::from_pointee(Keys::new(keys?, None));
-        let ring = Self { schedule, operator, kek, random, keys, checkpoint };
+        let keys = ArcSwap::from_pointee(Keys::new(keys?, None, verified_memory));
+        let ring = Self { schedule, operator, kek, random, keys, checkpoint, verified_memory };
         let first = Rotation { add: ring.next_key(now)?, ..Rotation::default() };
         made.extend(first.add.clone());
         ring.adopt(first)?;
@@ -178,7 +181,7 @@ impl KeyRing {
             }
         }
         if is_news || keys.len() != present.keys.len() {
-            self.keys.store(Arc::new(Keys::new(keys, present.told.clone())));
+            self.keys.store(Arc::new(Keys::new(keys, present.told.clone(), self.verified_memory)));
             is_news = true;
         }
         Ok(is_news)
@@ -201,7 +204,7 @@ impl KeyRing {
         self.keys.rcu(|present| {
             let kept = present.keys.iter().filter(|key| !rotation.remove.contains(&key.kid));
             let told = rotation.signs.as_ref().or(present.told.as_ref());
-            Keys::new(kept.chain(&added).cloned().collect(), told.cloned())
+            Keys::new(kept.chain(&added).cloned().collect(), told.cloned(), self.verified_memory)
         });
         Ok(())
     }
@@ -244,6 +247,17 @@ impl KeyRing {
     pub fn issued(&self, token: &str, issuer: &str) -> Result<Arc<Claims>, TokenError> {
         let keys = self.keys.load();
         keys.verified.claims(&keys.keys, token, issuer)
+    }
+
+    /// Frees the memory of verified tokens that are dead at `now`.
+    pub fn forget_dead(&self, now: Timestamp) {
+        self.keys.load().verified.forget_dead(now);
+    }
+
+    /// How many verified tokens are remembered, and for how many bytes they count.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> (usize, u64) {
+        self.keys.load().verified.held()
     }
 
     /// The JWK set (RFC 7517 §5) of every key that may still verify or will sign.

@@ -45,7 +45,13 @@ fn kek() -> KeyEncryptionKey {
 
 fn settings(algorithm: SigningAlgorithm) -> TokenSettings {
     let rsa_key = (algorithm == SigningAlgorithm::Rs256).then(|| RSA.into());
-    TokenSettings { algorithm, rsa_key, rotate_every: 30 * DAY, publish_ahead: HOUR }
+    TokenSettings {
+        algorithm,
+        rsa_key,
+        rotate_every: 30 * DAY,
+        publish_ahead: HOUR,
+        verified_memory: 384 << 20,
+    }
 }
 
 fn open(algorithm: SigningAlgorithm) -> KeyRing {

@@ -186,3 +186,39 @@ fn a_token_is_opened_by_the_receipt_of_its_own_event_alone() {
     assert!(!format!("{token:?}").contains("eyJ"), "its text is not shown either");
     assert!(token.release(&Receipt::of_durable(1, other)).is_none());
 }
+
+#[test]
+fn ten_thousand_verified_tokens_are_remembered_until_they_are_dead() {
+    let ring = open(SigningAlgorithm::EdDsa);
+    let claims = claims();
+    let distinct = (0..10_000_u64)
+        .map(|n| Claims { as_of: crate::domain::revocation::Revision::new(n), ..claims.clone() });
+    let tokens: Vec<_> = distinct.map(|claims| released(ring.sign(&claims, NOW))).collect();
+    for token in &tokens {
+        ring.verify(token.expose(), ISSUER, NOW).unwrap();
+    }
+    let (count, bytes) = ring.remembered();
+    assert_eq!(count, 10_000);
+    assert!(bytes < 384 << 20, "{bytes}");
+    let first = ring.verify(tokens[0].expose(), ISSUER, NOW).unwrap();
+    assert!(Arc::ptr_eq(&first, &ring.verify(tokens[0].expose(), ISSUER, NOW).unwrap()));
+
+    ring.forget_dead(NOW);
+    assert_eq!(ring.remembered().0, 10_000, "all of them live");
+    ring.forget_dead(Timestamp::from(claims.exp));
+    assert_eq!(ring.remembered(), (0, 0));
+}
+
+#[test]
+fn the_memory_of_verified_tokens_is_bounded_in_bytes() {
+    let memory = 1 << 20;
+    let settings = TokenSettings { verified_memory: memory, ..settings(SigningAlgorithm::EdDsa) };
+    let ring = KeyRing::open(settings, kek(), Vec::new(), random(), NOW).unwrap().0;
+    for n in 0..2_000 {
+        let claims = Claims { as_of: crate::domain::revocation::Revision::new(n), ..claims() };
+        let token = released(ring.sign(&claims, NOW));
+        ring.verify(token.expose(), ISSUER, NOW).unwrap();
+        assert!(ring.remembered().1 <= memory);
+    }
+    assert!(ring.remembered().0 > 50, "{:?}", ring.remembered());
+}
