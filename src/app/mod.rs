@@ -115,6 +115,7 @@ impl App {
         let (public, admin) = listeners.addresses()?;
         let listeners = listeners.serve(&threads, tls.public, tls.admin, Arc::clone(&gate), &stopping);
         let reload = Arc::new(Notify::new());
+        let drills = config.drill_every;
         let files = Files {
             broker: Arc::clone(&broker),
             gate,
@@ -124,11 +125,12 @@ impl App {
             certificates: tls.watches,
             configuration: Followed::new(source),
         };
-        let tasks = vec![
+        let mut tasks = vec![
             follower,
             tasks::tend(Arc::clone(&broker), stopping.clone()),
-            files::follow(files, Arc::clone(&reload), stopping),
+            files::follow(files, Arc::clone(&reload), stopping.clone()),
         ];
+        tasks.extend(drills.map(|every| tasks::drill(Arc::clone(&broker), every, stopping)));
         let store = Some(store).filter(|_| !is_shared);
         Ok(Self { public, admin, broker, store, stop, reload, listeners, tasks, threads: None })
     }

@@ -120,7 +120,7 @@ impl Broker {
     }
 
     /// Signs and journals, again where the kill switch changes in between, until the event is on disk.
-    async fn release(
+    pub(super) async fn release(
         &self,
         call: &Call,
         settled: &Settled<'_>,

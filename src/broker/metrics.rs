@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::reason::Reason;
+use crate::domain::time::Timestamp;
 use crate::identity::IssuerStatus;
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -27,6 +28,9 @@ pub(super) struct Gauges {
     pub(super) unjournaled: usize,
     pub(super) issuers: Vec<IssuerStatus>,
 }
+
+/// Nothing before the first drill.
+type OfDrill = Family<[(&'static str, &'static str); 1], Seconds>;
 
 type OfIssuer = Family<[(&'static str, String); 1], Gauge>;
 
@@ -45,6 +49,8 @@ pub(super) struct Metrics {
     unjournaled: Gauge,
     issuer_keys: OfIssuer,
     issuer_failing: OfIssuer,
+    drill_time: OfDrill,
+    drill_slowest: OfDrill,
 }
 
 impl Metrics {
@@ -65,6 +71,8 @@ impl Metrics {
             unjournaled: Gauge::default(),
             issuer_keys: Family::default(),
             issuer_failing: Family::default(),
+            drill_time: Family::default(),
+            drill_slowest: Family::default(),
             registry: Registry::default(),
         };
         registry.register("tokens_issued", "Tokens released", metrics.issued.clone());
@@ -93,6 +101,11 @@ impl Metrics {
         registry.register("issuer_keys", keys, metrics.issuer_keys.clone());
         let failing = "1 while the keys of the issuer or trust domain cannot be fetched";
         registry.register("issuer_fetch_failing", failing, metrics.issuer_failing.clone());
+        let time = "When this broker's last drill of the kill switch ended, by its outcome; Unix time";
+        registry.register_with_unit("drill_timestamp", time, Unit::Seconds, metrics.drill_time.clone());
+        let slowest =
+            "How long the slowest took to confirm in that drill; of one that failed, until it was given up";
+        registry.register_with_unit("drill_slowest", slowest, Unit::Seconds, metrics.drill_slowest.clone());
         Self { registry, ..metrics }
     }
 
@@ -106,6 +119,13 @@ impl Metrics {
 
     pub(super) fn clock_stepped(&self) {
         self.clock_steps.inc();
+    }
+
+    /// A drill ended at `at`, and the slowest took so long to confirm.
+    pub(super) fn drilled(&self, passed: bool, at: Timestamp, slowest: Duration) {
+        let outcome = [("outcome", if passed { "passed" } else { "failed" })];
+        self.drill_time.get_or_create(&outcome).set(at.seconds() as f64);
+        self.drill_slowest.get_or_create(&outcome).set(slowest.as_secs_f64());
     }
 
     pub(super) fn journaled(&self, took: Duration) {

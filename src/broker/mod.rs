@@ -1,7 +1,7 @@
 //! The one writer: every token, stop and lift goes through here, and so through the audit log.
 //!
 //! [`Broker`] owns the path of a token from proof to release (`issue`), the kill switch (`kill_switch`, `revoke`), what
-//! verifiers ask (`inspect`), what operators read (`read`), dry runs (`explain`), what a start owes the log (`start`), and the
+//! verifiers ask (`inspect`), its rehearsal (`drill`), what operators read (`read`), dry runs (`explain`), what a start owes the log (`start`), and the
 //! upkeep that runs beside them (`upkeep`). It hands the audit log to those who only read that (`audit`, `export`). HTTP
 //! handlers call these and never a store.
 
@@ -10,6 +10,7 @@ mod clock_watch;
 mod decisions;
 mod degraded;
 mod delegate;
+mod drill;
 mod explain;
 mod export;
 mod follow;
@@ -52,6 +53,8 @@ use crate::token::KeyRing;
 pub use audit::{AuditLog, Inclusion};
 use clock_watch::ClockWatch;
 pub use degraded::Degraded;
+use drill::Drills;
+pub use drill::{Drill, DrillError, DrillPoint, JournaledDrill};
 pub use explain::{Explained, Mismatch, Miss, Supposed};
 pub use export::{Export, Format};
 pub use follow::{Following, Heartbeat, Seen};
@@ -101,6 +104,7 @@ pub struct Broker {
     metrics: Metrics,
     clock_watch: ClockWatch,
     start: Start,
+    drills: Drills,
     /// The turn to lift the stops whose end has come.
     lifting: Arc<tokio::sync::Mutex<()>>,
     /// The turn to do with the store what is due.
@@ -162,6 +166,7 @@ impl Broker {
             metrics: Metrics::new(),
             clock_watch: ClockWatch::default(),
             start: Start::default(),
+            drills: Drills::default(),
             lifting: Arc::default(),
             tending: Arc::default(),
             probing: Arc::default(),

@@ -227,7 +227,7 @@ impl Broker {
         Ok(StopId::new(self.now(), &self.random.for_id().map_err(|_| KillError::Random)?))
     }
 
-    async fn stop(
+    pub(super) async fn stop(
         &self,
         call: &Call,
         operator: OperatorName,
@@ -252,7 +252,7 @@ impl Broker {
         Ok(Change { unknown_token, ..self.kill_switch.stop(stop, event).await })
     }
 
-    async fn end_stop(
+    pub(super) async fn end_stop(
         &self,
         call: &Call,
         operator: OperatorName,
@@ -287,6 +287,9 @@ impl Broker {
         let registry = self.registry();
         let unknown = || KillError::UnknownTarget(target.clone());
         match target {
+            Target::Agent(id) if id.as_str() == AgentId::CANARY => {
+                Ok(Whose { agent: Some(id.clone()), owner: Some(Owner::canary()), ..Whose::default() })
+            }
             Target::Agent(id) => {
                 let agent = Some(id.clone());
                 match registry.agent(id) {
@@ -343,7 +346,7 @@ fn issued() -> EventFilter {
 }
 
 /// Runs `work` to its end, whoever stops waiting for it.
-async fn finish<T: Send + 'static>(
+pub(super) async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, KillError>> + Send + 'static,
 ) -> Result<T, KillError> {
     match tokio::spawn(work.in_current_span()).await {

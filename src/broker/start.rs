@@ -4,6 +4,7 @@
 //! broker there is no kill switch either: the events wait, and so does every token.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::broker::Broker;
@@ -32,7 +33,7 @@ impl Broker {
     ///
     /// # Errors
     /// Where the store is not what it should be; not where it cannot be written now.
-    pub async fn started(&self, keys: Vec<NewKey>) -> Result<(), StoreError> {
+    pub async fn started(self: &Arc<Self>, keys: Vec<NewKey>) -> Result<(), StoreError> {
         self.kill_switch.note_time_before().await;
         let event = Event {
             detail: Some(format!("{} {}", self.name, env!("CARGO_PKG_VERSION"))),
@@ -50,7 +51,10 @@ impl Broker {
                 );
                 Ok(())
             }
-            journaled => journaled,
+            journaled => {
+                self.begin_to_end_left_drill();
+                journaled
+            }
         }
     }
 

@@ -15,6 +15,7 @@ pub mod check;
 pub mod client;
 pub mod completions;
 pub mod demo;
+pub mod drill;
 pub mod failure;
 pub mod git_credential;
 pub mod host;
@@ -164,6 +165,16 @@ Examples:
   hallpass revocations
   hallpass lift 01933b1e-5f0a-7c3e-9a55-0d7d3f5f5b11 --reason \"fixed in 4712\"")]
     Lift(revoke::LiftArgs),
+    /// Rehearses the kill switch on a canary, and says how long everybody took
+    #[command(after_help = "\
+A canary without permissions gets a token and is stopped as any agent is. Every broker and every
+enforcement point must confirm, and the broker must refuse the token; then the stop is lifted. No agent
+of yours is touched. Exit code 0: it passed. Exit code 1: standard error names who was late.
+
+Examples:
+  hallpass drill
+  hallpass drill --json | jq -r '.points[] | [.name, .confirmed_ms] | @tsv'")]
+    Drill(drill::DrillArgs),
     /// What is stopped, since when, and why
     #[command(after_help = "\
 Examples:
@@ -282,6 +293,7 @@ fn dispatch(command: Command, host: &mut Host<'_>) -> Outcome {
         Command::Agents(command) => agents::run(command, host),
         Command::Revoke(args) => revoke::revoke(&args, host),
         Command::Lift(args) => revoke::lift(&args, host),
+        Command::Drill(args) => drill::run(&args, host),
         Command::Revocations(args) => revocations::run(&args, host),
         Command::Audit(command) => audit::run(&command, host),
         Command::Backup(args) => backup::back_up(&args, host),

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub store: StoreSettings,
     pub key_encryption_key: KeyEncryptionKeySource,
     pub revocation: RevocationSettings,
+    /// How often this broker drills the kill switch by itself.
+    pub drill_every: Option<Duration>,
     pub token: TokenSettings,
     /// Whether each DPoP proof must bring a nonce of this broker.
     pub dpop_nonce: bool,
@@ -299,7 +302,7 @@ impl Draft {
         let root = document.root(mistakes);
         let listeners = server::read(&root, mistakes);
         let (store, key_encryption_key) = storage::store(&root, mistakes);
-        let revocation = storage::revocation(&root, store.as_ref(), mistakes);
+        let (revocation, drill_every) = storage::revocation(&root, store.as_ref(), mistakes);
         let guardrails = limits::guardrails(&root, mistakes);
         let token = token::read(&root, guardrails.max_ttl, mistakes);
         let (limits, public_limits) = limits::limits(&root, mistakes);
@@ -322,6 +325,7 @@ impl Draft {
                 store: store?,
                 key_encryption_key: key_encryption_key?,
                 revocation: revocation?,
+                drill_every: drill_every?,
                 token: token.settings?,
                 dpop_nonce: token.dpop_nonce?,
                 strict_assertion_audience: token.strict_assertion_audience?,

@@ -18,6 +18,7 @@ impl Config {
             store,
             key_encryption_key,
             revocation,
+            drill_every,
             token,
             dpop_nonce,
             public_limits,
@@ -41,6 +42,7 @@ impl Config {
             ("admin.tls", admin_tls.is_some() != new.admin.tls.is_some()),
             ("store.key_encryption_key", !same_kek),
             ("revocation.max_staleness", *max_staleness != new.revocation.max_staleness),
+            ("revocation.drill_every", *drill_every != new.drill_every),
             ("token.dpop_nonce", *dpop_nonce != new.dpop_nonce),
         ]);
         keys.extend(of_server(server, &new.server));

@@ -49,6 +49,8 @@ words!(
         RevocationStopped = "revocation.stopped",
         RevocationLifted = "revocation.lifted",
         RevocationScheduled = "revocation.scheduled",
+        DrillPassed = "drill.passed",
+        DrillFailed = "drill.failed",
         RegistryLoaded = "registry.loaded",
         RegistryRejected = "registry.rejected",
         ConfigurationLoaded = "configuration.loaded",

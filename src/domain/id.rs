@@ -88,7 +88,28 @@ name!(
     BrokerName, "a broker name", is_lower_name, LOWER
 );
 
+impl AgentId {
+    /// The canary that drills stop; no agent file may have this name.
+    pub const CANARY: &str = "hallpass.drill";
+
+    pub fn canary() -> Self {
+        Self(Self::CANARY.into())
+    }
+}
+
+impl Owner {
+    /// Who answers for the canary of drills: no team.
+    pub fn canary() -> Self {
+        Self(AgentId::CANARY.into())
+    }
+}
+
 impl IssuerName {
+    /// Who vouches for the canary of drills: the broker itself.
+    pub fn canary() -> Self {
+        Self(AgentId::CANARY.into())
+    }
+
     /// The issuer of every proof by registered key; no configured issuer may take this name.
     pub const KEY: &str = "key";
 

@@ -10,7 +10,7 @@ use crate::domain::id::IssuerName;
 use crate::domain::time::Timestamp;
 
 /// A workload identity whose proof has been checked. Only `identity` makes one that a token is issued
-/// for; a dry run supposes one ([`VerifiedIdentity::supposed`]).
+/// for; a dry run supposes one ([`VerifiedIdentity::supposed`]), and so does a drill for its canary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedIdentity {
     /// The configured name of whoever vouched: an OIDC issuer, or `key` for a registered key.
@@ -25,7 +25,8 @@ pub struct VerifiedIdentity {
 }
 
 impl VerifiedIdentity {
-    /// What a proof with these string claims would be, were it good. For a dry run alone.
+    /// What a proof with these string claims would be, were it good. For a dry run, and for the canary of a drill, which has
+    /// no permission.
     pub fn supposed(issuer: IssuerName, claims: BTreeMap<String, String>, now: Timestamp) -> Self {
         let subject = claims.get("sub").cloned().unwrap_or_default();
         Self { issuer, subject, claims, expires: now }

@@ -187,6 +187,11 @@ impl AgentFileFound {
             let fault = Fault::new(error.to_string(), "rename the file: its name is the agent's id");
             mistakes.push(fault.at(self.path.clone()));
         }
+        if id.as_ref().is_ok_and(|id| id.as_str() == AgentId::CANARY) {
+            let fault =
+                Fault::new("is the name of the agent that drills of the kill switch stop", "rename the file");
+            mistakes.push(fault.at(self.path.clone()));
+        }
         id.ok()
     }
 }

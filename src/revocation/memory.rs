@@ -36,7 +36,8 @@ impl Memory {
     }
 
     pub(super) fn confirmations(&self) -> Confirmations {
-        Confirmations { confirmed: vec![self.node.clone()], pending: Vec::new() }
+        let heard = [(self.node.clone(), Instant::now())].into();
+        Confirmations { confirmed: vec![self.node.clone()], pending: Vec::new(), heard }
     }
 
     pub(super) fn use_once(

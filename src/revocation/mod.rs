@@ -73,6 +73,8 @@ pub struct Confirmations {
     pub confirmed: Vec<BrokerName>,
     /// Sorted.
     pub pending: Vec<BrokerName>,
+    /// When this node first knew of each that has confirmed; nothing where nobody could be asked.
+    pub heard: HashMap<BrokerName, Instant>,
 }
 
 impl Revocation {

@@ -12,6 +12,7 @@ mod crash;
 mod delegation;
 mod demo;
 mod dpop;
+mod drill;
 mod enforcement;
 mod examples;
 mod explain;

@@ -1,5 +1,6 @@
 //! Stop, lift, end: durable first, then live, then who has confirmed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub struct Change {
     /// Brokers, and after them the enforcement points that follow the stops.
     pub confirmed: Vec<String>,
     pub pending: Vec<String>,
+    /// When this node first knew of each that has confirmed; nothing where nobody could be asked.
+    pub heard: HashMap<String, Instant>,
     pub audit: Audited,
 }
 
@@ -173,7 +176,7 @@ impl KillSwitch {
     }
 
     /// The stop of `target` that holds, as far as this node knows without its store.
-    pub(super) fn in_force(&self, target: &Target) -> Option<StopId> {
+    pub(in crate::broker) fn in_force(&self, target: &Target) -> Option<StopId> {
         let stored = self.store.seen().get(target).and_then(|standing| standing.stop);
         stored.or_else(|| self.unjournaled.book().unnumbered_of(target))
     }
@@ -250,7 +253,19 @@ impl KillSwitch {
         let followers = self.seen_by_followers(revision, PATIENCE.saturating_sub(begun.elapsed())).await;
         let confirmed = names(&seen.confirmed).chain(names(&followers.confirmed)).collect();
         let pending = names(&seen.pending).chain(names(&followers.pending)).collect();
-        Change { stop, already_stopped: false, unknown_token: false, took_effect, confirmed, pending, audit }
+        let heard = seen.heard.into_iter().map(|(node, at)| (node.to_string(), at));
+        let followers = followers.heard.into_iter().map(|(name, at)| (name.to_string(), at));
+        let heard = heard.chain(followers).collect();
+        Change {
+            stop,
+            already_stopped: false,
+            unknown_token: false,
+            took_effect,
+            confirmed,
+            pending,
+            heard,
+            audit,
+        }
     }
 
     async fn announce(&self, numbered: bool) -> Result<Confirmations, RevocationError> {
@@ -272,5 +287,5 @@ fn names<T: ToString>(of: &[T]) -> impl Iterator<Item = String> {
 
 /// Nobody obeys what was asked for.
 fn by_nobody(seen: Confirmations) -> Confirmations {
-    Confirmations { confirmed: Vec::new(), pending: [seen.confirmed, seen.pending].concat() }
+    Confirmations { pending: [seen.confirmed, seen.pending].concat(), ..Confirmations::default() }
 }

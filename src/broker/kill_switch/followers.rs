@@ -52,6 +52,8 @@ impl Heard {
 pub(super) struct Seen {
     pub(super) confirmed: Vec<FollowerName>,
     pub(super) pending: Vec<FollowerName>,
+    /// When this node first knew of each that has confirmed.
+    pub(super) heard: HashMap<FollowerName, Instant>,
 }
 
 /// One enforcement point outside, as this node knows it.
@@ -207,6 +209,8 @@ impl KillSwitch {
                         (None, _) => false,
                     }
                 });
+            let heard = Instant::now();
+            seen.heard.extend(confirmed.iter().map(|name| (name.clone(), heard)));
             seen.confirmed.extend(confirmed);
             waiting = pending;
             // One that says that it lets nothing pass any more is not waited for.

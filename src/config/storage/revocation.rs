@@ -20,12 +20,25 @@ const DEFAULT_STALENESS: Duration = Duration::from_secs(2);
 /// A view older than this is no view.
 const STALENESS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
+/// A drill takes up to ten seconds where somebody is late.
+const DRILLS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(31 * 86_400);
+
+/// The settings, and how often the broker drills by itself: never without the key. None where they are wrong.
 pub(in crate::config) fn revocation(
     root: &Table<'_>,
     store: Option<&StoreSettings>,
     mistakes: &Mistakes,
-) -> Option<RevocationSettings> {
+) -> (Option<RevocationSettings>, Option<Option<Duration>>) {
     let section = root.section("revocation");
+    let drill_every = optional(section.key("drill_every", "\"24h\""), |field| field.duration(DRILLS));
+    (settings(&section, store, mistakes), drill_every)
+}
+
+fn settings(
+    section: &Table<'_>,
+    store: Option<&StoreSettings>,
+    mistakes: &Mistakes,
+) -> Option<RevocationSettings> {
     let max_staleness =
         section.key("max_staleness", "\"2s\"").or(DEFAULT_STALENESS, |field| field.duration(STALENESS));
     let username = section.key("username", "\"hallpass\"");

@@ -2,6 +2,7 @@
 
 mod agents;
 mod audit;
+mod drill;
 mod explain;
 mod export;
 mod filter;
@@ -46,6 +47,8 @@ pub fn router(gate: Gate, connections: usize) -> Router {
         .route("/v1/revocations/stream", get(stream::stream))
         .route("/v1/revocations/seen", post(seen::seen))
         .route("/v1/revocations/{id}/lift", post(revocations::lift))
+        .route("/v1/drill", post(drill::drill))
+        .route("/v1/drill/last", get(drill::last))
         .route("/v1/audit/events", get(audit::events))
         .route("/v1/audit/export", get(export::export))
         .route("/v1/audit/checkpoint", get(audit::checkpoint))

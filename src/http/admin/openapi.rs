@@ -9,8 +9,8 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::{
-    NoParameters, Parameters, agents, audit, explain, export, metrics, proof, readiness, revocations, seen,
-    status, stream,
+    NoParameters, Parameters, agents, audit, drill, explain, export, metrics, proof, readiness, revocations,
+    seen, status, stream,
 };
 use crate::http::problem::Problem;
 
@@ -26,6 +26,8 @@ use crate::http::problem::Problem;
         revocations::lift,
         stream::stream,
         seen::seen,
+        drill::drill,
+        drill::last,
         audit::events,
         export::export,
         audit::checkpoint,

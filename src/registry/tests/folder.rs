@@ -44,6 +44,12 @@ fn what_does_not_belong_in_the_folder_is_told_and_what_may_be_there_is_not() {
     fs::create_dir(dir.path().join("lost+found")).unwrap();
     rules().load(dir.path()).unwrap();
 
+    assert_eq!(
+        told(&[("hallpass.drill.toml", GOOD)]),
+        [
+            "hallpass.drill.toml: is the name of the agent that drills of the kill switch stop; rename the file"
+        ]
+    );
     for (name, text) in [("b.tml", "x"), ("c.TOML", "x"), ("notes.txt", "x"), ("Big Name.toml", &good(2))] {
         fs::write(dir.path().join(name), text).unwrap();
     }

@@ -125,7 +125,7 @@ impl Roster {
         now: Instant,
     ) -> Confirmations {
         // This node's view had the change before Redis did.
-        let mut answer = Confirmations { confirmed: vec![me.clone()], pending: Vec::new() };
+        let mut answer = Confirmations { confirmed: vec![me.clone()], ..Confirmations::default() };
         let alive = |heard: &Heard| now.saturating_duration_since(heard.heard) < FORGET;
         for (node, heard) in self.lock().iter().filter(|(node, heard)| *node != me && alive(heard)) {
             let confirmed = applied.is_some_and(|applied| heard.confirms(applied));

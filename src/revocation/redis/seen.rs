@@ -23,6 +23,7 @@ impl Redis {
         patience: Duration,
     ) -> Result<Confirmations, RevocationError> {
         let started = Instant::now();
+        let mut heard = HashMap::new();
         loop {
             let session = self.link.session()?;
             // A Redis that took over may have lost the push, and may since have got as far by another.
@@ -33,9 +34,12 @@ impl Redis {
             let now = Instant::now();
             self.roster.hear(reports, now)?;
             let answer = self.roster.confirmations(&self.node, Some(applied), now);
+            for node in &answer.confirmed {
+                heard.entry(node.clone()).or_insert(now);
+            }
             let left = patience.saturating_sub(started.elapsed());
             if answer.pending.is_empty() || left.is_zero() {
-                return Ok(answer);
+                return Ok(Confirmations { heard, ..answer });
             }
             tokio::time::sleep(LOOK.min(left)).await;
         }

@@ -122,7 +122,8 @@ fn commands_that_do_not_exist_are_found() {
     for good in ["hallpass lift ID --reason x", "hallpass audit verify --verifier-key $", "hallpass demo"] {
         assert_eq!(misunderstood(&words(good)), None);
     }
-    for bad in ["hallpass drill", "hallpass lift", "hallpass revoke agent:x --because x", "hallpass revoke x"]
+    for bad in
+        ["hallpass approve", "hallpass lift", "hallpass revoke agent:x --because x", "hallpass revoke x"]
     {
         assert!(misunderstood(&words(bad)).is_some(), "{bad}");
     }
@@ -171,7 +172,7 @@ fn every_command_is_documented() {
     assert!(all.contains(&"audit verify".to_owned()), "{all:?}");
     let missing: Vec<_> = all.into_iter().filter(|command| !known(command)).collect();
     assert!(missing.is_empty(), "docs/CLI.md does not list {missing:?}");
-    assert!(!known(&"drill".to_owned()));
+    assert!(!known(&"approve".to_owned()));
 }
 
 /// The anchor that a heading gets.

@@ -195,6 +195,7 @@ fn what_is_answered() -> Vec<(&'static str, Value)> {
         ("/Decided/properties/tier", one_of(&["free", "gated", "forbidden"])),
         ("/Change/properties/revocation", reference("Stop")),
         ("/Change/properties/audit", one_of(&["recorded", "pending", "volatile"])),
+        ("/DrillPoint/properties/kind", one_of(&["broker", "enforcement_point"])),
         ("/Summary/properties/status", one_of(&["active", "stopped"])),
         ("/Readiness/properties/status", one_of(&["ok", "degraded", "unavailable"])),
     ]
