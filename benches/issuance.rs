@@ -9,6 +9,9 @@
 mod baseline;
 #[path = "issuance/load.rs"]
 mod load;
+#[path = "../tests/it/support/postgres.rs"]
+#[expect(dead_code, reason = "most of it is for the tests")]
+mod postgres;
 #[path = "issuance/proofs.rs"]
 mod proofs;
 #[path = "issuance/servers.rs"]
@@ -17,8 +20,9 @@ mod servers;
 use std::time::Duration;
 
 use load::{Load, Measured};
+use postgres::PostgresServer;
 use proofs::{Platform, Proofs};
-use servers::{Baseline, Broker, Process, Redis};
+use servers::{Baseline, Broker, Process, Redis, Store};
 
 /// The program's own, so that the baseline has what the broker has.
 #[global_allocator]
@@ -52,22 +56,60 @@ async fn run() {
     let es256 = Proofs::es256(&platform, n * ROUNDS * 2);
     let bare = Bare { baseline: &baseline, proofs: es256.slice(0, n) };
     let mut report = Report::default();
-    let empty = rounds(&baseline.process, None, |_| Load::get(baseline.address, "/empty", n)).await;
+    let empty = rounds(&[&baseline.process], None, |_| Load::get(baseline.address, "/empty", n)).await;
     report.row("empty handler", &empty);
-    report.row("bare ES256 verify + sign", &rounds(&baseline.process, None, |_| bare.round()).await);
+    report.row("bare ES256 verify + sign", &rounds(&[&baseline.process], None, |_| bare.round()).await);
 
-    let embedded = Broker::start(&platform, None).await;
+    let embedded = Broker::start(&platform, None, &Store::file()).await;
     println!("start to ready, embedded: {:.0} ms\n", embedded.ready_after.as_secs_f64() * 1000.0);
     broker_rows("embedded", &embedded, &platform, &bare, es256.slice(0, n * ROUNDS), &mut report).await;
     drop(embedded);
     let redis = Redis::start().await;
-    let with_redis = Broker::start(&platform, Some(&redis)).await;
+    let with_redis = Broker::start(&platform, Some(&redis), &Store::file()).await;
     let proofs = es256.slice(n * ROUNDS, n * ROUNDS);
     broker_rows("Redis", &with_redis, &platform, &bare, proofs, &mut report).await;
     if wanted("light load, memory") {
         light_load(&with_redis, &platform).await;
         memory(&with_redis, &platform).await;
     }
+    drop(with_redis);
+    let server = PostgresServer::start();
+    for nodes in [1, 2, 4] {
+        on_postgres(&server, nodes, &platform, &bare, &mut report).await;
+    }
+}
+
+/// Brokers that share a database and a Redis: all of them together.
+async fn on_postgres(
+    server: &PostgresServer,
+    nodes: usize,
+    platform: &Platform,
+    bare: &Bare<'_>,
+    report: &mut Report,
+) {
+    let row = format!("PostgreSQL, {nodes} brokers: ES256 proof");
+    if !wanted(&row) {
+        return;
+    }
+    let (n, redis) = (requests(), Redis::start().await);
+    let store = Store::postgres(server);
+    let mut brokers = Vec::new();
+    for _ in 0..nodes {
+        brokers.push(Broker::start(platform, Some(&redis), &store).await);
+    }
+    let processes: Vec<&Process> = brokers.iter().map(|broker| &broker.process).collect();
+    let proofs = Proofs::es256(platform, n * ROUNDS);
+    let one = |round| {
+        let each = n / nodes;
+        let loads = brokers.iter().enumerate().map(move |(node, broker)| (node, broker.public));
+        let loads: Vec<_> = loads
+            .map(|(node, at)| {
+                Load::exchange_over(at, proofs.slice(round * n + node * each, each), CONNECTIONS / nodes)
+            })
+            .collect();
+        async move { Measured::together(futures_util::future::join_all(loads).await) }
+    };
+    report.row(&row, &rounds(&processes, Some(bare), one).await);
 }
 
 async fn broker_rows(
@@ -79,7 +121,7 @@ async fn broker_rows(
     report: &mut Report,
 ) {
     let n = requests();
-    let (process, bare) = (&broker.process, Some(bare));
+    let (process, bare) = (&[&broker.process], Some(bare));
     let row = format!("{name}: ES256 proof, seen first");
     if wanted(&row) {
         let one = |round| Load::exchange(broker.public, es256.slice(round * n, n));
@@ -127,7 +169,7 @@ struct Round {
 }
 
 async fn rounds<F: Future<Output = Measured>>(
-    server: &Process,
+    servers: &[&Process],
     bare: Option<&Bare<'_>>,
     round: impl Fn(usize) -> F,
 ) -> Vec<Round> {
@@ -137,9 +179,10 @@ async fn rounds<F: Future<Output = Measured>>(
             Some(bare) => Some(bare.round().await.rate),
             None => None,
         };
-        let before = server.processor_time();
+        let used = || servers.iter().map(|server| server.processor_time()).sum::<Duration>();
+        let before = used();
         let measured = round(number).await;
-        let used = server.processor_time().saturating_sub(before);
+        let used = used().saturating_sub(before);
         let cost = used.as_secs_f64() * 1e6 / measured.calls as f64;
         all.push(Round { cost, to_bare: bare.map(|bare| measured.rate / bare), measured });
     }

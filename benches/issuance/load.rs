@@ -21,6 +21,19 @@ pub(crate) struct Measured {
     pub(crate) calls: usize,
 }
 
+impl Measured {
+    /// What several servers did side by side: all their calls, at the times of the slowest.
+    pub(crate) fn together(all: Vec<Self>) -> Self {
+        let slowest = |of: fn(&Self) -> f64| all.iter().map(of).fold(0.0, f64::max);
+        Self {
+            rate: all.iter().map(|one| one.rate).sum(),
+            p50: slowest(|one| one.p50),
+            p99: slowest(|one| one.p99),
+            calls: all.iter().map(|one| one.calls).sum(),
+        }
+    }
+}
+
 pub(crate) struct Load;
 
 impl Load {
@@ -30,8 +43,12 @@ impl Load {
     }
 
     pub(crate) async fn exchange(address: SocketAddr, proofs: Proofs) -> Measured {
+        Self::exchange_over(address, proofs, CONNECTIONS).await
+    }
+
+    pub(crate) async fn exchange_over(address: SocketAddr, proofs: Proofs, connections: usize) -> Measured {
         let requests = proofs.into_bodies().into_iter().map(|body| post("/oauth/token", "", &body)).collect();
-        run(address, requests, CONNECTIONS).await
+        run(address, requests, connections).await
     }
 
     pub(crate) async fn introspect(

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 use crate::baseline::MARK;
+use crate::postgres::PostgresServer;
 use crate::proofs::{AUDIENCE, ISSUER, Platform};
 
 /// A process that ends with its owner.
@@ -115,11 +116,11 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) async fn start(platform: &Platform, redis: Option<&Redis>) -> Self {
+    pub(crate) async fn start(platform: &Platform, redis: Option<&Redis>, store: &Store) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (public, admin) = (free_port(), free_port());
         let revocation = redis.map_or("memory:".to_owned(), |r| format!("redis://127.0.0.1:{}", r.port));
-        write(folder.path(), platform, public, admin, &revocation);
+        write(folder.path(), platform, public, admin, (&revocation, store));
         let command = |log: &str| {
             Command::new(env!("CARGO_BIN_EXE_hallpass"))
                 .args(["serve", "--config"])
@@ -147,20 +148,43 @@ impl Broker {
     }
 }
 
-fn write(folder: &Path, platform: &Platform, public: u16, admin: u16, revocation: &str) {
+/// Where the broker keeps what outlives it.
+pub(crate) struct Store {
+    /// The lines of `[store]`.
+    lines: String,
+}
+
+impl Store {
+    pub(crate) fn file() -> Self {
+        Self { lines: "url = \"sqlite://hallpass.db\"".to_owned() }
+    }
+
+    /// A new database.
+    pub(crate) fn postgres(server: &PostgresServer) -> Self {
+        let (url, user) = (server.url(&server.database()), PostgresServer::USER);
+        let keys = "password_file = \"password\"\nkey_encryption_key_file = \"kek\"\nspool = \"spool\"";
+        Self { lines: format!("url = \"{url}\"\nusername = \"{user}\"\n{keys}") }
+    }
+}
+
+fn write(folder: &Path, platform: &Platform, public: u16, admin: u16, (revocation, store): (&str, &Store)) {
+    std::fs::write(folder.join("password"), PostgresServer::PASSWORD).expect("written");
+    std::fs::write(folder.join("kek"), "4b".repeat(32)).expect("written");
+    let store = &store.lines;
     let agent = include_str!("../../tests/it/support/payments.toml");
     std::fs::create_dir(folder.join("agents")).expect("a folder");
     std::fs::write(folder.join("agents/payments-refactorer.toml"), agent).expect("written");
     std::fs::write(folder.join("jwks.json"), platform.jwks().to_string()).expect("written");
     let config = format!(
         r#"[server]
+name = "broker-{public}"
 listen = "127.0.0.1:{public}"
 public_url = "{AUDIENCE}"
 [admin]
 listen = "127.0.0.1:{admin}"
 local_operator_key_file = "operator.key"
 [store]
-url = "sqlite://hallpass.db"
+{store}
 [revocation]
 url = "{revocation}"
 [registry]
