@@ -76,7 +76,9 @@ impl<'a> Keys<'a> {
         let Self { server, username, password_file, password, ca_file, client_cert_file, client_key_file } =
             self;
         let username = optional(username, |field| field.text());
-        let password = read_password(&server, password_file, password, mistakes);
+        let (key, whose) =
+            (format!("{}.password_file", server.section), format!("the {} password", server.name));
+        let password = one_password(password_file, password, (&key, &whose), mistakes);
         let ca_file = optional(ca_file, |field| files::roots(field, mistakes));
         let client = client_files(&server, client_cert_file, client_key_file, mistakes);
         Some(Connection { username: username?, password: password?, ca_file: ca_file?, client: client? })
@@ -112,28 +114,25 @@ fn client_files(
     Some(Some(ClientFiles { cert: cert.value, key: key.value }))
 }
 
-fn read_password(
-    server: &Server,
+/// The password of a file or of a variable; `key` names the file, and `whose` the password.
+pub(super) fn one_password(
     file: Field<'_>,
     variable: Option<Located<&str>>,
+    (key, whose): (&str, &str),
     mistakes: &Mistakes,
 ) -> Option<Option<SecretString>> {
     match variable {
         Some(variable) if file.is_present() => {
-            let problem = format!("{}.password_file names one too", server.section);
-            mistakes.add(&variable.place, problem, "keep one of the two");
+            mistakes.add(&variable.place, format!("{key} names one too"), "keep one of the two");
             None
         }
         Some(variable) => Some(Some(SecretString::from(variable.value))),
-        None => {
-            let what = format!("the {} password", server.name);
-            optional(file, |file| files::password(file, &what, mistakes))
-        }
+        None => optional(file, |file| files::password(file, whose, mistakes)),
     }
 }
 
 /// `Some(None)` where the key is missing, `None` where it is wrong.
-fn optional<'a, T>(
+pub(super) fn optional<'a, T>(
     field: Field<'a>,
     read: impl FnOnce(Field<'a>) -> Option<Located<T>>,
 ) -> Option<Option<T>> {
