@@ -6,7 +6,7 @@
 //!
 //! Where the connection is lost before the commit is sent, nothing was written. Where it is lost after that, nobody knows:
 //! the node asks a new connection, which waits for the lock of the lost one and so for its end, and looks whether the
-//! batch's first event is there. Only then are those who wait answered.
+//! log had the head that the batch left. Only then are those who wait answered.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use super::Database;
 use super::schema;
 use super::session::{SNAPSHOT, Session};
-use crate::domain::digest::Digest;
 use crate::store::error::StoreError;
+use crate::store::head::HeadRow;
 use crate::store::settings::PostgresSettings;
 use crate::store::tables::batch::{Batch, Done};
 use crate::store::tables::horizon::Horizon;
 use crate::store::tables::pool::Pool;
 use crate::store::tables::published::Published;
 use crate::store::tables::queue::{MAX_BATCH, Message, Reply, Task};
-use crate::store::tables::sql::{Sql, values};
+use crate::store::tables::sql::Sql;
 use crate::store::tables::tip::{Tip, head_of, read_head};
 use crate::store::tables::tree;
 use crate::store::write::Written;
@@ -54,15 +54,8 @@ pub(super) struct Writer {
 enum Failure {
     /// Nothing of it was written.
     Undone(StoreError),
-    /// It may have been committed: what it is known by, and what it becomes then.
-    InDoubt(StoreError, Box<Attempt>),
-}
-
-/// A batch whose commit was sent.
-struct Attempt {
-    done: Done,
-    /// The `seq` and the leaf hash of its first event; none of a batch without events.
-    first: Option<(u64, Digest)>,
+    /// It may have been committed, with this head.
+    InDoubt(StoreError, Box<Done>),
 }
 
 impl Writer {
@@ -208,12 +201,12 @@ impl Writer {
         waiting.drain(queue);
         waiting.last_batch = waiting.tasks.len();
         let committed = begun.and_then(|()| match self.commit(&mut waiting.tasks) {
-            Ok(attempt) => {
-                self.tip = attempt.done.into_tip();
+            Ok(done) => {
+                self.tip = done.into_tip();
                 Ok(())
             }
             Err(Failure::Undone(error)) => Err(error),
-            Err(Failure::InDoubt(error, attempt)) => self.resolve(error, *attempt),
+            Err(Failure::InDoubt(error, done)) => self.resolve(error, *done),
         });
         if committed.is_ok() {
             self.published.advance(&self.tip);
@@ -236,26 +229,23 @@ impl Writer {
         Ok(())
     }
 
-    fn commit(&mut self, tasks: &mut [Task]) -> Result<Attempt, Failure> {
+    fn commit(&mut self, tasks: &mut [Task]) -> Result<Done, Failure> {
         let Some(session) = &self.session else { return Err(Failure::Undone(StoreError::Closed)) };
-        let (tip, size) = (self.tip.clone(), self.tip.frontier.size());
-        let mut first = None;
+        let tip = self.tip.clone();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let mut batch = Batch::new(session, tip);
             for task in tasks {
                 task.run(&mut batch)?;
-                first = first.or(batch.first_event());
             }
             Ok::<_, StoreError>(batch.finish())
         }));
         let done = attempt
             .unwrap_or_else(|_| Err(StoreError::unavailable("a write panicked")))
             .map_err(Failure::Undone)?;
-        let first = first.map(|leaf| (size + 1, leaf));
         session.prepare_all(&done.rows).map_err(Failure::Undone)?;
         match session.write_and_commit(&done.rows) {
-            Ok(()) => Ok(Attempt { done, first }),
-            Err(error) => Err(Failure::InDoubt(error, Box::new(Attempt { done, first }))),
+            Ok(()) => Ok(done),
+            Err(error) => Err(Failure::InDoubt(error, Box::new(done))),
         }
     }
 
@@ -263,20 +253,21 @@ impl Writer {
     ///
     /// # Errors
     /// The one that made it doubtful, where it was not, or where nobody could tell in time.
-    fn resolve(&mut self, error: StoreError, attempt: Attempt) -> Result<(), StoreError> {
-        let Some((seq, leaf)) = attempt.first else { return Err(error) };
+    fn resolve(&mut self, error: StoreError, done: Done) -> Result<(), StoreError> {
+        // A batch without events wrote nothing.
+        let Some(head) = done.rows.head.clone() else { return Err(error) };
         let deadline = Instant::now() + DOUBT;
         loop {
             self.session = None;
-            match self.is_committed(seq, leaf) {
+            match self.is_committed(&head) {
                 Ok(true) => {
                     tracing::warn!(%error, "a commit was answered late: it is durable");
-                    self.tip = attempt.done.into_tip();
+                    self.tip = done.into_tip();
                     return Ok(());
                 }
                 Ok(false) => return Err(error),
                 Err(cause) if Instant::now() >= deadline => {
-                    tracing::error!(%cause, seq, "nobody can tell whether the last events were recorded");
+                    tracing::error!(%cause, size = head.size, "nobody can tell whether the last events were recorded");
                     let told = format!("{error}, and nobody can tell yet whether the event was recorded");
                     return Err(StoreError::Unavailable(told.into()));
                 }
@@ -285,15 +276,13 @@ impl Writer {
         }
     }
 
-    /// Whether the event `seq` is the one of this leaf hash. Waits for the lock, and so until the transaction that was lost
-    /// has ended either way.
-    fn is_committed(&mut self, seq: u64, leaf: Digest) -> Result<bool, StoreError> {
+    /// Whether the log had this head. Waits for the lock, and so until the transaction that was lost has ended either way.
+    fn is_committed(&mut self, head: &HeadRow) -> Result<bool, StoreError> {
         let session = self.session()?;
-        session.begin_locked(LOCKED_HEAD, head_of)?;
-        let sql: &dyn Sql = session;
-        let found = sql.one("SELECT leaf FROM events WHERE seq = ?1", values![seq], |row| row.digest(0))?;
+        let now = session.begin_locked(LOCKED_HEAD, head_of)?;
+        let had = now.size >= head.size && tree::root_at(session, head.size)? == head.root;
         session.run("COMMIT")?;
-        Ok(found.flatten() == Some(leaf))
+        Ok(had)
     }
 }
 

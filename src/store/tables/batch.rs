@@ -68,8 +68,6 @@ pub(in crate::store) struct Batch<'a> {
     rows: Rows,
     /// How many events there were before it.
     size: u64,
-    /// The leaf hash of its first event.
-    first: Option<Digest>,
     after: After,
 }
 
@@ -107,12 +105,7 @@ impl<'a> Batch<'a> {
     /// Within a transaction that nobody else can write beside, on the log that ends with `tip`.
     pub(in crate::store) fn new(journal: &'a dyn Journal, tip: Tip) -> Self {
         let size = tip.frontier.size();
-        Self { journal, tip, rows: Rows::default(), size, first: None, after: After::default() }
-    }
-
-    /// The leaf hash of its first event, by which it is known.
-    pub(in crate::store) fn first_event(&self) -> Option<Digest> {
-        self.first
+        Self { journal, tip, rows: Rows::default(), size, after: After::default() }
     }
 
     pub(in crate::store) fn finish(mut self) -> Done {
@@ -201,7 +194,6 @@ impl<'a> Batch<'a> {
         let bytes = draft.bytes(seq);
         let Draft { columns, terms, .. } = draft;
         let leaf = leaf_hash(bytes.as_bytes());
-        self.first.get_or_insert(leaf);
         let at = columns.at;
         self.rows.events.push(EventRow { seq, leaf, columns, bytes });
         self.tip.frontier.append_with(leaf, |node, hash| {
