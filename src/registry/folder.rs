@@ -98,7 +98,11 @@ impl Snapshot {
                         Ok(bytes) => {
                             revision.frame(&bytes);
                             bytes_read += bytes.len();
-                            known.content(&self.dir, name, bytes)
+                            let digest = Digest::of(&bytes);
+                            match known.known(&self.dir, stem(name), digest) {
+                                Some(known) => Content::Known(Arc::clone(known)),
+                                None => Content::New(bytes, digest),
+                            }
                         }
                         Err(fault) => Content::Bad(fault),
                     };
@@ -197,7 +201,7 @@ impl AgentFileFound {
 }
 
 /// The name of an agent file without what it ends in: the agent's id.
-pub(super) fn stem(name: &str) -> &str {
+fn stem(name: &str) -> &str {
     name.strip_suffix(".toml").unwrap_or(name)
 }
 

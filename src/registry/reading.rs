@@ -12,7 +12,6 @@ use crate::domain::diagnostic::Warning;
 use crate::domain::digest::Digest;
 use crate::domain::id::AgentId;
 use crate::registry::Rules;
-use crate::registry::folder::{Content, stem};
 
 /// What one agent file said.
 #[derive(Debug)]
@@ -57,19 +56,15 @@ impl Readings {
         Self { dir, rules: Some(rules), files }
     }
 
-    /// These, if `rules` read the same.
+    /// Whether `rules` would read the same.
     pub(super) fn are_by(&self, rules: &Rules) -> bool {
         self.rules.as_ref() == Some(rules)
     }
 
-    /// What the file `name` of `dir` holds: the known agent, if these are its bytes still.
-    pub(super) fn content(&self, dir: &Path, name: &str, bytes: Vec<u8>) -> Content {
-        let digest = Digest::of(&bytes);
-        let known = || {
-            let at = self.files.binary_search_by(|file| id_of(file).cmp(&Some(stem(name)))).ok()?;
-            self.files.get(at).filter(|file| file.digest == digest && *self.dir == *dir)
-        };
-        known().map_or_else(|| Content::New(bytes, digest), |known| Content::Known(Arc::clone(known)))
+    /// The agent that is named `id` in `dir`, if `digest` is that of its file still.
+    pub(super) fn known(&self, dir: &Path, id: &str, digest: Digest) -> Option<&Arc<Reading>> {
+        let at = self.files.binary_search_by(|file| id_of(file).cmp(&Some(id))).ok()?;
+        self.files.get(at).filter(|file| file.digest == digest && *self.dir == *dir)
     }
 }
 
