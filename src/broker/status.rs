@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 use crate::broker::Broker;
+use crate::broker::drill::JournaledDrill;
 use crate::broker::kill_switch::EnforcementPoint;
 use crate::broker::nodes::{Node, VERSION};
 use crate::domain::id::BrokerName;
@@ -38,6 +39,8 @@ pub struct Installation {
     pub stops_in_force: usize,
     /// Stops that are in effect, and not yet in the audit log.
     pub stops_waiting: usize,
+    /// Of the kill switch, by any broker.
+    pub last_drill: Option<JournaledDrill>,
 }
 
 pub struct StoreStatus {
@@ -58,7 +61,7 @@ impl Broker {
     /// Asks the store and Redis, and waits two seconds at most.
     pub async fn status(self: &Arc<Self>) -> Installation {
         let now = self.now();
-        let (store, redis) = tokio::join!(self.store_status(), self.redis_status());
+        let ((store, last_drill), redis) = tokio::join!(self.store_status(), self.redis_status());
         let registry = self.registry();
         let (keys, next_rotation) = self.keys.ring().schedule(now);
         Installation {
@@ -75,27 +78,33 @@ impl Broker {
             next_rotation,
             stops_in_force: self.kill_switch.stops_in_force(),
             stops_waiting: self.kill_switch.waiting(),
+            last_drill,
         }
     }
 
-    async fn store_status(self: &Arc<Self>) -> StoreStatus {
+    async fn store_status(self: &Arc<Self>) -> (StoreStatus, Option<JournaledDrill>) {
         let probe = async {
             // A store that stalls holds the thread of one read, however many ask.
             let turn = Arc::clone(&self.probing).lock_owned().await;
-            let store = self.store.clone();
+            let broker = Arc::clone(self);
             let read = async move {
                 let asked = Instant::now();
-                let answer = store.mark(store.seen().revision()).await;
+                let answer = broker.store.mark(broker.store.seen().revision()).await;
+                let latency = answer.ok().map(|_| asked.elapsed());
+                let last_drill = broker.last_drill().await;
                 drop(turn);
-                answer.ok().map(|_| asked.elapsed())
+                latency.map(|latency| (latency, last_drill.ok().flatten()))
             };
             tokio::spawn(read.in_current_span()).await.ok().flatten()
         };
-        StoreStatus {
+        let answered = tokio::time::timeout(PATIENCE, probe).await.ok().flatten();
+        let (latency, last_drill) = answered.map_or((None, None), |(latency, drill)| (Some(latency), drill));
+        let store = StoreStatus {
             kind: if self.store.is_shared() { "postgres" } else { "sqlite" },
             is_writable: self.store.healthy(),
-            latency: tokio::time::timeout(PATIENCE, probe).await.ok().flatten(),
-        }
+            latency,
+        };
+        (store, last_drill)
     }
 
     async fn redis_status(&self) -> Option<RedisStatus> {

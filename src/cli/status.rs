@@ -36,7 +36,13 @@ struct Status {
     next_rotation: Option<String>,
     certificates: Vec<Certificate>,
     stops: Stops,
-    last_drill: Option<String>,
+    last_drill: Option<LastDrill>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LastDrill {
+    at: String,
+    passed: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -208,7 +214,10 @@ impl Status {
             waiting => format!(", {waiting} of them not yet in the audit log"),
         };
         parts.push(("stops in force", format!("{}{waiting}", self.stops.in_force)));
-        parts.push(("last drill", self.last_drill.as_deref().map_or("none".to_owned(), to_the_second)));
+        let drill = self.last_drill.as_ref().map(|drill| {
+            format!("{} {}", to_the_second(&drill.at), if drill.passed { "passed" } else { "FAILED" })
+        });
+        parts.push(("last drill", drill.unwrap_or_else(|| "none".to_owned())));
         crate::cli::show::facts_within(&parts, Some(WIDTH))
     }
 }

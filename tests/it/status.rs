@@ -78,6 +78,10 @@ async fn two_brokers_are_told_of_with_all_that_they_stand_on(kind: Kind) {
     assert!(told["next_rotation"].as_str().unwrap() > told["keys"][0]["signs_from"].as_str().unwrap());
     assert_eq!(told["stops"], json!({"in_force": 1, "waiting": 0}));
     assert_eq!(told["last_drill"], Value::Null);
+    let drilled = a.admin_post("/v1/drill", &json!({})).await;
+    assert_eq!(drilled.status, 200, "{}", drilled.text);
+    let last = &until(&a, |status| status["last_drill"]["at"].is_string()).await["last_drill"];
+    assert!(last["passed"].is_boolean(), "{last}");
 
     let shown = command(&a, &[]).await;
     assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{}", shown.out);

@@ -35,8 +35,16 @@ pub(super) struct Status {
     /// The certificates that this broker serves TLS with.
     certificates: Vec<Certificate>,
     stops: Stops,
-    /// Of the kill switch, RFC 3339; `null` where there was none.
-    last_drill: Option<String>,
+    /// Of the kill switch, by any broker; `null` where there was none.
+    last_drill: Option<LastDrill>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = LastDrillStatus)]
+struct LastDrill {
+    /// RFC 3339.
+    at: String,
+    passed: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -185,7 +193,9 @@ impl Status {
             next_rotation: seen.next_rotation.map(|at| at.to_string()),
             certificates: Vec::new(),
             stops: Stops { in_force: seen.stops_in_force, waiting: seen.stops_waiting },
-            last_drill: None,
+            last_drill: seen
+                .last_drill
+                .map(|drill| LastDrill { at: drill.at.to_string(), passed: drill.passed }),
         }
     }
 }
