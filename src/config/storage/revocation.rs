@@ -45,7 +45,7 @@ fn settings(
     let max_staleness =
         section.key("max_staleness", "\"2s\"").or(DEFAULT_STALENESS, |field| field.duration(STALENESS));
     let server = Server { section: "revocation", name: "Redis" };
-    let keys = Keys::ask(&section, server, &EXAMPLES);
+    let keys = Keys::ask(section, server, &EXAMPLES);
     let sentinel_username = section.key("sentinel_username", "\"hallpass\"");
     let sentinel_password_file = section.key("sentinel_password_file", "\"/run/secrets/sentinel-password\"");
     let sentinel_password = section.secret_variable("sentinel_password");
