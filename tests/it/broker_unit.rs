@@ -47,7 +47,8 @@ fn the_broker_starts_with_the_files_that_the_unit_names() {
     let words: Vec<&str> = ["hallpass", "init"].into_iter().chain(make.split(' ')).collect();
     Cli::command().try_get_matches_from(&words).expect("a command");
     let etc = folder.to_str().expect("text");
-    done(hallpass(folder, &["init", "--dir", etc, "--github", "acme/payments", "--public-url", &url]));
+    let own = make.replace("/etc/hallpass", etc).replace("https://hallpass.acme.internal", &url);
+    done(hallpass(folder, &["init"].into_iter().chain(own.split(' ')).collect::<Vec<_>>()));
 
     let (credential, source) =
         values(&unit, "LoadCredential")[0].split_once(':').expect("a credential and its file");
