@@ -46,7 +46,7 @@ impl Broker {
         }
         // Another node may have made the changes. A store that cannot say so is down, and not an older one.
         let is_unknown = |book: Arc<Book>| claims.as_of > book.revision();
-        if self.store.book().await.is_ok_and(is_unknown) {
+        if self.kill_switch.stored().await.is_ok_and(is_unknown) {
             self.kill_switch.take_over_unknown(claims.as_of).await;
         }
     }

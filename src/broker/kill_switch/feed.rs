@@ -80,7 +80,7 @@ impl KillSwitch {
         if self.revocation.view().is_ok() {
             return Some(self.revocation.view_age());
         }
-        (self.store.healthy() && self.store.book().await.is_ok()).then_some(Duration::ZERO)
+        (self.store.healthy() && self.stored().await.is_ok()).then_some(Duration::ZERO)
     }
 
     /// Which change of the store's history had the number.

@@ -37,7 +37,7 @@ use crate::domain::reason::Reason;
 use crate::domain::revocation::{Book, Levels, Point, Revision, Target, Verdict};
 use crate::domain::time::Clock;
 use crate::revocation::{Revocation, RevocationError, Source};
-use crate::store::{Spool, Store, WaitingChange};
+use crate::store::{Spool, Store, StoreError, WaitingChange};
 
 /// What a stop waits until a store that lost stops has them again.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(4);
@@ -98,7 +98,7 @@ impl KillSwitch {
         match self.ask(levels).await {
             Ok(live) => Ok(self.judge(levels, &live)),
             // The store has every stop of every node, and is asked for those that this one has not seen.
-            Err(error) if !self.is_behind() && self.store.healthy() && self.store.book().await.is_ok() => {
+            Err(error) if !self.is_behind() && self.store.healthy() && self.stored().await.is_ok() => {
                 if self.revocation.usable() && error != RevocationError::Amnesia {
                     tracing::warn!(%error, "kill switch asked from the store alone");
                 } else {
@@ -142,12 +142,17 @@ impl KillSwitch {
             return Ok(true);
         }
         for pause in LOOKS {
-            if newest <= self.store.book().await.map_err(unreadable)?.revision() {
+            if newest <= self.stored().await?.revision() {
                 return Ok(true);
             }
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        Ok(newest <= self.store.book().await.map_err(unreadable)?.revision())
+        Ok(newest <= self.stored().await?.revision())
+    }
+
+    /// The store's book, with what other nodes have written. A store that hangs is not waited for.
+    pub(super) async fn stored(&self) -> Result<Arc<Book>, RevocationError> {
+        in_time(self.store.book()).await
     }
 
     /// What this node knows of `levels` without asking anybody: every stop that it has confirmed is in it.
@@ -251,6 +256,11 @@ impl KillSwitch {
     }
 }
 
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, RevocationError> {
+    let answer = tokio::time::timeout(STORE_PATIENCE, asked).await;
+    answer.map_err(|_| unreadable("the store does not answer"))?.map_err(unreadable)
+}
+
 fn unreadable(error: impl std::fmt::Display) -> RevocationError {
     RevocationError::Source(error.to_string())
 }
@@ -259,10 +269,9 @@ impl Source for KillSwitch {
     /// Where the store cannot say what others have written, what this node knows of its history must do: a stop takes
     /// effect without the store.
     async fn book(&self) -> Result<Arc<Book>, RevocationError> {
-        let error = match tokio::time::timeout(STORE_PATIENCE, self.store.book()).await {
-            Ok(Ok(book)) => return Ok(book),
-            Ok(Err(error)) => unreadable(error),
-            Err(_) => unreadable("it is not answered"),
+        let error = match self.stored().await {
+            Ok(book) => return Ok(book),
+            Err(error) => error,
         };
         if self.is_behind() {
             return Err(error);
@@ -272,7 +281,7 @@ impl Source for KillSwitch {
     }
 
     async fn mark(&self, revision: Revision) -> Result<Option<Digest>, RevocationError> {
-        self.store.mark(revision).await.map_err(unreadable)
+        in_time(self.store.mark(revision)).await
     }
 
     fn unnumbered(&self) -> Vec<crate::revocation::UnnumberedStop> {

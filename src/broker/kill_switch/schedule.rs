@@ -4,10 +4,12 @@
 //! until somebody lifts it. A broker lifts a stop at its end by an event like any other lift. Until then it goes on, so no
 //! clock decides what is dead.
 //!
-//! A stop never ends early. Two clocks must both have come to its end: the wall clock, and one that nobody can set and that
-//! goes on while the machine sleeps. The second counts from when this process learnt of the stop. What had passed before
-//! counts as far as the wall clock says so and as the log and this process witness it: from the stop to the last event
-//! before the start, and since the start. So a clock that is set, a restart, or both, can only make a stop longer.
+//! Two clocks must both have come to its end: the wall clock, and one that nobody can set and that goes on while the
+//! machine sleeps. The second counts from when this process learnt of the stop. Of a stop that was in the log when this
+//! process began, what had passed before counts as far as the wall clock says so and as the log and this process witness
+//! it: from the stop to the last event before the start, and since the start. So neither a clock that is set nor a restart
+//! ends a stop early. A clock that is ahead when events are written, and still when the broker starts again, can: by as much
+//! as it is ahead.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,8 +37,8 @@ pub(super) struct Schedule {
 
 #[derive(Debug, Default)]
 struct Plans {
-    /// The last event before this process.
-    before: Option<Timestamp>,
+    /// The last event before this process, and its time.
+    before: Option<(u64, Timestamp)>,
     /// Events up to this one were read.
     read: u64,
     by_stop: HashMap<StopId, Plan>,
@@ -73,13 +75,22 @@ impl Schedule {
         self.lock().by_stop.get(&id).cloned()
     }
 
-    /// Takes in an event, of which the later ones hold.
-    fn note(&self, event: &Event, now: Timestamp, machine: Duration) {
+    /// How much of the time since the event `seq` counts. Of one that came while this process ran, nobody else's clock says
+    /// anything.
+    fn passed(&self, seq: u64, event: &Event, (now, machine): (Timestamp, Duration)) -> Duration {
+        match self.lock().before {
+            Some((last, before)) if seq <= last => {
+                let witnessed = before.since(event.at) + machine.saturating_sub(self.began);
+                now.since(event.at).min(witnessed)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Takes in an event, of which the later ones hold; `passed` of its time has passed already.
+    fn note(&self, event: &Event, passed: Duration, machine: Duration) {
         let (Some(id), Some(target)) = (event.stop, event.target.clone()) else { return };
         let mut plans = self.lock();
-        let since_began = machine.saturating_sub(self.began);
-        let witnessed = plans.before.map_or(Duration::ZERO, |before| before.since(event.at)) + since_began;
-        let passed = now.since(event.at).min(witnessed);
         let ends = event.ttl.map(|lasts| {
             let lasts = Duration::from(lasts);
             End { at: event.at + lasts, not_before: machine + lasts.saturating_sub(passed) }
@@ -98,8 +109,8 @@ impl KillSwitch {
     /// Notes up to when the log tells of the time before this process.
     pub(in crate::broker) async fn note_time_before(&self) {
         if let Ok(last) = self.store.events(&EventFilter::default(), 1, None).await {
-            let at = last.first().and_then(|last| Some(last.event()?.at));
-            self.schedule.lock().before = at;
+            let before = last.first().and_then(|last| Some((last.seq, last.event()?.at)));
+            self.schedule.lock().before = before;
         }
     }
 
@@ -139,7 +150,7 @@ impl KillSwitch {
             ..stopped.clone()
         };
         self.store.append(event.clone()).await?;
-        self.schedule.note(&event, self.clock.now(), since_machine_start());
+        self.schedule.note(&event, Duration::ZERO, since_machine_start());
         Ok(())
     }
 
@@ -162,13 +173,15 @@ impl KillSwitch {
             }
         }
         let (now, machine) = (self.clock.now(), since_machine_start());
-        for event in found.iter().rev().filter_map(|recorded| recorded.event()) {
+        let events = found.iter().rev().filter_map(|recorded| Some((recorded.seq, recorded.event()?)));
+        for (seq, event) in events {
             let known = event.stop.and_then(|id| self.schedule.plan(id)).and_then(|plan| plan.ends);
             // What this node wrote itself it has noted already, and counts from then on.
             let is_noted = known
                 .is_some_and(|end| event.ttl.is_some_and(|lasts| end.at == event.at + Duration::from(lasts)));
             if !is_noted {
-                self.schedule.note(&event, now, machine);
+                let passed = self.schedule.passed(seq, &event, (now, machine));
+                self.schedule.note(&event, passed, machine);
             }
         }
         self.schedule.lock().read = head;
@@ -206,17 +219,18 @@ mod tests {
         StopId::new(wall(100.0), &[1; 10])
     }
 
-    /// Stopped at 100 h for 2 h, in a process that began when the machine was 10 h old.
-    fn planned(before: Option<f64>, learnt: (f64, f64)) -> Schedule {
+    /// Stopped by the event 5 at 100 h for 2 h, in a process that began when the machine was 10 h old.
+    fn planned(before: Option<(u64, f64)>, learnt: (f64, f64)) -> Schedule {
         let schedule = Schedule { began: 10 * HOUR, ..Schedule::default() };
-        schedule.lock().before = before.map(wall);
+        schedule.lock().before = before.map(|(seq, hours)| (seq, wall(hours)));
         let event = Event {
             stop: Some(stop_id()),
             target: Some(Target::Everything),
             ttl: lasting(Some(2 * HOUR)),
             ..Event::new(wall(100.0), Kind::RevocationScheduled, Outcome::Done)
         };
-        schedule.note(&event, wall(learnt.0), HOUR.mul_f64(learnt.1));
+        let (now, machine) = (wall(learnt.0), HOUR.mul_f64(learnt.1));
+        schedule.note(&event, schedule.passed(5, &event, (now, machine)), machine);
         schedule
     }
 
@@ -226,25 +240,34 @@ mod tests {
 
     #[test]
     fn a_stop_ends_when_both_clocks_have_come_to_its_end() {
-        let schedule = planned(Some(99.0), (100.0, 11.0));
+        let schedule = planned(Some((4, 99.0)), (100.0, 11.0));
         assert!(!is_due(&schedule, (101.9, 12.9)));
         assert!(is_due(&schedule, (102.0, 13.0)));
         assert!(!is_due(&schedule, (200.0, 12.9)), "a wall clock that is set forward ends nothing");
         assert!(!is_due(&schedule, (101.0, 50.0)), "nor does one that is set back let it end early");
     }
 
+    /// Another broker stopped it while this one, whose clock is a day ahead, had run for ten hours.
+    #[test]
+    fn a_clock_that_is_ahead_ends_no_stop_of_another_broker() {
+        let schedule = planned(Some((4, 99.0)), (124.0, 20.0));
+        assert!(!is_due(&schedule, (124.0, 20.0)));
+        assert!(!is_due(&schedule, (200.0, 21.9)));
+        assert!(is_due(&schedule, (126.0, 22.0)));
+    }
+
     #[test]
     fn a_restart_counts_what_the_log_witnesses_and_no_more() {
         // An earlier process wrote until an hour after the stop; this one began at once and learnt half an hour later.
-        let schedule = planned(Some(101.0), (101.5, 10.5));
+        let schedule = planned(Some((7, 101.0)), (101.5, 10.5));
         assert!(!is_due(&schedule, (103.0, 10.9)));
         assert!(is_due(&schedule, (103.0, 11.0)));
         // A clock that is a day ahead at the start: only what was witnessed counts.
-        let schedule = planned(Some(101.0), (125.0, 10.0));
+        let schedule = planned(Some((7, 101.0)), (125.0, 10.0));
         assert!(!is_due(&schedule, (126.0, 10.9)));
         assert!(is_due(&schedule, (126.0, 11.0)));
         // A log whose events are of the future: the wall clock must agree.
-        let schedule = planned(Some(150.0), (100.5, 10.0));
+        let schedule = planned(Some((7, 150.0)), (100.5, 10.0));
         assert!(!is_due(&schedule, (102.0, 11.4)));
         // Nobody knows what was before.
         let schedule = planned(None, (110.0, 10.0));
