@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::domain::event::{Event, Kind, Outcome};
-use crate::domain::signing::SealedKey;
+use crate::domain::signing::{KeyPurpose, SealedKey};
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::token::{Claims, KeyError, KeyRing, TokenError};
@@ -69,12 +69,14 @@ impl SigningKeys {
             return false;
         }
         *looked = Some(Instant::now());
-        match self.learn().await {
-            Ok(is_news) => is_news,
-            Err(error) => {
+        match tokio::time::timeout(LOOK, self.learn()).await {
+            Ok(Ok(is_news)) => is_news,
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "the signing keys of the store");
                 false
             }
+            // Others wait for the turn, and strangers can make them.
+            Err(_) => false,
         }
     }
 
@@ -85,10 +87,22 @@ impl SigningKeys {
 
     /// Keeps a key that this node made before the store could be written. Where another node made one meanwhile, that one
     /// is taken over, and this one was never known to anybody.
+    ///
+    /// # Errors
+    /// `Refused` for a checkpoint key, which a running node cannot change; the store's own.
     pub(super) async fn keep(&self, key: &SealedKey, event: &Event) -> Result<(), StoreError> {
-        if !self.store.put_key(key.clone(), self.ring.kids(), event.clone()).await? {
-            tracing::warn!(kid = %key.kid, "another node has made a signing key, which is taken over");
+        if self.store.put_key(key.clone(), self.ring.kids(), event.clone()).await? {
+            return Ok(());
         }
+        let taken_over = match key.purpose {
+            KeyPurpose::Token => self.learn().await.is_ok(),
+            KeyPurpose::Checkpoint => false,
+        };
+        if !taken_over {
+            let problem = "another broker has made the keys of this log meanwhile: start this one again";
+            return Err(StoreError::Refused(problem.into()));
+        }
+        tracing::warn!(kid = %key.kid, "another node has made a signing key, which is taken over");
         Ok(())
     }
 

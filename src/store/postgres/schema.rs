@@ -146,6 +146,12 @@ fn version(session: &Session, name: &str) -> Result<Option<i64>, StoreError> {
     version.map(Some).ok_or_else(|| StoreError::Damaged("the table hallpass is empty".to_owned()))
 }
 
+/// Settings of the server without which a commit may not outlive a power cut.
+pub(super) fn unsafe_settings(session: &Session) -> Result<Vec<String>, StoreError> {
+    let off = "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY 1";
+    session_sql(session).all(off, &[], |row| Ok(row.text(0)?.to_owned()))
+}
+
 /// What runs unseen when a table is read or written.
 const INTRUDERS: &str = concat!(
     "SELECT 'a trigger, ' || tgname || ' of ' || relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid

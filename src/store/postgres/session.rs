@@ -92,7 +92,7 @@ impl Session {
         self.wait(self.client.batch_execute(sql))
     }
 
-    /// Begins a transaction with a row that it locks,
+    /// Begins a transaction with the row that it locks.
     pub(super) fn begin_locked(
         &self,
         sql: &str,

@@ -64,6 +64,9 @@ impl Writer {
     pub(super) fn open(settings: &Arc<PostgresSettings>) -> Result<Self, StoreError> {
         let session = Session::open(settings)?;
         schema::prepare(&session, &settings.name())?;
+        for setting in schema::unsafe_settings(&session)? {
+            tracing::warn!(setting, "PostgreSQL may lose what it has confirmed: switch this setting on");
+        }
         session.run(SNAPSHOT)?;
         let tip = Tip::load(&session)?;
         session.run("COMMIT")?;
@@ -138,8 +141,10 @@ impl Writer {
         if size != Some(self.tip.frontier.size()) {
             session.run(SNAPSHOT)?;
             let head = read_head(session)?;
-            self.tip.catch_up(session, head)?;
+            let mut tip = self.tip.clone();
+            tip.catch_up(session, head)?;
             session.run("COMMIT")?;
+            self.tip = tip;
             self.published.advance(&self.tip);
         }
         Ok(())
@@ -179,11 +184,15 @@ impl Writer {
         if self.session.is_none() {
             let session = Session::open(&self.settings)?;
             session.end_stuck()?;
-            let sql: &dyn Sql = &session;
             let known = self.tip.frontier.size();
             session.run(SNAPSHOT)?;
-            if tree::root_at(sql, known).ok() != Some(self.tip.frontier.root()) {
-                return Err(StoreError::Damaged(format!("the log does not hold the {known} events it had")));
+            match tree::root_at(&session, known) {
+                Ok(root) if root == self.tip.frontier.root() => {}
+                Err(error) if error.is_outage() => return Err(error),
+                _ => {
+                    let lost = format!("the log does not hold the {known} events it had");
+                    return Err(StoreError::Damaged(lost));
+                }
             }
             session.run("COMMIT")?;
             self.session = Some(session);
@@ -223,7 +232,10 @@ impl Writer {
         let session = self.session()?;
         let head = session.begin_locked(LOCKED_HEAD, head_of)?;
         let Some(session) = &self.session else { return Err(StoreError::Closed) };
-        if self.tip.catch_up(session, head)? {
+        // On a copy: a log that is learnt in part is none.
+        let mut tip = self.tip.clone();
+        if tip.catch_up(session, head)? {
+            self.tip = tip;
             self.published.advance(&self.tip);
         }
         Ok(())

@@ -26,7 +26,7 @@ impl Tip {
         if head.size == known && head.root == self.frontier.root() {
             return Ok(false);
         }
-        if head.size <= known {
+        if head.size <= known || head.revision < self.book.revision() {
             return Err(StoreError::Damaged(format!("the log does not hold the {known} events it had")));
         }
         let frontier = Frontier::from_parts(head.size, head.peaks);
