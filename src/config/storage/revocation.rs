@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::connection::{Examples, Keys, Server, one_password, optional};
 use crate::config::weak;
-use crate::document::{Field, Located, Mistakes, Place, Table, wrong_value};
+use crate::document::{Field, Located, Mistakes, Table, wrong_value};
 use crate::revocation::settings::{
     Backend, RedisSettings, RedisUrl, RevocationSettings, SentinelSettings, Servers, UrlError,
 };
@@ -46,72 +46,47 @@ fn settings(
         section.key("max_staleness", "\"2s\"").or(DEFAULT_STALENESS, |field| field.duration(STALENESS));
     let server = Server { section: "revocation", name: "Redis" };
     let keys = Keys::ask(section, server, &EXAMPLES);
-    let sentinel_username = section.key("sentinel_username", "\"hallpass\"");
-    let sentinel_password_file = section.key("sentinel_password_file", "\"/run/secrets/sentinel-password\"");
-    let sentinel_password = section.secret_variable("sentinel_password");
-    let sentinel_tls = section.key("sentinel_tls", "true");
+    let sentinels = Sentinels::ask(section);
     let url = section.key("url", "\"redis://127.0.0.1:6379\"");
     let url = url.or(MEMORY.to_owned(), |url| url.text())?;
 
-    let of_sentinels = [
-        written(&sentinel_username),
-        written(&sentinel_password_file),
-        written(&sentinel_tls),
-        place_of(&sentinel_password),
-    ];
-    let refuse = |place, why: &str, remedy: &str| mistakes.add(place, why, remedy);
     if url.value == MEMORY {
         if let Some(StoreSettings::Postgres(_)) = store {
+            let problem = "knows of one broker, and store.url names a database that several may share";
             let remedy =
                 "write url = \"redis://host:6379\" and so on, the same for every broker of the database";
-            refuse(
-                &url.place,
-                "knows of one broker, and store.url names a database that several may share",
-                remedy,
-            );
+            mistakes.add(&url.place, problem, remedy);
         }
         let (problem, remedy) =
             ("has no meaning with revocation.url memory:", "take it out, or write url = \"redis://…\"");
         keys.refuse(problem, remedy, mistakes);
-        for place in of_sentinels.iter().flatten() {
-            refuse(place, problem, remedy);
-        }
+        sentinels.refuse(problem, remedy, mistakes);
         return Some(RevocationSettings { backend: Backend::Memory, max_staleness: max_staleness?.value });
     }
     let redis = redis_url(&url, mistakes);
-    let sentinel_tls_place = sentinel_tls.place().clone();
     let has_sentinels = redis.as_ref().is_none_or(|redis| matches!(redis.servers, Servers::Sentinels { .. }));
     if !has_sentinels {
-        for place in of_sentinels.iter().flatten() {
-            let remedy = "take it out, or write url = \"redis+sentinel://…\"";
-            refuse(place, "has no meaning without sentinels", remedy);
-        }
+        let remedy = "take it out, or write url = \"redis+sentinel://…\"";
+        sentinels.refuse("has no meaning without sentinels", remedy, mistakes);
     }
-    let sentinel_tls = optional(sentinel_tls, |field| field.boolean())?;
+    let (sentinel, tls) = sentinels.read(mistakes);
+    let tls = tls?;
     if let Some(redis) = &redis {
-        let some_tls = redis.tls || sentinel_tls == Some(true);
-        if !some_tls {
+        let asked = tls.as_ref().map(|tls| tls.value);
+        if !redis.tls && asked != Some(true) {
             keys.refuse_tls("has no meaning without TLS", "write url = \"rediss://…\"", mistakes);
         }
         weak::redis(&url, redis, mistakes);
-        if redis.tls && sentinel_tls == Some(false) {
-            weak::sentinels(&sentinel_tls_place, redis, mistakes);
+        if let Some(tls) = tls.as_ref().filter(|tls| redis.tls && !tls.value) {
+            weak::sentinels(&tls.place, redis, mistakes);
         }
     }
     let connection = keys.read(mistakes);
-    let sentinel_username = optional(sentinel_username, |field| field.text());
-    let sentinel_password = one_password(
-        sentinel_password_file,
-        sentinel_password,
-        ("revocation.sentinel_password_file", "the sentinels' password"),
-        mistakes,
-    );
     let (url, connection) = (redis?, connection?);
     let backend = Backend::Redis(Box::new(RedisSettings {
         sentinel: SentinelSettings {
-            username: sentinel_username?,
-            password: sentinel_password?,
-            tls: has_sentinels && sentinel_tls.unwrap_or(url.tls),
+            tls: has_sentinels && tls.map_or(url.tls, |tls| tls.value),
+            ..sentinel?
         },
         url,
         username: connection.username,
@@ -122,13 +97,48 @@ fn settings(
     Some(RevocationSettings { backend, max_staleness: max_staleness?.value })
 }
 
-/// Where a key is written, if it is.
-fn written(field: &Field<'_>) -> Option<Place> {
-    field.is_present().then(|| field.place().clone())
+/// What was written about sentinels.
+struct Sentinels<'a> {
+    username: Field<'a>,
+    password_file: Field<'a>,
+    password: Option<Located<&'a str>>,
+    tls: Field<'a>,
 }
 
-fn place_of(variable: &Option<Located<&str>>) -> Option<Place> {
-    variable.as_ref().map(|variable| variable.place.clone())
+impl<'a> Sentinels<'a> {
+    fn ask(section: &Table<'a>) -> Self {
+        Self {
+            username: section.key("sentinel_username", "\"hallpass\""),
+            password_file: section.key("sentinel_password_file", "\"/run/secrets/sentinel-password\""),
+            password: section.secret_variable("sentinel_password"),
+            tls: section.key("sentinel_tls", "true"),
+        }
+    }
+
+    /// Tells of each that was written although there are none.
+    fn refuse(&self, problem: &str, remedy: &str, mistakes: &Mistakes) {
+        let fields = [&self.username, &self.password_file, &self.tls].into_iter();
+        let written = fields.filter(|field| field.is_present()).map(|field| field.place());
+        for place in written.chain(self.password.as_ref().map(|password| &password.place)) {
+            mistakes.add(place, problem, remedy);
+        }
+    }
+
+    /// What they say, and whether TLS was asked for, if anybody said so.
+    fn read(self, mistakes: &Mistakes) -> (Option<SentinelSettings>, Option<Option<Located<bool>>>) {
+        let Self { username, password_file, password, tls } = self;
+        let place = tls.place().clone();
+        let tls = optional(tls, |field| field.boolean());
+        let tls = tls.map(|tls| tls.map(|value| Located { value, place }));
+        let username = optional(username, |field| field.text());
+        let named = ("revocation.sentinel_password_file", "the sentinels' password");
+        let password = one_password(password_file, password, named, mistakes);
+        let settings = match (username, password) {
+            (Some(username), Some(password)) => Some(SentinelSettings { username, password, tls: false }),
+            _ => None,
+        };
+        (settings, tls)
+    }
 }
 
 fn redis_url(url: &Located<String>, mistakes: &Mistakes) -> Option<RedisUrl> {
