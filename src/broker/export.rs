@@ -21,7 +21,7 @@ pub enum Format {
     Csv,
 }
 
-/// The columns: every member of an event (DESIGN §11).
+/// The columns: every member of an event.
 const COLUMNS: [&str; 30] = [
     "seq",
     "at",

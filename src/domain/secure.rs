@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-/// Whether `url` is https, or http to this machine alone (DESIGN §15).
+/// Whether `url` is https, or http to this machine alone.
 ///
 /// Of the names, `localhost` is this machine and no name below it: resolvers may ask the network for
 /// `broker.localhost`, and whoever answers would be spoken to in the clear.

@@ -12,7 +12,7 @@ use crate::identity::error::ProofError;
 use crate::identity::json::{BadJson, Json, Object};
 use crate::identity::settings::ProofAlgorithm;
 
-/// The greatest size of a proof, bytes (DESIGN §15).
+/// The greatest size of a proof, bytes.
 pub(super) const MAX_TOKEN: usize = 16 * 1024;
 
 /// Header names no member may resemble without being it: those that are read. Others are ignored (RFC 7515 §4), those

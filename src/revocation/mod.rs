@@ -1,6 +1,6 @@
 //! The live kill switch: what is stopped now, for every node at once.
 //!
-//! It promises that no stop is ever forgotten (DESIGN §4, laws 2 to 5): standings are merged and never
+//! It promises that no stop is ever forgotten (laws 2 to 5): standings are merged and never
 //! removed before they are spent, an authority that may have lost some is not asked before the durable store's book was
 //! merged into it, and whatever cannot be understood is an error, never «not stopped».
 //!

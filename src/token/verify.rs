@@ -13,7 +13,7 @@ use crate::domain::time::{NumericDate, Timestamp};
 use crate::token::claims::Claims;
 use crate::token::key::Key;
 
-/// A longer token is neither made nor read (DESIGN §15).
+/// A longer token is neither made nor read.
 pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
 /// Why a token is none of ours, or dead. Repeats nothing of it.

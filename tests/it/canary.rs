@@ -121,7 +121,7 @@ async fn a_matched_agent(hunt: &mut Hunt) {
             let (status, text) = hunt.form("/oauth/token", &form, None).await;
             assert_eq!(status, 400, "{text}");
             if name != "requested_ttl" {
-                // DESIGN §15 lets this answer repeat it; the log and the events may not.
+                // This answer may repeat it; the log and the events may not.
                 hunt.answers.pop();
             }
         }

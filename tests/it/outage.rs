@@ -15,7 +15,7 @@ use crate::support::process::{Plan, Process, eventually};
 use crate::support::proxy::Proxy;
 use crate::support::redis::RedisServer;
 
-/// Refused because of the journal, in the words of DESIGN §5.
+/// Refused because of the journal.
 fn is_without_journal(answer: &Answer) {
     assert_eq!((answer.status, answer.reason().as_str()), (503, "journal_unavailable"), "{answer:?}");
     assert_eq!(answer.json()["error"], "temporarily_unavailable");
@@ -179,7 +179,7 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     broker.holds_every(&tokens);
 }
 
-/// DESIGN §10: store gone, Redis fine. The stop takes effect at once, and is journaled later.
+/// Store gone, Redis fine. The stop takes effect at once, and is journaled later.
 #[tokio::test]
 async fn without_the_store_a_stop_takes_effect_and_its_event_follows() {
     for flushed in [false, true] {

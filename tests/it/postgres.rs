@@ -8,6 +8,7 @@ use crate::support::broker::{Backend, Hands, TestApp};
 use crate::support::command::{HALLPASS, bare, ran};
 use crate::support::fleet::Kind;
 use crate::support::postgres::PostgresServer;
+use crate::support::proxy::Proxy;
 
 const AGENT: &str = "agent:payments-refactorer";
 
@@ -94,4 +95,56 @@ async fn an_outage_stops_issuance_and_no_stop() {
     let fresh = app.issue().await;
     assert!(app.active(&fresh).await && !app.active(&token).await);
     app.finish().await;
+}
+
+/// One broker's network swallows what it sends to PostgreSQL. Nobody waits for that: it stops whom it is told to stop, answers
+/// what it is asked, and the other goes on issuing; once the network is back, the stop is in the log.
+#[tokio::test]
+async fn a_broker_that_postgresql_does_not_answer_stops_and_answers_in_time() {
+    let a = TestApp::first_on(Kind::Postgres, Hands::default()).await;
+    let (redis, server) = (a.redis.as_ref().unwrap().port, PostgresServer::shared().port);
+    let proxy = Proxy::to(server).await;
+    let through = |folder: &std::path::Path| {
+        let file = folder.join("hallpass.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let [direct, through] = [server, proxy.port].map(|port| format!("postgres://127.0.0.1:{port}/"));
+        std::fs::write(&file, text.replacen(&direct, &through, 1)).unwrap();
+    };
+    let b = a.beside_after("broker-b", Hands::default(), redis, through).await;
+    let token = b.issue().await;
+    assert!(a.active(&token).await);
+
+    proxy.black_hole();
+    let began = Instant::now();
+    let answer = b.admin_post("/v1/revocations", &json!({"target": AGENT, "reason": "a test"})).await;
+    let told = answer.json();
+    assert_eq!((answer.status, told["audit"].as_str()), (201, Some("pending")), "{}", answer.text);
+    assert_eq!((&told["confirmed"], &told["pending"]), (&json!(["broker-a", "broker-b"]), &json!([])));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let began = Instant::now();
+    assert!(!b.active(&token).await && !a.active(&token).await);
+    assert_eq!(a.exchange(&a.proof(), &[]).await.status, 400);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+
+    proxy.pass();
+    let began = Instant::now();
+    let numbered = loop {
+        let listed = a.admin_get("/v1/revocations?active=true").await.json();
+        if let Some(id) = listed["revocations"][0]["id"].as_str() {
+            break id.to_owned();
+        }
+        assert!(began.elapsed() < Duration::from_secs(40), "{listed}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    a.lift(&numbered).await;
+    for app in [&a, &b] {
+        let began = Instant::now();
+        while app.exchange(&app.proof(), &[]).await.status != 200 {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert!(!a.active(&token).await && !b.active(&token).await);
+    b.leave().await;
+    a.finish().await;
 }

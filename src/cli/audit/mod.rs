@@ -220,7 +220,7 @@ fn search(args: &SearchArgs, host: &mut Host<'_>) -> Outcome {
     show_events(&events, args.json, &args.table, host)
 }
 
-/// The filter as the admin listener takes it (DESIGN §6).
+/// The filter as the admin listener takes it.
 fn query(filter: &EventFilter) -> Vec<(&'static str, String)> {
     let optional = [
         ("agent", filter.agent.as_ref().map(ToString::to_string)),

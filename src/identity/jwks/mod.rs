@@ -69,7 +69,7 @@ struct Document {
 }
 
 impl KeySet {
-    /// Reads a set. A key that cannot be used is left out and the others serve (DESIGN §15).
+    /// Reads a set. A key that cannot be used is left out and the others serve.
     pub(super) fn parse(document: &[u8]) -> Result<Self, BadJwks> {
         let document: Document = serde_json::from_slice(document).map_err(|_| BadJwks::NotASet)?;
         if document.keys.len() > MAX_KEYS {

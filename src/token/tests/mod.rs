@@ -62,7 +62,7 @@ fn all<T: std::str::FromStr<Err: std::fmt::Debug>, C: FromIterator<T>>(texts: &[
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// The claims of DESIGN §5, with a fixed id.
+/// All claims, with a fixed id.
 fn claims() -> Claims {
     let agent = example::agent("payments-refactorer", Vec::new());
     let identity = VerifiedIdentity {
