@@ -131,7 +131,7 @@ impl Broker {
 
     /// Lifts the stops whose end has come. Each is lifted once, whichever broker comes first.
     pub(super) async fn lift_ended(&self) -> Result<(), StoreError> {
-        self.kill_switch.read_plans().await?;
+        let known = self.kill_switch.read_plans().await?;
         for (id, plan) in self.kill_switch.due() {
             let stop = self.store.stop_of(id).await?;
             if stop.is_none_or(|stop| stop.lift.is_some()) {
@@ -144,7 +144,9 @@ impl Broker {
             let reason = format!("the time of the stop is over{by}");
             let lift = Lift { at: self.now(), reason, operator, revision: Revision::ZERO };
             let event = Event { agent, owner, ..self.event(Kind::RevocationLifted, Outcome::Done, None) };
-            match self.kill_switch.lift(id, lift, event).await {
+            match self.kill_switch.lift_at_end(id, lift, event, known).await {
+                // Somebody stops it again just now: the next round knows until when.
+                Ok(store::LiftOutcome::Overtaken) => {}
                 Ok(_) => {
                     tracing::info!(stop = %id, target = %plan.target, "a stop is lifted at its end");
                     self.kill_switch.forget_plan(id);

@@ -148,7 +148,22 @@ impl Store {
     /// # Errors
     /// `Busy`, `Unavailable`.
     pub async fn lift(&self, id: StopId, lift: Lift, event: Event) -> Result<LiftOutcome, StoreError> {
-        match self.write(Write::Lift { id, lift, event }).await? {
+        self.lift_knowing(id, lift, event, None).await
+    }
+
+    /// The same, unless an event after the first `known` ones is about the stop: somebody stopped its target again, or said
+    /// anew when it ends.
+    ///
+    /// # Errors
+    /// As [`Store::lift`].
+    pub async fn lift_knowing(
+        &self,
+        id: StopId,
+        lift: Lift,
+        event: Event,
+        known: Option<u64>,
+    ) -> Result<LiftOutcome, StoreError> {
+        match self.write(Write::Lift { id, lift, event, known }).await? {
             Written::Lift(lifted) => Ok(lifted),
             other => Err(unexpected(&other)),
         }

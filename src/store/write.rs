@@ -25,11 +25,13 @@ pub(super) enum Write {
         stop: Stop,
         event: Event,
     },
-    /// The end of a stop, with an event that is completed from it.
+    /// The end of a stop, with an event that is completed from it. With `known`, only where no later event of the log is
+    /// about the stop.
     Lift {
         id: StopId,
         lift: Lift,
         event: Event,
+        known: Option<u64>,
     },
     /// A token that its holder ended, unless it has ended already.
     End {
@@ -110,6 +112,8 @@ pub enum LiftOutcome {
     Now(Stop),
     /// It was lifted before, as this says; nothing was recorded.
     Already(Stop),
+    /// The log tells more of the stop than was known; nothing was recorded.
+    Overtaken,
     /// There is no stop of this id.
     Unknown,
 }

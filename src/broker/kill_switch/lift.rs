@@ -35,13 +35,34 @@ impl KillSwitch {
         lift: Lift,
         event: Event,
     ) -> Result<(LiftOutcome, Option<Change>), LiftError> {
+        self.lift_knowing(id, lift, event, None).await
+    }
+
+    /// Ends a stop whose time is over by the first `known` events of the log.
+    pub(in crate::broker) async fn lift_at_end(
+        self: &Arc<Self>,
+        id: StopId,
+        lift: Lift,
+        event: Event,
+        known: u64,
+    ) -> Result<LiftOutcome, LiftError> {
+        Ok(self.lift_knowing(id, lift, event, Some(known)).await?.0)
+    }
+
+    async fn lift_knowing(
+        self: &Arc<Self>,
+        id: StopId,
+        lift: Lift,
+        event: Event,
+        known: Option<u64>,
+    ) -> Result<(LiftOutcome, Option<Change>), LiftError> {
         // A stop that the store has not heard of cannot be lifted in it.
         if self.waiting() > 0 {
             let _in_time = tokio::time::timeout(PATIENCE, self.unjournaled.wait_for_landings()).await;
             self.journal_waiting().await;
             self.refuse_if_waiting(id).await?;
         }
-        let lifted = self.write_lift(id, lift, event).await?;
+        let lifted = self.write_lift(id, lift, event, known).await?;
         let change = match &lifted {
             LiftOutcome::Now(stop) => Some(self.spread(stop.clone(), Audited::Recorded).await),
             _ => None,
@@ -75,9 +96,10 @@ impl KillSwitch {
         id: StopId,
         lift: Lift,
         event: Event,
+        known: Option<u64>,
     ) -> Result<LiftOutcome, LiftError> {
         let switch = Arc::clone(self);
-        let write = async move { switch.store.lift(id, lift, event).await };
+        let write = async move { switch.store.lift_knowing(id, lift, event, known).await };
         let mut writing = tokio::spawn(write.in_current_span());
         if let Ok(written) = tokio::time::timeout(PATIENCE, &mut writing).await {
             return Ok(written.unwrap_or(Err(StoreError::Closed))?);

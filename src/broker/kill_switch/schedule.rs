@@ -154,12 +154,12 @@ impl KillSwitch {
         Ok(())
     }
 
-    /// Reads what was planned since the last time, here or by another node.
-    pub(in crate::broker) async fn read_plans(&self) -> Result<(), StoreError> {
+    /// Reads what was planned since the last time, here or by another node, and says how many events are known then.
+    pub(in crate::broker) async fn read_plans(&self) -> Result<u64, StoreError> {
         let _turn = self.schedule.reading.lock().await;
         let (head, read) = (self.store.seen_head().size, self.schedule.lock().read);
         if head == read {
-            return Ok(());
+            return Ok(head);
         }
         let filter = EventFilter { kind: Some(Kind::RevocationScheduled), ..EventFilter::default() };
         let (mut found, mut before) = (Vec::new(), None);
@@ -185,7 +185,7 @@ impl KillSwitch {
             }
         }
         self.schedule.lock().read = head;
-        Ok(())
+        Ok(head)
     }
 
     /// The stops whose end has come.

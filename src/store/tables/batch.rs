@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::blocks::{self, Entry};
 use super::draft::Draft;
 use super::rows::{EventRow, Journal, Rows};
+use super::sql::{Sql, values};
 use super::tip::Tip;
 use super::{again, events, keys, meta, stops};
 use crate::domain::digest::Digest;
@@ -158,7 +159,11 @@ impl<'a> Batch<'a> {
     fn change(&mut self, write: Write) -> Result<Written, StoreError> {
         Ok(match write {
             Write::Stop { stop, event } => Written::Stop(self.stop(stop, event)?),
-            Write::Lift { id, lift, event } => Written::Lift(self.lift(id, lift, event)?),
+            Write::Lift { id, lift, event, known } => {
+                let is_overtaken = known.map_or(Ok(false), |known| self.tells_more(id, known))?;
+                let lifted = if is_overtaken { LiftOutcome::Overtaken } else { self.lift(id, lift, event)? };
+                Written::Lift(lifted)
+            }
             Write::End { token, event } => Written::End(self.end(token, event)?),
             Write::Adopt(adoption) => {
                 self.adopt(*adoption)?;
@@ -288,6 +293,22 @@ impl<'a> Batch<'a> {
         {
             (event.agent, event.owner) = (issued.agent, issued.owner);
         }
+    }
+
+    /// Whether an event after the first `known` ones is about the stop.
+    fn tells_more(&mut self, id: StopId, known: u64) -> Result<bool, StoreError> {
+        self.flush()?;
+        let later = "SELECT bytes FROM events WHERE seq > ?1 AND kind IN (?2, ?3)";
+        let kinds = [Kind::RevocationStopped, Kind::RevocationScheduled].map(Kind::as_str);
+        // Within a string of the event its quotes would be escaped.
+        let said = format!("\"stop\":\"{id}\"");
+        let mut found = false;
+        let journal: &dyn Sql = self.journal;
+        journal.each(later, values![known, kinds[0], kinds[1]], |row| {
+            found |= row.text_if_any(0).contains(&said);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn lift(&mut self, id: StopId, mut lift: Lift, mut event: Event) -> Result<LiftOutcome, StoreError> {

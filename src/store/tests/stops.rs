@@ -8,6 +8,7 @@ contract!(
 contract!(
     a_stop_takes_effect_with_its_event_and_survives,
     stopping_again_gives_the_stop_that_is,
+    a_lift_at_its_end_yields_to_a_later_word,
     a_reason_with_a_nul_fails_nobody,
     a_stop_of_what_was_stopped_already_is_known_by_its_id,
     changes_are_numbered_in_the_order_of_the_log,
@@ -274,4 +275,25 @@ async fn a_reason_with_a_nul_fails_nobody(place: Place) {
     store.append(Event { detail: Some("d\0".into()), ..refused(2, 0) }).await.unwrap();
     store.close().await;
     assert_eq!(place.verify().unwrap().size, 4);
+}
+
+/// Whoever lifts a stop because its time is over does not undo that somebody stopped the target again meanwhile.
+async fn a_lift_at_its_end_yields_to_a_later_word(place: Place) {
+    let store = place.open().await;
+    let stop = store.stop(stop_of(1, Target::Everything, 0), stopped(0)).await.unwrap();
+    let lift = async |known| store.lift_knowing(stop.id, lift_at(9), lifted(), Some(known)).await.unwrap();
+    let known = store.seen_head().size;
+    store.stop(stop_of(2, Target::Everything, 5), stopped(5)).await.unwrap();
+    assert_eq!(lift(known).await, LiftOutcome::Overtaken);
+    let known = store.seen_head().size;
+    let planned = Event { stop: Some(stop.id), target: Some(Target::Everything), ..stopped(6) };
+    store.append(Event { kind: Kind::RevocationScheduled, ..planned }).await.unwrap();
+    assert_eq!(lift(known).await, LiftOutcome::Overtaken);
+    assert_eq!(store.stops(true).await.unwrap().len(), 1);
+    let known = store.seen_head().size;
+    // What is about another stop says nothing of this one.
+    store.stop(stop_of(3, Target::Agent(agent(1)), 7), stopped(7)).await.unwrap();
+    assert!(matches!(lift(known).await, LiftOutcome::Now(_)));
+    store.close().await;
+    place.verify().unwrap();
 }
