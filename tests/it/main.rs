@@ -49,6 +49,7 @@ mod revocation;
 mod run;
 mod spiffe;
 mod status;
+mod stops_hold;
 mod support;
 mod tls;
 mod token_endpoint;

@@ -5,6 +5,7 @@
 mod clocks;
 mod cluster;
 mod contract;
+mod forks;
 mod hostile;
 mod merge;
 mod node;
